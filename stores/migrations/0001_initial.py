@@ -6,7 +6,9 @@ that later versions rely on never to exist.
 
 import datetime
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex, GistIndex
@@ -29,6 +31,122 @@ NIGHTLY = {"verify": datetime.time(2, 0), "reconcile": datetime.time(2, 30)}
 def sql(name: str) -> migrations.RunSQL:
     """The statements of one file of `sql/`."""
     return migrations.RunSQL((Path(__file__).parent / "sql" / f"{name}.sql").read_text("utf-8"))
+
+
+def staged_events(
+    noun: str, columns: list[Any], *, key: Sequence[Any] = (), indexes: Sequence[models.Index] = ()
+) -> migrations.CreateModel:
+    """The table of one kind of staged events: its own columns and key, and those of every event."""
+    prefix, table = f"staged{noun.lower()}", f"async_{noun.lower()}"
+    return migrations.CreateModel(
+        name=f"Staged{noun}",
+        fields=[
+            *columns,
+            ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+            (
+                "origin",
+                models.CharField(
+                    choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
+                ),
+            ),
+            (
+                "batch",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=models.PROTECT,
+                    related_name="+",
+                    to="stores.uploadbatch",
+                ),
+            ),
+            (
+                "database",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    null=True,
+                    on_delete=models.PROTECT,
+                    related_name="+",
+                    to="stores.channeldatabase",
+                ),
+            ),
+            (
+                "company",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=models.PROTECT,
+                    related_name="+",
+                    to="stores.company",
+                ),
+            ),
+            ("generation", models.IntegerField(db_default=1)),
+            ("replication_counter", models.BigIntegerField()),
+            ("occurred_at", models.DateTimeField()),
+            (
+                "operation",
+                models.CharField(
+                    choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
+                    max_length=10,
+                ),
+            ),
+            ("async_account", models.UUIDField(null=True)),
+            ("account_number", models.CharField(max_length=20, null=True)),
+            ("staff_id", models.CharField(max_length=25, null=True)),
+            ("terminal_id", models.CharField(max_length=10, null=True)),
+            ("created_offline", models.BooleanField(null=True)),
+            ("staged_at", models.DateTimeField(db_default=Now())),
+            (
+                "made_by",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    null=True,
+                    on_delete=models.PROTECT,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            ("corrects", models.CharField(max_length=36, null=True)),
+            (
+                "for_database",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    null=True,
+                    on_delete=models.PROTECT,
+                    related_name="+",
+                    to="stores.channeldatabase",
+                ),
+            ),
+            ("erased_at", models.DateTimeField(null=True)),
+            *key,
+        ],
+        options={
+            "db_table": table,
+            "abstract": False,
+            "indexes": [
+                models.Index(fields=["batch"], name=f"{prefix}_batch"),
+                models.Index(fields=["async_account"], name=f"{prefix}_guid"),
+                models.Index(
+                    condition=models.Q(("account_number__isnull", False)),
+                    fields=["company", "account_number"],
+                    name=f"{prefix}_account",
+                ),
+                BrinIndex(fields=["staged_at"], name=f"{prefix}_arrived"),
+                *indexes,
+            ],
+            "constraints": [
+                models.CheckConstraint(
+                    condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
+                    name=f"{prefix}_comes_from_somewhere",
+                ),
+                models.CheckConstraint(
+                    condition=models.Q(("origin__in", ["till", "hq"])), name=f"{prefix}_origin_is_known"
+                ),
+            ],
+        },
+    )
 
 
 def make_nightly(apps, schema_editor):
@@ -1573,9 +1691,9 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.CreateModel(
-            name="StagedCustomer",
-            fields=[
+        staged_events(
+            "Customer",
+            [
                 ("customer_type", models.CharField(max_length=12, null=True)),
                 ("first_name", models.CharField(max_length=60, null=True)),
                 ("middle_name", models.CharField(max_length=60, null=True)),
@@ -1590,113 +1708,12 @@ class Migration(migrations.Migration):
                 ("receipt_email", models.CharField(max_length=255, null=True)),
                 ("vat_number", models.CharField(max_length=30, null=True)),
                 ("birth_date", models.DateField(null=True)),
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadbatch",
-                    ),
-                ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                ("erased_at", models.DateTimeField(null=True)),
             ],
-            options={
-                "db_table": "async_customer",
-                "abstract": False,
-                "indexes": [
-                    models.Index(fields=["batch"], name="stagedcustomer_batch"),
-                    models.Index(fields=["async_account"], name="stagedcustomer_guid"),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False)),
-                        fields=["company", "account_number"],
-                        name="stagedcustomer_account",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="stagedcustomer_arrived"),
-                    models.Index(fields=["staged_at", "event_id"], name="async_customer_newest"),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="stagedcustomer_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedcustomer_origin_is_known"
-                    ),
-                ],
-            },
+            indexes=[models.Index(fields=["staged_at", "event_id"], name="async_customer_newest")],
         ),
-        migrations.CreateModel(
-            name="StagedAddress",
-            fields=[
+        staged_events(
+            "Address",
+            [
                 ("purpose", models.CharField(max_length=10, null=True)),
                 ("description", models.CharField(max_length=60, null=True)),
                 ("street", models.CharField(max_length=250, null=True)),
@@ -1708,436 +1725,40 @@ class Migration(migrations.Migration):
                 ("postal_code", models.CharField(max_length=10, null=True)),
                 ("country", models.CharField(max_length=3, null=True)),
                 ("is_primary", models.BooleanField(null=True)),
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadbatch",
-                    ),
-                ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                ("erased_at", models.DateTimeField(null=True)),
+            ],
+            key=[
                 ("address_id", models.UUIDField()),
             ],
-            options={
-                "db_table": "async_address",
-                "abstract": False,
-                "indexes": [
-                    models.Index(fields=["batch"], name="stagedaddress_batch"),
-                    models.Index(fields=["async_account"], name="stagedaddress_guid"),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False)),
-                        fields=["company", "account_number"],
-                        name="stagedaddress_account",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="stagedaddress_arrived"),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="stagedaddress_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedaddress_origin_is_known"
-                    ),
-                ],
-            },
         ),
-        migrations.CreateModel(
-            name="StagedContact",
-            fields=[
+        staged_events(
+            "Contact",
+            [
                 ("kind", models.CharField(max_length=5, null=True)),
                 ("locator", models.CharField(max_length=255, null=True)),
                 ("description", models.CharField(max_length=60, null=True)),
                 ("is_primary", models.BooleanField(null=True)),
                 ("marketing_opt_in", models.BooleanField(null=True)),
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadbatch",
-                    ),
-                ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                ("erased_at", models.DateTimeField(null=True)),
+            ],
+            key=[
                 ("contact_id", models.UUIDField()),
             ],
-            options={
-                "db_table": "async_contact",
-                "abstract": False,
-                "indexes": [
-                    models.Index(fields=["batch"], name="stagedcontact_batch"),
-                    models.Index(fields=["async_account"], name="stagedcontact_guid"),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False)),
-                        fields=["company", "account_number"],
-                        name="stagedcontact_account",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="stagedcontact_arrived"),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="stagedcontact_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedcontact_origin_is_known"
-                    ),
-                ],
-            },
         ),
-        migrations.CreateModel(
-            name="StagedAffiliation",
-            fields=[
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadbatch",
-                    ),
-                ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                ("erased_at", models.DateTimeField(null=True)),
+        staged_events(
+            "Affiliation",
+            [
+            ],
+            key=[
                 ("affiliation", models.CharField(max_length=20)),
             ],
-            options={
-                "db_table": "async_affiliation",
-                "abstract": False,
-                "indexes": [
-                    models.Index(fields=["batch"], name="stagedaffiliation_batch"),
-                    models.Index(fields=["async_account"], name="stagedaffiliation_guid"),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False)),
-                        fields=["company", "account_number"],
-                        name="stagedaffiliation_account",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="stagedaffiliation_arrived"),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="stagedaffiliation_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedaffiliation_origin_is_known"
-                    ),
-                ],
-            },
         ),
-        migrations.CreateModel(
-            name="StagedAttribute",
-            fields=[
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                (
-                    "batch",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadbatch",
-                    ),
-                ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                ("erased_at", models.DateTimeField(null=True)),
+        staged_events(
+            "Attribute",
+            [
+            ],
+            key=[
                 ("attribute", models.CharField(max_length=60)),
                 ("value", models.TextField(max_length=1000, null=True)),
             ],
-            options={
-                "db_table": "async_attribute",
-                "abstract": False,
-                "indexes": [
-                    models.Index(fields=["batch"], name="stagedattribute_batch"),
-                    models.Index(fields=["async_account"], name="stagedattribute_guid"),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False)),
-                        fields=["company", "account_number"],
-                        name="stagedattribute_account",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="stagedattribute_arrived"),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="stagedattribute_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedattribute_origin_is_known"
-                    ),
-                ],
-            },
         ),
         migrations.CreateModel(
             name="OpenEvent",

@@ -25,12 +25,19 @@ from stores.models.company import check_format
 from stores.models.package import ChangeRange
 from stores.models.transaction import MoneyField
 
+KINDS = ("customer", "address", "contact", "affiliation", "attribute")
 NIGHTLY = {"verify": datetime.time(2, 0), "reconcile": datetime.time(2, 30)}
 
 
 def sql(name: str) -> migrations.RunSQL:
     """The statements of one file of `sql/`."""
     return migrations.RunSQL((Path(__file__).parent / "sql" / f"{name}.sql").read_text("utf-8"))
+
+
+def sql_of_each_kind(name: str) -> list[migrations.RunSQL]:
+    """The statements of one file of `sql/` for each kind of staged events, whose noun is {kind}."""
+    text = (Path(__file__).parent / "sql" / f"{name}.sql").read_text("utf-8")
+    return [migrations.RunSQL(text.replace("{kind}", kind)) for kind in KINDS]
 
 
 def staged_events(
@@ -157,6 +164,64 @@ def make_nightly(apps, schema_editor):
         # Where it is past that time already, not at once.
         started_on = now.date() if at <= now.time() else None
         schedules.objects.create(job=job, at=at, started_on=started_on)
+
+
+def staged_view(noun: str, columns: list[Any]) -> migrations.CreateModel:
+    """The model of a view of `sql/staged_event_states.sql`: staged events, and what became of them."""
+    return migrations.CreateModel(
+        name=f"Async{noun}",
+        fields=[
+            *columns,
+            ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+            (
+                "origin",
+                models.CharField(
+                    choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
+                ),
+            ),
+            ("generation", models.IntegerField(db_default=1)),
+            ("replication_counter", models.BigIntegerField()),
+            ("occurred_at", models.DateTimeField()),
+            (
+                "operation",
+                models.CharField(
+                    choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
+                    max_length=10,
+                ),
+            ),
+            ("async_account", models.UUIDField(null=True)),
+            ("account_number", models.CharField(max_length=20, null=True)),
+            ("staff_id", models.CharField(max_length=25, null=True)),
+            ("terminal_id", models.CharField(max_length=10, null=True)),
+            ("created_offline", models.BooleanField(null=True)),
+            ("staged_at", models.DateTimeField(db_default=Now())),
+            ("corrects", models.CharField(max_length=36, null=True)),
+            ("erased_at", models.DateTimeField(null=True)),
+            (
+                "status",
+                models.CharField(
+                    choices=[
+                        ("pending", "Pending"),
+                        ("applied", "Applied"),
+                        ("failed", "Failed"),
+                        ("superseded", "Superseded"),
+                        ("erased", "Erased"),
+                    ],
+                    max_length=10,
+                ),
+            ),
+            ("reason", models.CharField(max_length=40, null=True)),
+            ("field", models.CharField(max_length=40, null=True)),
+            ("attempts", models.IntegerField(null=True)),
+            ("applied_at", models.DateTimeField(null=True)),
+        ],
+        options={
+            "db_table": f"staged_{noun.lower()}",
+            "abstract": False,
+            "managed": False,
+            "default_permissions": (),
+        },
+    )
 
 
 class Migration(migrations.Migration):
@@ -1925,9 +1990,9 @@ class Migration(migrations.Migration):
             ],
             options={"db_table": "unfinished_event", "managed": False, "default_permissions": ()},
         ),
-        migrations.CreateModel(
-            name="AsyncCustomer",
-            fields=[
+        staged_view(
+            "Customer",
+            [
                 ("customer_type", models.CharField(max_length=12, null=True)),
                 ("first_name", models.CharField(max_length=60, null=True)),
                 ("middle_name", models.CharField(max_length=60, null=True)),
@@ -1942,59 +2007,11 @@ class Migration(migrations.Migration):
                 ("receipt_email", models.CharField(max_length=255, null=True)),
                 ("vat_number", models.CharField(max_length=30, null=True)),
                 ("birth_date", models.DateField(null=True)),
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                ("erased_at", models.DateTimeField(null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("applied", "Applied"),
-                            ("failed", "Failed"),
-                            ("superseded", "Superseded"),
-                            ("erased", "Erased"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(max_length=40, null=True)),
-                ("field", models.CharField(max_length=40, null=True)),
-                ("attempts", models.IntegerField(null=True)),
-                ("applied_at", models.DateTimeField(null=True)),
             ],
-            options={
-                "db_table": "staged_customer",
-                "abstract": False,
-                "managed": False,
-                "default_permissions": (),
-            },
         ),
-        migrations.CreateModel(
-            name="AsyncAddress",
-            fields=[
+        staged_view(
+            "Address",
+            [
                 ("purpose", models.CharField(max_length=10, null=True)),
                 ("description", models.CharField(max_length=60, null=True)),
                 ("street", models.CharField(max_length=250, null=True)),
@@ -2006,224 +2023,32 @@ class Migration(migrations.Migration):
                 ("postal_code", models.CharField(max_length=10, null=True)),
                 ("country", models.CharField(max_length=3, null=True)),
                 ("is_primary", models.BooleanField(null=True)),
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                ("erased_at", models.DateTimeField(null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("applied", "Applied"),
-                            ("failed", "Failed"),
-                            ("superseded", "Superseded"),
-                            ("erased", "Erased"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(max_length=40, null=True)),
-                ("field", models.CharField(max_length=40, null=True)),
-                ("attempts", models.IntegerField(null=True)),
-                ("applied_at", models.DateTimeField(null=True)),
                 ("address_id", models.UUIDField()),
             ],
-            options={
-                "db_table": "staged_address",
-                "abstract": False,
-                "managed": False,
-                "default_permissions": (),
-            },
         ),
-        migrations.CreateModel(
-            name="AsyncContact",
-            fields=[
+        staged_view(
+            "Contact",
+            [
                 ("kind", models.CharField(max_length=5, null=True)),
                 ("locator", models.CharField(max_length=255, null=True)),
                 ("description", models.CharField(max_length=60, null=True)),
                 ("is_primary", models.BooleanField(null=True)),
                 ("marketing_opt_in", models.BooleanField(null=True)),
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                ("erased_at", models.DateTimeField(null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("applied", "Applied"),
-                            ("failed", "Failed"),
-                            ("superseded", "Superseded"),
-                            ("erased", "Erased"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(max_length=40, null=True)),
-                ("field", models.CharField(max_length=40, null=True)),
-                ("attempts", models.IntegerField(null=True)),
-                ("applied_at", models.DateTimeField(null=True)),
                 ("contact_id", models.UUIDField()),
             ],
-            options={
-                "db_table": "staged_contact",
-                "abstract": False,
-                "managed": False,
-                "default_permissions": (),
-            },
         ),
-        migrations.CreateModel(
-            name="AsyncAffiliation",
-            fields=[
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                ("erased_at", models.DateTimeField(null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("applied", "Applied"),
-                            ("failed", "Failed"),
-                            ("superseded", "Superseded"),
-                            ("erased", "Erased"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(max_length=40, null=True)),
-                ("field", models.CharField(max_length=40, null=True)),
-                ("attempts", models.IntegerField(null=True)),
-                ("applied_at", models.DateTimeField(null=True)),
+        staged_view(
+            "Affiliation",
+            [
                 ("affiliation", models.CharField(max_length=20)),
             ],
-            options={
-                "db_table": "staged_affiliation",
-                "abstract": False,
-                "managed": False,
-                "default_permissions": (),
-            },
         ),
-        migrations.CreateModel(
-            name="AsyncAttribute",
-            fields=[
-                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-                (
-                    "origin",
-                    models.CharField(
-                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                    ),
-                ),
-                ("generation", models.IntegerField(db_default=1)),
-                ("replication_counter", models.BigIntegerField()),
-                ("occurred_at", models.DateTimeField()),
-                (
-                    "operation",
-                    models.CharField(
-                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                        max_length=10,
-                    ),
-                ),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(max_length=20, null=True)),
-                ("staff_id", models.CharField(max_length=25, null=True)),
-                ("terminal_id", models.CharField(max_length=10, null=True)),
-                ("created_offline", models.BooleanField(null=True)),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                ("erased_at", models.DateTimeField(null=True)),
+        staged_view(
+            "Attribute",
+            [
                 ("attribute", models.CharField(max_length=60)),
                 ("value", models.TextField(max_length=1000, null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("applied", "Applied"),
-                            ("failed", "Failed"),
-                            ("superseded", "Superseded"),
-                            ("erased", "Erased"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(max_length=40, null=True)),
-                ("field", models.CharField(max_length=40, null=True)),
-                ("attempts", models.IntegerField(null=True)),
-                ("applied_at", models.DateTimeField(null=True)),
             ],
-            options={
-                "db_table": "staged_attribute",
-                "abstract": False,
-                "managed": False,
-                "default_permissions": (),
-            },
         ),
         migrations.CreateModel(
             name="FieldToCorrect",
@@ -3758,8 +3583,10 @@ class Migration(migrations.Migration):
         sql("guards_package"),
         sql("guards_sale"),
         sql("guards_statement"),
+        *sql_of_each_kind("guards_staged_event"),
         sql("guards_staging"),
         sql("arrivals"),
+        *sql_of_each_kind("staged_event_states"),
         sql("views"),
         sql("guards_quarantine"),
         sql("guards_run"),

@@ -348,9 +348,11 @@ class ChannelDownload:
             self.session = session = request_single_customers(self.step)
             note_downloaded(self.step, session, chosen.tables)
             written = self.write(channel, session, chosen.tables, None)
-            settled = [
-                customer for customer in chosen.customers if customer.account not in written.refused
-            ]
+            settled = {
+                customer.id: customer.version
+                for customer in chosen.customers
+                if customer.account not in written.refused
+            }
             with self.step.chunk(may_stop=False):
                 self.step.add(distributed=len(settled), failed=len(written.refused))
                 settle(session, settled)

@@ -1,6 +1,6 @@
 """Customers that a channel database lacks although its position is past their change."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,6 @@ from stores.hqdb.sql import fetch, run_sql
 from stores.models import ChannelDatabase, DownloadException, DownloadSession
 from stores.models.labels import plural
 from stores.models.package import ExceptionReason, listed_accounts
-from stores.pipeline.download.outbound import SentCustomer
 from stores.pipeline.refused_rows import close_report, open_report, reasons_of
 
 # The subject of the incident.
@@ -84,8 +83,11 @@ def pass_refused(database: ChannelDatabase) -> None:
     DownloadException.objects.filter(database=database, holds_up=True).update(holds_up=False)
 
 
-def settle(session: DownloadSession, customers: Sequence[SentCustomer]) -> None:
-    """Note that a session has brought customers, in their versions; in the caller's transaction."""
+def settle(session: DownloadSession, versions: Mapping[int, int]) -> None:
+    """Note that a session has brought customers, each in its version; in the caller's transaction.
+
+    Shape of `versions`: a customer's id -> the version that arrived.
+    """
     run_sql(
         """UPDATE download_exception e
               SET settled_at = now(), tried_at = now(), tries = e.tries + 1, holds_up = false,
@@ -97,8 +99,8 @@ def settle(session: DownloadSession, customers: Sequence[SentCustomer]) -> None:
         {
             "session": str(session.pk),
             "database": session.database_id,
-            "customers": [customer.id for customer in customers],
-            "versions": [customer.version for customer in customers],
+            "customers": list(versions),
+            "versions": list(versions.values()),
         },
     )
 
@@ -108,31 +110,26 @@ def settle_accepted(session: DownloadSession, refused: Refusals) -> None:
 
     The channel still refuses others of it. Effects: exceptions, in the caller's transaction.
     """
-    run_sql(
-        """UPDATE download_exception e
-              SET settled_at = now(), tried_at = now(), tries = e.tries + 1, holds_up = false,
-                  session_id = %(session)s, version = accepted.version
-             FROM (SELECT c.customer_id, max(c.version) AS version
-                     FROM package p
-                     JOIN customer k ON k.company_id = p.company_id
-                     JOIN customer_change c ON c.customer_id = k.id
-                                           AND c.change_no > p.from_no AND c.change_no <= p.to_no
-                    WHERE p.id = %(package)s AND k.account_number <> ALL(%(refused)s)
-                      AND NOT EXISTS (SELECT FROM customer_change later
-                                       WHERE later.customer_id = k.id AND later.change_no > p.to_no
-                                         AND later.change_no <= p.latest_no)
-                      AND k.id IN (SELECT customer_id FROM download_exception
-                                    WHERE database_id = %(database)s AND holds_up)
-                    GROUP BY 1) accepted
-            WHERE e.database_id = %(database)s AND e.customer_id = accepted.customer_id
-              AND e.holds_up""",
+    accepted = fetch(
+        """SELECT c.customer_id, max(c.version)
+             FROM package p
+             JOIN customer k ON k.company_id = p.company_id
+             JOIN customer_change c ON c.customer_id = k.id
+                                   AND c.change_no > p.from_no AND c.change_no <= p.to_no
+            WHERE p.id = %(package)s AND k.account_number <> ALL(%(refused)s)
+              AND NOT EXISTS (SELECT FROM customer_change later
+                               WHERE later.customer_id = k.id AND later.change_no > p.to_no
+                                 AND later.change_no <= p.latest_no)
+              AND k.id IN (SELECT customer_id FROM download_exception
+                            WHERE database_id = %(database)s AND holds_up)
+            GROUP BY 1""",
         {
-            "session": str(session.pk),
             "package": session.package_id,
             "database": session.database_id,
             "refused": list(refused),
         },
     )
+    settle(session, dict(accepted))
 
 
 def open_exceptions(database: ChannelDatabase) -> list[int]:

@@ -96,7 +96,7 @@ class UnfinishedEvent(models.Model):
         return f"{self.table} {self.event_id}"
 
 
-class Outcome(models.TextChoices):
+class SettledOutcome(models.TextChoices):
     APPLIED = "applied", "Applied"
     SUPERSEDED = "superseded", "Superseded"
 
@@ -114,7 +114,7 @@ class SettledEvent(models.Model):
     table = models.CharField(max_length=40)
     event_id = models.UUIDField()
     batch = Reference("UploadBatch")
-    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    outcome = models.CharField(max_length=10, choices=SettledOutcome.choices)
     reason = models.CharField(max_length=40, null=True)
     by_guid = models.BooleanField(
         db_default=False,
@@ -127,11 +127,12 @@ class SettledEvent(models.Model):
         db_table = "settled_event"
         constraints = [
             models.CheckConstraint(
-                condition=Q(outcome__in=Outcome.values), name="settled_event_outcome_is_known"
+                condition=Q(outcome__in=SettledOutcome.values),
+                name="settled_event_outcome_is_known",
             ),
             models.CheckConstraint(
                 condition=Q(reason__isnull=True)
-                | Q(reason="corrected", outcome=Outcome.SUPERSEDED, reason__isnull=False),
+                | Q(reason="corrected", outcome=SettledOutcome.SUPERSEDED, reason__isnull=False),
                 name="only_a_corrected_event_has_a_reason",
             ),
         ]

@@ -19,7 +19,7 @@ from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import batched
 from stores.models import Case, ChannelDatabase, Customer, OpenEvent, Quarantine, SettledEvent
 from stores.models.case import UNSETTLED_STATUSES, Cause
-from stores.models.open_event import OpenStatus, Outcome
+from stores.models.open_event import OpenStatus, SettledOutcome
 from stores.models.quarantine import QuarantineStatus
 from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.corrections.restage import (
@@ -264,7 +264,7 @@ def supersede_event(kind: EventKind, event: Any) -> None:
         table=kind.event,
         event_id=event.pk,
         batch_id=event.batch_id,
-        outcome=Outcome.SUPERSEDED,
+        outcome=SettledOutcome.SUPERSEDED,
         reason="corrected",
     )
 

@@ -1,37 +1,53 @@
-"""What templates may call of web/format.py and web/states.py."""
+"""The tags and filters of stores/web: built into all templates, so that none has to load them."""
 
 from django import template
 
+from stores.web import components, states
 from stores.web import format as formats
-from stores.web.states import event_icon, event_word, order_look, step_word
 
 register = template.Library()
 
+for block in (components.card, components.fact, components.table):
+    register.simple_block_tag(block)
+for tag in (
+    components.back,
+    components.badge,
+    components.command,
+    components.guid,
+    components.icon,
+    components.link,
+    components.outcome,
+    components.query_url,
+    components.stat,
+    components.when,
+):
+    register.simple_tag(tag)
+for tag_of_context in (components.menu_link, formats.next_step):
+    register.simple_tag(tag_of_context, takes_context=True)
+register.inclusion_tag("balance/_part.html")(formats.part)
+register.inclusion_tag("components/post_button.html", takes_context=True)(components.post_button)
+register.inclusion_tag("components/start_button.html", takes_context=True)(components.start_button)
 for function in (
-    formats.age,
-    formats.ago,
     formats.amount,
     formats.because,
     formats.capped,
     formats.control,
-    event_icon,
-    event_word,
     formats.figure,
     formats.length_words,
     formats.masked,
     formats.may_start,
     formats.money,
     formats.number,
-    order_look,
     formats.quantity,
     formats.reason_words,
     formats.rows_word,
     formats.signed,
     formats.size,
-    step_word,
     formats.took,
     formats.who_may_start,
+    states.event_icon,
+    states.event_word,
+    states.order_look,
+    states.step_word,
 ):
     register.filter(function)
-register.inclusion_tag("balance/_part.html")(formats.part)
-register.simple_tag(takes_context=True)(formats.next_step)

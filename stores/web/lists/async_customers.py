@@ -161,7 +161,8 @@ def filter_async_customers(**filters: str) -> QuerySet[AsyncCustomer]:
 
 
 class AsyncCustomerTable(base.ListTable):
-    caption = "Async customer operations"
+    title = "Async customers"
+    lead = "Every customer operation sent by the channels, newest first, with its current status."
     indexed_orders = (("staged_at", "pk"),)
 
     channel = tables.Column(

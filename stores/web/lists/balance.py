@@ -22,7 +22,12 @@ class BalanceFilter(base.ListFilter):
 
 
 class BalanceTable(base.ListTable):
-    caption = "Balance"
+    title = "Balance"
+    lead = (
+        "Every row received from a channel, by the day it arrived (UTC), and where it is now:"
+        " captured = converted + linked + posted + voided + waiting + failed + in quarantine +"
+        " erased. Lines and payments are counted with their sale."
+    )
     day = base.DayColumn("Day", attrs=base.NOWRAP)
     database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
     table = base.Formatted(rows_word, verbose_name="Rows")

@@ -210,7 +210,9 @@ NOWRAP = {"td": {"class": "text-nowrap"}}
 
 
 class ListTable(tables.Table):  # type: ignore[misc]
-    caption = "List"
+    # The heading of the page, and what it says about the list.
+    title = ""
+    lead = ""
     # The orders that have an index, each by its columns; the pages of such a list have no limit.
     indexed_orders: tuple[tuple[str, ...], ...] = (("pk",),)
 

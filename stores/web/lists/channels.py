@@ -52,7 +52,8 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
 
 
 class ChannelTable(base.ListTable):
-    caption = "Channel databases"
+    title = "Channels"
+    lead = "Stores, web shops and call centers with their databases, as headquarters last saw them."
 
     label = base.Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
     kind = tables.Column("Kind", accessor="channel__kind", attrs=base.wide_only("xl"))

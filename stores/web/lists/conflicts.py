@@ -46,7 +46,12 @@ class ConflictFilter(base.ListFilter):
 
 
 class ConflictTable(base.ListTable):
-    caption = "Edit conflicts"
+    title = "Edit conflicts"
+    lead = (
+        "Fields that two places edited without seeing each other's change. The later edit is"
+        " kept, and what was removed stays removed. If a removal was not seen or a clock was"
+        " wrong, you decide."
+    )
 
     found_at = base.Formatted(when, verbose_name="Found", order_by="pk", linkify=True)
     customer = tables.Column(

@@ -129,7 +129,8 @@ class NameColumn(tables.Column):  # type: ignore[misc]
 
 
 class CustomerTable(base.ListTable):
-    caption = "Customers"
+    title = "Customers"
+    lead = "Customers of headquarters, newest account first."
     indexed_orders = (("pk",), ("company_id", "account_number"))
 
     account_number = tables.Column(

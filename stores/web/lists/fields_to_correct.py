@@ -22,7 +22,12 @@ class FieldFilter(base.ListFilter):
 
 
 class FieldTable(base.ListTable):
-    caption = "Fields to correct"
+    title = "Fields to correct"
+    lead = (
+        "Optional customer fields with invalid values. The customers have their accounts; the"
+        " values are kept as received until someone corrects them, on the customer's page or at"
+        " the till."
+    )
 
     since = base.Formatted(when, verbose_name="Since", order_by="pk")
     customer = base.Cell(

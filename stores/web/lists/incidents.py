@@ -16,7 +16,11 @@ class IncidentFilter(base.ListFilter):
 
 
 class IncidentTable(base.ListTable):
-    caption = "Incidents"
+    title = "Incidents"
+    lead = (
+        "Problems that stay open until someone closes them with a reason. Everything else continues"
+        " meanwhile."
+    )
 
     opened_at = base.Formatted(when, verbose_name="Since", order_by="pk")
     database = tables.Column(

@@ -26,7 +26,8 @@ class OrderFilter(base.ListFilter):
 
 
 class OrderTable(base.ListTable):
-    caption = "Sales orders"
+    title = "Sales orders"
+    lead = "Sales orders created from customer orders and posted statements."
 
     number = tables.Column("Order", attrs=base.NOWRAP, linkify=True)
     confirmation_number = tables.Column("Confirmation", attrs=base.wide_only("md"))

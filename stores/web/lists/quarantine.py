@@ -50,7 +50,8 @@ def filter_quarantine(**parameters: str) -> QuerySet[Quarantine]:
 
 
 class QuarantineTable(base.ListTable):
-    caption = "Quarantined rows"
+    title = "Quarantine"
+    lead = "Rows that headquarters received but cannot process, with the reason and the next step."
 
     # Ids follow the order of arrival, and have an index.
     first_seen_at = base.Formatted(when, verbose_name="Since", order_by="pk")

@@ -1,19 +1,37 @@
 """Responses of list pages: the page, the part that htmx refreshes, and the CSV."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template import Context
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
 
 from stores.web.lists.base import ListFilter, ListTable
 from stores.web.lists.paging import Pager
 from stores.web.permissions import check_permissions
 from stores.web.request import Request
+
+
+def list_view(
+    filter_class: type[ListFilter],
+    table_class: type[ListTable],
+    all_rows: Callable[[], QuerySet[Any]],
+    template: str = "list.html",
+) -> Callable[[Request], HttpResponseBase]:
+    """The view of a page that shows a list and nothing else."""
+
+    @require_safe
+    def view(request: Request) -> HttpResponseBase:
+        filters = filter_class(request.GET, all_rows())
+        return list_response(request, filters, table_class, template)
+
+    return view
 
 
 def list_response(

@@ -30,7 +30,8 @@ class RunFilter(base.ListFilter):
 
 
 class RunTable(base.ListTable):
-    caption = "Runs"
+    title = "Runs"
+    lead = "All runs of all jobs, newest first."
     indexed_orders = (("created_at", "pk"),)
 
     created_at = base.Formatted(

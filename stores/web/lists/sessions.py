@@ -47,7 +47,8 @@ def count_cell(title: str, screen: str = "") -> base.Formatted:
 
 
 class UploadTable(SessionTable):
-    caption = "Upload sessions"
+    title = "Upload sessions"
+    lead = "Uploads of events from the channels to headquarters, newest first."
 
     read = count_cell("Rows", "md")
     staged = count_cell("Staged", "sm")
@@ -64,7 +65,8 @@ class UploadTable(SessionTable):
 
 
 class DownloadTable(SessionTable):
-    caption = "Download sessions"
+    title = "Download sessions"
+    lead = "Downloads of accounts and changes to the channels, newest first."
 
     # The link is here, because narrow windows leave out the package.
     started_at = base.Formatted(

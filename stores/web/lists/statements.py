@@ -25,7 +25,8 @@ class StatementFilter(base.ListFilter):
 
 
 class StatementTable(base.ListTable):
-    caption = "Statements"
+    title = "Statements"
+    lead = "Sales by channel and business date, on their way to posting."
     indexed_orders = (("business_date", "pk"),)
 
     number = tables.Column("Statement", orderable=False, linkify=True)
@@ -45,8 +46,6 @@ class StatementTable(base.ListTable):
 
 class AggregateTable(base.ListTable):
     """The aggregated orders of a statement, for its CSV."""
-
-    caption = "Aggregated orders"
 
     customer = tables.Column("Customer")
     currency = tables.Column("Currency")

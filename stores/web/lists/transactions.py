@@ -85,7 +85,8 @@ class TransactionFilter(base.ListFilter):
 
 
 class TransactionTable(base.ListTable):
-    caption = "Transactions"
+    title = "Transactions"
+    lead = "Sales, returns and customer orders of all channels: validated, then posted."
 
     transaction_id = tables.Column("Transaction", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("xl"))

@@ -4,22 +4,15 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.http import require_safe
 
 from stores.models import ChannelDatabase, DayBalance
 from stores.web.format import signed
 from stores.web.lists.balance import BalanceFilter, BalanceTable, all_balances
-from stores.web.lists.response import list_response
-from stores.web.request import Request
+from stores.web.lists.response import list_view
 
-
-@require_safe
-def balance_list(request: Request) -> HttpResponseBase:
-    filters = BalanceFilter(request.GET, all_balances())
-    return list_response(request, filters, BalanceTable, "balance/list.html")
+balance_list = list_view(BalanceFilter, BalanceTable, all_balances)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -22,7 +21,7 @@ from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import ListFilter
 from stores.web.lists.channels import ChannelTable, databases_with_counts
 from stores.web.lists.quarantine import filter_quarantine
-from stores.web.lists.response import list_response
+from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request, posted_id
 
@@ -34,11 +33,7 @@ may_hold_downloads = require_permission(
     "stores.change_channeldatabase", "You do not have permission to hold downloads."
 )
 
-
-@require_safe
-def channel_list(request: Request) -> HttpResponseBase:
-    filters = ListFilter(request.GET, databases_with_counts())
-    return list_response(request, filters, ChannelTable, "channels/list.html")
+channel_list = list_view(ListFilter, ChannelTable, databases_with_counts, "channels/list.html")
 
 
 @require_safe

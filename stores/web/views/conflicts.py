@@ -2,7 +2,6 @@
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -18,7 +17,7 @@ from stores.pipeline.corrections.conflict import (
 from stores.pipeline.corrections.customer import Busy
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
-from stores.web.lists.response import list_response
+from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -27,12 +26,7 @@ may_close_conflicts = require_permission(
     CLOSING_PERMISSION, "You do not have permission to close edit conflicts."
 )
 
-
-@require_safe
-def conflict_list(request: Request) -> HttpResponseBase:
-    """Every field that two places changed without knowing of each other, newest first."""
-    filters = ConflictFilter(request.GET, all_conflicts())
-    return list_response(request, filters, ConflictTable, "conflicts/list.html")
+conflict_list = list_view(ConflictFilter, ConflictTable, all_conflicts)
 
 
 @require_safe

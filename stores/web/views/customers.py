@@ -1,11 +1,10 @@
-"""The pages of customers: the list, one customer, and the form that changes it."""
+"""The pages of customers: the lists, one customer, and the form that changes it."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -18,8 +17,14 @@ from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.sessions import next_download
 from stores.web.forms.customer import CustomerForms
+from stores.web.lists.async_customers import (
+    AsyncCustomerFilter,
+    AsyncCustomerTable,
+    all_async_customers,
+)
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
-from stores.web.lists.response import list_response
+from stores.web.lists.fields_to_correct import FieldFilter, FieldTable, all_fields_to_correct
+from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request, posted_id
 
@@ -47,11 +52,9 @@ DETAIL_FIELDS = (
     "vat_number",
 )
 
-
-@require_safe
-def customer_list(request: Request) -> HttpResponseBase:
-    filters = CustomerFilter(request.GET, all_customers())
-    return list_response(request, filters, CustomerTable, "customers/list.html")
+customer_list = list_view(CustomerFilter, CustomerTable, all_customers)
+async_customer_list = list_view(AsyncCustomerFilter, AsyncCustomerTable, all_async_customers)
+field_list = list_view(FieldFilter, FieldTable, all_fields_to_correct)
 
 
 @require_safe

@@ -4,7 +4,6 @@ import json
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -12,7 +11,7 @@ from stores.models import Incident
 from stores.models.incident import IncidentKind
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.incidents import IncidentFilter, IncidentTable, all_incidents
-from stores.web.lists.response import list_response
+from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -35,11 +34,7 @@ RESOLVING_COMMANDS = {
     ),
 }
 
-
-@require_safe
-def incident_list(request: Request) -> HttpResponseBase:
-    filters = IncidentFilter(request.GET, all_incidents())
-    return list_response(request, filters, IncidentTable, "incidents/list.html")
+incident_list = list_view(IncidentFilter, IncidentTable, all_incidents)
 
 
 @require_safe

@@ -3,13 +3,12 @@
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import PostedPayment, SalesOrder
 from stores.web.lists.orders import OrderFilter, OrderTable, all_orders
-from stores.web.lists.response import list_response
+from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -19,11 +18,7 @@ may_release_orders = require_permission(
     "stores.release_hold", "You do not have permission to release orders on hold."
 )
 
-
-@require_safe
-def order_list(request: Request) -> HttpResponseBase:
-    filters = OrderFilter(request.GET, all_orders())
-    return list_response(request, filters, OrderTable, "orders/list.html")
+order_list = list_view(OrderFilter, OrderTable, all_orders)
 
 
 @require_safe

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -22,7 +21,7 @@ from stores.models import Channel, JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.pipeline.dates import EARLIEST_DATE, latest_business_date
 from stores.web.forms.run import StartForm
-from stores.web.lists.response import list_response, part_or_page
+from stores.web.lists.response import list_view, part_or_page
 from stores.web.lists.runs import RunFilter, RunTable, all_runs
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
@@ -46,10 +45,7 @@ def job_list(request: Request) -> HttpResponse:
     return render(request, "jobs/list.html", context)
 
 
-@require_safe
-def run_list(request: Request) -> HttpResponseBase:
-    filters = RunFilter(request.GET, all_runs())
-    return list_response(request, filters, RunTable, "runs/list.html")
+run_list = list_view(RunFilter, RunTable, all_runs, "runs/list.html")
 
 
 @require_POST

@@ -7,13 +7,12 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import DownloadSession
 from stores.pipeline.download import sessions
-from stores.web.lists.response import list_response
+from stores.web.lists.response import list_view
 from stores.web.lists.sessions import (
     DownloadFilter,
     DownloadTable,
@@ -29,17 +28,9 @@ may_control_downloads = require_permission(
     "stores.control_job", "You do not have permission to change download sessions."
 )
 
+upload_list = list_view(UploadFilter, UploadTable, all_uploads)
 
-@require_safe
-def upload_list(request: Request) -> HttpResponseBase:
-    filters = UploadFilter(request.GET, all_uploads())
-    return list_response(request, filters, UploadTable, "sessions/uploads.html")
-
-
-@require_safe
-def download_list(request: Request) -> HttpResponseBase:
-    filters = DownloadFilter(request.GET, all_downloads())
-    return list_response(request, filters, DownloadTable, "sessions/downloads.html")
+download_list = list_view(DownloadFilter, DownloadTable, all_downloads)
 
 
 @require_safe

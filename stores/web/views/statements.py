@@ -20,7 +20,7 @@ from stores.pipeline.sales.end_of_day import (
 from stores.pipeline.sales.readiness import readiness
 from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
 from stores.web.forms.reason import posted_reason
-from stores.web.lists.response import csv_response, list_response
+from stores.web.lists.response import csv_response, list_view
 from stores.web.lists.statements import (
     AggregateTable,
     StatementFilter,
@@ -36,11 +36,7 @@ may_cancel_statements = require_permission(
     "stores.cancel_statement", "You do not have permission to cancel statements."
 )
 
-
-@require_safe
-def statement_list(request: Request) -> HttpResponseBase:
-    filters = StatementFilter(request.GET, all_statements())
-    return list_response(request, filters, StatementTable, "statements/list.html")
+statement_list = list_view(StatementFilter, StatementTable, all_statements)
 
 
 @require_safe

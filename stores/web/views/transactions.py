@@ -2,7 +2,6 @@
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -17,7 +16,7 @@ from stores.pipeline.corrections.sale import (
     validation_message,
 )
 from stores.web.forms.sale import CorrectionForm
-from stores.web.lists.response import list_response
+from stores.web.lists.response import list_view
 from stores.web.lists.transactions import TransactionFilter, TransactionTable, all_transactions
 from stores.web.permissions import require_permission
 from stores.web.request import Request
@@ -26,11 +25,9 @@ may_correct = require_permission(
     "stores.mend_transaction", "You do not have permission to correct transactions."
 )
 
-
-@require_safe
-def transaction_list(request: Request) -> HttpResponseBase:
-    filters = TransactionFilter(request.GET, all_transactions())
-    return list_response(request, filters, TransactionTable, "transactions/list.html")
+transaction_list = list_view(
+    TransactionFilter, TransactionTable, all_transactions, "transactions/list.html"
+)
 
 
 @require_safe

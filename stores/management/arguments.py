@@ -115,9 +115,14 @@ def add_set(parser: CommandParser) -> None:
     )
 
 
-def add_reason(parser: CommandParser) -> None:
+def add_reason(parser: CommandParser, *, required: bool = True) -> None:
+    """Add the option --reason, a free text. Some list actions have another: a reason code."""
     parser.add_argument(
-        "--reason", type=parse_reason, required=True, metavar="TEXT", help="Why; it is recorded."
+        "--reason",
+        type=parse_reason,
+        required=required,
+        metavar="TEXT",
+        help="Why; it is recorded.",
     )
 
 
@@ -132,32 +137,28 @@ def add_user(parser: CommandParser, *, required: bool = True) -> None:
 
 def known_channels(codes: Sequence[str]) -> list[str]:
     """Return the codes, if there is a channel for each."""
-    return known_codes("channel", codes, Channel.objects.all())
+    return [get_channel(code).code for code in codes]
 
 
 def known_companies(codes: Sequence[str]) -> list[str]:
     """Return the codes, if there is a company for each."""
-    return known_codes("company", codes, Company.objects.all())
+    return [get_company(code).code for code in codes]
 
 
-def known_codes(noun: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[str]:
-    known = set(rows.values_list("code", flat=True))
-    for code in codes:
-        if code not in known:
-            raise wrong_argument(f"There is no {noun} {code!r}.")
-    return list(codes)
+def get_channel(code: str) -> Channel:
+    return get_named("channel", code, Channel.objects.filter(code=code))
 
 
-def check_channel(code: str | None) -> None:
-    """Refuse the code of an unknown channel; None stands for all channels."""
-    if code is not None:
-        known_channels([code])
+def get_company(code: str) -> Company:
+    return get_named("company", code, Company.objects.filter(code=code))
 
 
-def check_company(code: str | None) -> None:
-    """Refuse the code of an unknown company; None stands for all companies."""
-    if code is not None:
-        known_companies([code])
+def get_named(noun: str, name: str, rows: QuerySet[Row]) -> Row:
+    """Return the row with this name, by which the rows are already filtered."""
+    row = rows.first() if is_searchable(name) else None
+    if row is None:
+        raise wrong_argument(f"There is no {noun} {name!r}.")
+    return row
 
 
 def known_order(number: str, channels: Sequence[str]) -> str:
@@ -171,11 +172,7 @@ def known_order(number: str, channels: Sequence[str]) -> str:
 
 def get_user(name: str) -> User:
     """Return the user of the portal who signs in with this name."""
-    users = User.objects.filter(is_active=True)
-    user = users.filter(username=name).first() if is_searchable(name) else None
-    if user is None:
-        raise wrong_argument(f"There is no user {name!r}.")
-    return user
+    return get_named("user", name, User.objects.filter(is_active=True, username=name))
 
 
 def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
@@ -186,11 +183,15 @@ def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
     return row
 
 
-def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str) -> Row:
-    """Return the only row of these, which are already filtered by the name.
+def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str, code: str | None) -> Row:
+    """Return the only row with this name, by which the rows are already filtered.
 
-    `owner` is the field by which several differ, and the option that chooses one.
+    `owner` is the field by which several differ, channel or company, and the option that chooses
+    one; `code` is what that option names, if it is given.
     """
+    if code is not None:
+        get_owner = {"channel": get_channel, "company": get_company}[owner]
+        rows = rows.filter(**{owner: get_owner(code)})
     matches = list(rows.select_related(owner)) if is_searchable(name) else []
     if not matches:
         raise wrong_argument(f"There is no {noun} {name!r}.")

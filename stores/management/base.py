@@ -3,7 +3,7 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, TextIO, cast
 
@@ -92,6 +92,10 @@ class SynclineCommand(BaseCommand):
         finally:
             self.stdout.flush()
 
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Carry out the action that was chosen. Commands without actions override this."""
+        options["method"](options)
+
     def answer(self, document: Any, *sentences: str, status: int = 0) -> None:
         """Print the sentences, one a line, or with --json the document.
 
@@ -122,10 +126,23 @@ def exit_status(outcome: str) -> int:
 
 
 def add_actions(parser: CommandParser) -> Any:
-    """Give a command actions; each `add_parser` of the result declares one with its options."""
+    """Give a command actions, which `add_action` adds to the result."""
     return parser.add_subparsers(
         dest="action", required=True, parser_class=ActionParser, help="What to do."
     )
+
+
+def add_action(
+    actions: Any, name: str, method: Callable[[dict[str, Any]], None], help_text: str = ""
+) -> ActionParser:
+    """Add an action, and the method that carries it out. Returns the parser of its arguments.
+
+    The help is the first line of the method's docstring, unless it is given.
+    """
+    help_text = help_text or (method.__doc__ or "").partition("\n")[0]
+    parser: ActionParser = actions.add_parser(name, help=help_text)
+    parser.set_defaults(method=method)
+    return parser
 
 
 def add_json(parser: CommandParser) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import add_id, add_reason, add_user, get_row, get_user
-from stores.management.base import BUSY, SynclineCommand, add_actions
+from stores.management.base import BUSY, SynclineCommand, add_action, add_actions
 from stores.models import EditConflict
 from stores.models.conflict import CHOICES_OF_PEOPLE, Choice
 from stores.pipeline.corrections.conflict import ConflictRefused, resolve_conflict
@@ -24,9 +24,9 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        list_parser = actions.add_parser("list", help="Lists open conflicts, the oldest first.")
+        list_parser = add_action(actions, "list", self.list_conflicts)
         list_parser.add_argument("--all", action="store_true", help="Closed conflicts, too.")
-        close_parser = actions.add_parser("close", help="Closes a conflict.")
+        close_parser = add_action(actions, "close", self.close_conflict)
         add_id(close_parser, "conflict")
         close_parser.add_argument(
             "--choice",
@@ -37,20 +37,16 @@ class Command(SynclineCommand):
         add_reason(close_parser)
         add_user(close_parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if options["action"] == "list":
-            self.list_conflicts(include_closed=options["all"])
-        else:
-            self.close_conflict(options)
-
-    def list_conflicts(self, *, include_closed: bool) -> None:
+    def list_conflicts(self, options: dict[str, Any]) -> None:
+        """Lists open conflicts, the oldest first."""
         conflicts = EditConflict.objects.select_related("customer").order_by("pk")
-        if not include_closed:
+        if not options["all"]:
             conflicts = conflicts.open()
         rows = [conflict_as_dict(conflict) for conflict in conflicts]
         self.answer_rows("conflict", rows, LINE_FORMAT)
 
     def close_conflict(self, options: dict[str, Any]) -> None:
+        """Closes a conflict."""
         conflicts = EditConflict.objects.select_related("customer__company")
         conflict = get_row("conflict", options["id"], conflicts)
         try:

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
-from stores.management.base import BUSY, SynclineCommand, add_actions
+from stores.management.base import BUSY, SynclineCommand, add_action, add_actions
 from stores.models import Customer
 from stores.models.customer import AccountState
 from stores.models.labels import counted
@@ -25,26 +25,23 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        show_parser = actions.add_parser("show", help="Shows the fields that can be changed.")
+        show_parser = add_action(actions, "show", self.show_customer)
         add_account(show_parser)
-        change_parser = actions.add_parser("change", help="Changes some of the fields.")
+        change_parser = add_action(actions, "change", self.change_customer)
         add_account(change_parser)
         arguments.add_set(change_parser)
         arguments.add_user(change_parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        customer = get_customer(options["account"], options["company"])
-        if options["action"] == "show":
-            self.show_customer(customer)
-        else:
-            self.change_customer(customer, options)
-
-    def show_customer(self, customer: Customer) -> None:
+    def show_customer(self, options: dict[str, Any]) -> None:
+        """Shows the fields that can be changed."""
+        customer = get_customer(options)
         values = arguments.form_values(CustomerForms(customer).all)
         fields = {name: value or None for name, value in values.items()}
         self.answer_fields({"account": customer.account_number}, fields)
 
-    def change_customer(self, customer: Customer, options: dict[str, Any]) -> None:
+    def change_customer(self, options: dict[str, Any]) -> None:
+        """Changes some of the fields."""
+        customer = get_customer(options)
         user = arguments.get_user(options["user"])
         changes = save_assignments(customer, options["assignments"], user)
         sentence = f"{counted(changes, 'change')} saved." if changes else "No changes."
@@ -58,13 +55,11 @@ def add_account(parser: CommandParser) -> None:
     )
 
 
-def get_customer(account: str, company: str | None) -> Customer:
-    """Return the only customer with this account. Errors: CommandError with status 2."""
-    arguments.check_company(company)
+def get_customer(options: dict[str, Any]) -> Customer:
+    """Return the only customer with the account. Errors: CommandError with status 2."""
+    account = options["account"]
     customers = Customer.objects.filter(account_number=account)
-    if company is not None:
-        customers = customers.filter(company=company)
-    return arguments.get_only_row("account", account, customers, "company")
+    return arguments.get_only_row("account", account, customers, "company", options["company"])
 
 
 def save_assignments(customer: Customer, assignments: list[tuple[str, str]], user: User) -> int:

@@ -1,12 +1,12 @@
 """List download sessions and change them; send customers, or everything, again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_reason, get_row, parse_uuid
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.arguments import add_reason, get_row, parse_uuid, wrong_argument
+from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
 from stores.models.labels import counted
 from stores.models.package import ExceptionReason
@@ -41,60 +41,41 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        list_parser = actions.add_parser("list", help="Lists sessions and exceptions.")
-        list_parser.add_argument("--all", action="store_true", help="Applied sessions, too.")
+        list_parser = add_action(actions, "list", self.list_sessions)
+        list_parser.add_argument("--all", action="store_true", help="Finished sessions, too.")
         for action, words in (
             ("cancel", "Gives a session up before its data is on the way."),
             ("rerun", "Sends the package of a session again."),
             ("delete", "Removes a session that brought nothing."),
         ):
-            change_parser = actions.add_parser(action, help=words)
+            change_parser = add_action(actions, action, self.change_session, words)
             change_parser.add_argument(
                 "id", type=parse_uuid, metavar="ID", help="The session, as printed by list."
             )
-        resend_parser = actions.add_parser("resend", help="Sends customers again.")
+        resend_parser = add_action(actions, "resend", self.resend)
         add_database(resend_parser)
         resend_parser.add_argument("accounts", nargs="+", metavar="ACCOUNT")
-        full_parser = actions.add_parser("full", help="Sends everything again.")
+        full_parser = add_action(actions, "full", self.send_everything)
         add_database(full_parser)
         full_parser.add_argument("--dry-run", action="store_true", help="Only counts the rows.")
-        hold_parser = actions.add_parser("hold", help="Sends a database nothing until resume.")
+        hold_parser = add_action(actions, "hold", self.hold)
         add_database(hold_parser)
         add_reason(hold_parser)
-        add_database(actions.add_parser("resume", help="Sends it again what it lacks."))
-        order_parser = actions.add_parser(
-            "strict-order", help="Sets whether a package that is refused in part holds up others."
-        )
+        resume_parser = add_action(actions, "resume", self.resume)
+        add_database(resume_parser)
+        order_parser = add_action(actions, "strict-order", self.set_order)
         add_database(order_parser)
         order_parser.add_argument("switch", choices=("on", "off"))
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        action = options["action"]
-        if action == "list":
-            self.list_sessions(include_ended=options["all"])
-        elif action == "resend":
-            self.resend(get_database(options["database"]), options["accounts"])
-        elif action == "full":
-            self.send_everything(get_database(options["database"]), dry_run=options["dry_run"])
-        elif action == "hold":
-            self.hold(get_database(options["database"]), options["reason"])
-        elif action == "resume":
-            self.resume(get_database(options["database"]))
-        elif action == "strict-order":
-            self.set_order(get_database(options["database"]), is_strict=options["switch"] == "on")
-        else:
-            session = get_row("session", options["id"], DownloadSession.objects.all())
-            self.change_session(session, action)
-
-    def list_sessions(self, *, include_ended: bool) -> None:
-        """List the latest sessions, newest first, and the open exceptions, oldest first."""
-        found = DownloadSession.objects.select_related("database__channel")
-        if not include_ended:
-            found = found.unfinished()
+    def list_sessions(self, options: dict[str, Any]) -> None:
+        """Lists the latest hundred sessions, and the hundred oldest exceptions."""
+        rows = DownloadSession.objects.select_related("database__channel")
+        if not options["all"]:
+            rows = rows.unfinished()
         exceptions = DownloadException.objects.open().select_related(
             "database__channel", "customer"
         )
-        session_rows = [session_as_dict(session) for session in found[:MAX_LISTED]]
+        session_rows = [session_as_dict(session) for session in rows[:MAX_LISTED]]
         exception_rows = [
             exception_as_dict(exception) for exception in exceptions.order_by("since")[:MAX_LISTED]
         ]
@@ -109,7 +90,9 @@ class Command(SynclineCommand):
             f"{counted(len(exception_rows), 'exception')}.",
         )
 
-    def change_session(self, session: DownloadSession, action: str) -> None:
+    def change_session(self, options: dict[str, Any]) -> None:
+        action = options["action"]
+        session = get_row("session", options["id"], DownloadSession.objects.all())
         try:
             CHANGES[action](session)
         except sessions.SessionRefused as refusal:
@@ -120,23 +103,27 @@ class Command(SynclineCommand):
             f"{done} {sessions.next_download(session.database, does)}".strip(),
         )
 
-    def resend(self, database: ChannelDatabase, accounts: Sequence[str]) -> None:
-        """Send customers again with the next download. Errors: CommandError with status 2."""
+    def resend(self, options: dict[str, Any]) -> None:
+        """Sends customers again."""
+        database, accounts = get_database(options["database"]), options["accounts"]
+        # A customer without a change number is for no channel.
         customers = Customer.objects.filter(
             company=database.channel.company, change_no__isnull=False, account_number__in=accounts
         )
         ids = dict(customers.values_list("account_number", "pk"))
         for account in accounts:
             if account not in ids:
-                raise CommandError(f"Channels have no account {account!r}.", returncode=2)
+                raise wrong_argument(f"Channels have no account {account!r}.")
+        # A download exception is a customer that is sent besides the packages.
         add_exceptions(database, list(ids.values()), ExceptionReason.REQUESTED)
         self.answer(
             {"database": database.label, "customers": len(ids)},
             sessions.next_download(database, f"sends {counted(len(ids), 'customer')} again"),
         )
 
-    def send_everything(self, database: ChannelDatabase, *, dry_run: bool) -> None:
-        """Count the rows that everything is and, unless it is a dry run, have it sent again."""
+    def send_everything(self, options: dict[str, Any]) -> None:
+        """Sends everything again: all customers of the company."""
+        database, dry_run = get_database(options["database"]), options["dry_run"]
         rows = count_rows_of(database.channel.company_id)
         if not dry_run:
             sessions.start_over(database)
@@ -147,7 +134,9 @@ class Command(SynclineCommand):
             sessions.next_download(database, f"{verb} {database.label} these rows: {counts}"),
         )
 
-    def hold(self, database: ChannelDatabase, reason: str) -> None:
+    def hold(self, options: dict[str, Any]) -> None:
+        """Sends a database nothing until resume."""
+        database, reason = get_database(options["database"]), options["reason"]
         suspended = sessions.hold(database, reason)
         self.answer(
             {"database": database.label, "hold": reason, "suspended": suspended},
@@ -155,8 +144,9 @@ class Command(SynclineCommand):
             f"{counted(suspended, 'session')} suspended.",
         )
 
-    def resume(self, database: ChannelDatabase) -> None:
-        """Errors: CommandError if it is not on hold."""
+    def resume(self, options: dict[str, Any]) -> None:
+        """Ends the hold of a database: its next download sends what it lacks."""
+        database = get_database(options["database"])
         try:
             resumed = sessions.resume(database)
         except sessions.SessionRefused as refusal:
@@ -166,7 +156,9 @@ class Command(SynclineCommand):
             f"The next download sends {database.label} what it lacks.",
         )
 
-    def set_order(self, database: ChannelDatabase, *, is_strict: bool) -> None:
+    def set_order(self, options: dict[str, Any]) -> None:
+        """Sets whether a package that is refused in part holds up others."""
+        database, is_strict = get_database(options["database"]), options["switch"] == "on"
         database.strict_order = is_strict
         database.save(update_fields=["strict_order"])
         words = "in strict order" if is_strict else "without those it refuses"
@@ -186,7 +178,7 @@ def get_database(label: str) -> ChannelDatabase:
     databases = ChannelDatabase.objects.with_channel()
     database = databases.filter(channel__code=code, name=register).first()
     if database is None:
-        raise CommandError(f"There is no channel database {label!r}.", returncode=2)
+        raise wrong_argument(f"There is no channel database {label!r}.")
     return database
 
 

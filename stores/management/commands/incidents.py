@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.errors import ChannelError
 from stores.management.arguments import add_id, add_reason, get_row
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import Incident
 from stores.pipeline.fence.acceptance import AcceptanceRefused, accept_database, renew_database
 
@@ -28,32 +28,27 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        list_parser = actions.add_parser("list", help="Lists open incidents, the oldest first.")
+        list_parser = add_action(actions, "list", self.list_incidents)
         list_parser.add_argument("--all", action="store_true", help="Closed incidents, too.")
         for action, description in RESOLVING_ACTIONS.items():
-            action_parser = actions.add_parser(action, help=description)
+            action_parser = add_action(actions, action, self.resolve_incident, description)
             add_id(action_parser, "incident")
             add_reason(action_parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if options["action"] == "list":
-            self.list_incidents(include_closed=options["all"])
-        else:
-            self.resolve_incident(options["id"], options["action"], options["reason"])
-
-    def list_incidents(self, *, include_closed: bool) -> None:
+    def list_incidents(self, options: dict[str, Any]) -> None:
+        """Lists open incidents, the oldest first."""
         incidents = Incident.objects.select_related("database__channel").order_by("pk")
-        if not include_closed:
+        if not options["all"]:
             incidents = incidents.open()
         rows = [incident_as_dict(incident) for incident in incidents]
         self.answer_rows("incident", rows, LINE_FORMAT)
 
-    def resolve_incident(self, pk: int, action: str, reason: str) -> None:
-        incident = get_open_incident(pk)
-        if action == "close":
-            close_incident(incident, reason)
+    def resolve_incident(self, options: dict[str, Any]) -> None:
+        incident = get_open_incident(options["id"])
+        if options["action"] == "close":
+            close_incident(incident, options["reason"])
         else:
-            settle_database(incident, action, reason)
+            settle_database(incident, options["action"], options["reason"])
         incident.refresh_from_db()
         self.answer(incident_as_dict(incident), f"Incident {incident.pk} is closed.")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_user, check_company, get_only_row, get_user
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.arguments import add_user, get_only_row, get_user
+from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import SalesOrder
 from stores.models.order import SalesOrderState
 
@@ -21,41 +21,35 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        actions.add_parser("list", help="Lists the orders on hold, the oldest first.")
-        release_parser = actions.add_parser("release", help="Releases an order.")
+        add_action(actions, "list", self.list_orders)
+        release_parser = add_action(actions, "release", self.release_order)
         release_parser.add_argument("number", metavar="NUMBER", help="The number of the order.")
         release_parser.add_argument(
             "--company", metavar="CODE", help="The company, if several have the number."
         )
         add_user(release_parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if options["action"] == "list":
-            self.list_orders()
-        else:
-            self.release_order(options)
-
-    def list_orders(self) -> None:
+    def list_orders(self, options: dict[str, Any]) -> None:
+        """Lists the orders on hold, the oldest first."""
         on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)
         orders = on_hold.select_related("channel").order_by("pk")
         rows = [order_as_dict(order) for order in orders]
         self.answer_rows("order", rows, LINE_FORMAT)
 
     def release_order(self, options: dict[str, Any]) -> None:
-        order = get_order(options["number"], options["company"])
+        """Releases an order."""
+        order = get_order(options)
         if not order.release(get_user(options["user"])):
             raise CommandError(f"{order} is not on hold.")
         order.refresh_from_db()
         self.answer(order_as_dict(order), f"{order} is released.")
 
 
-def get_order(number: str, company: str | None) -> SalesOrder:
-    """Return the only order with this number. Errors: CommandError with status 2."""
-    check_company(company)
+def get_order(options: dict[str, Any]) -> SalesOrder:
+    """Return the only order with the number. Errors: CommandError with status 2."""
+    number = options["number"]
     orders = SalesOrder.objects.filter(number=number).select_related("channel")
-    if company is not None:
-        orders = orders.filter(company=company)
-    return get_only_row("sales order", number, orders, "company")
+    return get_only_row("sales order", number, orders, "company", options["company"])
 
 
 def order_as_dict(order: SalesOrder) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""List, inspect, release, correct, dismiss and reopen quarantined rows."""
+"""List, inspect, release, correct, dismiss and reopen quarantined rows.
+
+A row in the output, quarantined or failed in conversion, is a Case in the code.
+"""
 
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
-from stores.management.base import FAILED, SynclineCommand, add_actions, single_line
+from stores.management.base import FAILED, SynclineCommand, add_action, add_actions, single_line
 from stores.models import Case
 from stores.models.case import UNSETTLED_STATUSES, CaseStatus, Cause
 from stores.models.reason import REASONS, explain
@@ -42,74 +45,66 @@ class Command(SynclineCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
 
-        list_parser = actions.add_parser("list", help="Lists open rows, the oldest first.")
+        list_parser = add_action(actions, "list", self.list_cases)
         list_parser.add_argument("--channel", metavar="CODE", help="Only rows of this channel.")
         list_parser.add_argument(
-            "--reason", metavar="CODE", help="Only rows with this reason code."
+            "--reason",
+            dest="reason_code",
+            metavar="CODE",
+            help="Only rows with this reason code.",
         )
         list_parser.add_argument(
             "--cause", type=parse_cause, metavar="CAUSE", help="Only rows of this cause."
         )
         list_parser.add_argument("--all", action="store_true", help="Resolved rows, too.")
 
-        actions.add_parser("causes", help="Counts open rows by cause, the most frequent first.")
+        add_action(actions, "causes", self.list_causes)
 
-        show_parser = actions.add_parser("show", help="Shows one row with its values.")
+        show_parser = add_action(actions, "show", self.show_case)
         add_case(show_parser)
 
-        release_parser = actions.add_parser("release", help="Validates rows again.")
+        release_parser = add_action(actions, "release", self.release_cases)
         add_cases(release_parser)
         arguments.add_user(release_parser, required=False)
 
-        correct_parser = actions.add_parser("correct", help="Replaces one row by a corrected one.")
+        correct_parser = add_action(actions, "correct", self.correct_case)
         add_case(correct_parser)
         arguments.add_set(correct_parser)
         arguments.add_user(correct_parser, required=False)
 
-        dismiss_parser = actions.add_parser("dismiss", help="Closes rows with a reason.")
+        dismiss_parser = add_action(actions, "dismiss", self.dismiss_cases)
         add_cases(dismiss_parser)
         arguments.add_reason(dismiss_parser)
         arguments.add_user(dismiss_parser, required=False)
 
-        reopen_parser = actions.add_parser("reopen", help="Opens dismissed rows again.")
+        # Nobody is recorded for this: a row keeps who dismissed it, and why.
+        reopen_parser = add_action(actions, "reopen", self.reopen_cases)
         add_cases(reopen_parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        action = options["action"]
-        if action == "list":
-            self.list_cases(options)
-        elif action == "causes":
-            rows = [cause_as_dict(row) for row in Case.objects.unsettled().by_cause()]
-            self.answer_rows("cause", rows, CAUSE_FORMAT)
-        elif action == "show":
-            self.show_case(get_case(options["id"]))
-        elif action == "release":
-            self.release_cases(options)
-        elif action == "correct":
-            self.correct_case(get_case(options["id"]), options)
-        elif action == "dismiss":
-            self.dismiss_cases(options)
-        elif action == "reopen":
-            self.reopen_cases(options)
-
     def list_cases(self, options: dict[str, Any]) -> None:
-        """Print a line for each row, without its values."""
+        """Lists open rows, the oldest first."""
         cases = Case.objects.select_related("database__channel").order_by("since", "id")
         if options["channel"] is not None:
-            arguments.check_channel(options["channel"])
-            cases = cases.filter(database__channel__code=options["channel"])
-        if options["reason"] is not None:
-            if options["reason"] not in REASONS:
-                raise arguments.wrong_argument(f"There is no reason {options['reason']!r}.")
-            cases = cases.filter(reason=options["reason"])
+            cases = cases.filter(database__channel=arguments.get_channel(options["channel"]))
+        reason = options["reason_code"]
+        if reason is not None:
+            if reason not in REASONS:
+                raise arguments.wrong_argument(f"There is no reason {reason!r}.")
+            cases = cases.filter(reason=reason)
         if options["cause"] is not None:
             cases = cases.with_cause(options["cause"])
         if not options["all"]:
             cases = cases.unsettled()
-        rows = [case_as_dict(case) for case in cases]
-        self.answer_rows("row", rows, CASE_FORMAT)
+        self.answer_rows("row", [case_as_dict(case) for case in cases], CASE_FORMAT)
 
-    def show_case(self, case: Case) -> None:
+    def list_causes(self, options: dict[str, Any]) -> None:
+        """Counts open rows by cause, the most frequent first."""
+        causes = [cause_as_dict(counts) for counts in Case.objects.unsettled().by_cause()]
+        self.answer_rows("cause", causes, CAUSE_FORMAT)
+
+    def show_case(self, options: dict[str, Any]) -> None:
+        """Shows one row with its values."""
+        case = get_case(options["id"])
         detail = describe_case(case)
         document = case_details_as_dict(case)
         lines = [
@@ -118,6 +113,7 @@ class Command(SynclineCommand):
         self.answer(document | {"values": values_as_dict(detail)}, *lines, "", *value_lines(detail))
 
     def release_cases(self, options: dict[str, Any]) -> None:
+        """Validates rows again."""
         user = get_optional_user(options["user"])
         resolution = Resolution()
         for case_ids in selected_cases(options):
@@ -125,41 +121,50 @@ class Command(SynclineCommand):
         self.report(resolution, "released")
 
     def dismiss_cases(self, options: dict[str, Any]) -> None:
+        """Closes rows with a reason."""
         user = get_optional_user(options["user"])
         resolution = Resolution()
         for case_ids in selected_cases(options):
             resolution += dismiss_rows(case_ids, by=user, because=options["reason"])
         self.report(resolution, "dismissed")
 
-    def report(self, resolution: Resolution, verb: str) -> None:
-        """Print what was done. Errors: SystemExit with status 1 if rows are still open."""
+    def report(self, resolution: Resolution, outcome: str) -> None:
+        """Print how many rows were released or dismissed, and end with FAILED if others are open.
+
+        `outcome` is the word for it, also the key of their number in JSON.
+        """
         still_open = resolution.still_open
         lines = [
             CASE_FORMAT.format_map(case_as_dict(case))
             for case in get_cases(still_open[:MAX_REPORTED])
         ]
         self.answer(
-            {verb: resolution.done, "left": still_open},
+            {outcome: resolution.done, "left": still_open},
             *lines,
-            f"{resolution.done} {verb}, {len(still_open)} still open.",
+            f"{resolution.done} {outcome}, {len(still_open)} still open.",
             status=FAILED if still_open else 0,
         )
 
     def reopen_cases(self, options: dict[str, Any]) -> None:
+        """Opens dismissed rows again."""
         count = 0
         for case_ids in selected_cases(options, statuses=[CaseStatus.DISMISSED]):
             count += reopen_rows(case_ids)
         self.answer({"reopened": count}, f"{count} reopened.")
 
-    def correct_case(self, case: Case, options: dict[str, Any]) -> None:
+    def correct_case(self, options: dict[str, Any]) -> None:
+        """Replaces one row by a corrected one."""
+        case = get_case(options["id"])
         detail = describe_case(case)
         if not detail.can_be_corrected:
             raise CommandError("This row is already resolved, or cannot be corrected.")
-        unbound, save = correction_form(detail, None)
-        form, _ = correction_form(detail, arguments.form_data([unbound], options["assignments"]))
+        # The form with the row's own values names the fields that --set may give.
+        original_form = correction_form(detail)
+        data = arguments.form_data([original_form], options["assignments"])
+        form = correction_form(detail, data)
         arguments.raise_form_errors([form])
         try:
-            event_id = save(case.id, form.values, by=get_optional_user(options["user"]))
+            event_id = form.save(case.id, by=get_optional_user(options["user"]))
         except EventRefused as error:
             form.add_rule_errors(error.broken)
             arguments.raise_form_errors([form])
@@ -219,12 +224,13 @@ def get_cases(case_ids: Sequence[str]) -> list[Case]:
     return [cases[case_id] for case_id in case_ids]
 
 
-def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
+def cause_as_dict(counts: dict[str, Any]) -> dict[str, Any]:
+    """One of the dictionaries of `by_cause`, as the output shows it."""
     return {
-        "cause": str(Cause.of(row)),
-        "rows": row["rows"],
-        "text": explain(row["reason"], row["field"]),
-        "oldest": row["oldest"],
+        "cause": str(Cause.of(counts)),
+        "rows": counts["rows"],
+        "text": explain(counts["reason"], counts["field"]),
+        "oldest": counts["oldest"],
     }
 
 

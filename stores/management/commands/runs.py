@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.jobs.stages import cancel_run
 from stores.management.arguments import get_row, parse_uuid
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import JobRun
 
 LINE_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
@@ -23,31 +23,28 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        list_parser = actions.add_parser("list", help="Lists waiting and executing runs.")
+        list_parser = add_action(actions, "list", self.list_runs)
         list_parser.add_argument(
             "--all",
             action="store_true",
             help=f"Runs that have ended, too; the latest {MAX_LISTED}.",
         )
-        cancel_parser = actions.add_parser("cancel", help="Asks a run to stop.")
+        cancel_parser = add_action(actions, "cancel", self.cancel_run)
         cancel_parser.add_argument(
             "id", type=parse_uuid, metavar="ID", help="The run, as printed by list."
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if options["action"] == "list":
-            self.list_runs(include_ended=options["all"])
-        else:
-            self.cancel_run(get_row("run", options["id"], JobRun.objects.all()))
-
-    def list_runs(self, *, include_ended: bool) -> None:
+    def list_runs(self, options: dict[str, Any]) -> None:
+        """Lists waiting and executing runs."""
         runs = JobRun.objects.newest_first()
-        if not include_ended:
+        if not options["all"]:
             runs = runs.live()
         rows = [run_as_dict(run) for run in runs[:MAX_LISTED]]
         self.answer_rows("run", rows, LINE_FORMAT)
 
-    def cancel_run(self, run: JobRun) -> None:
+    def cancel_run(self, options: dict[str, Any]) -> None:
+        """Asks a run to stop."""
+        run = get_row("run", options["id"], JobRun.objects.all())
         if not cancel_run(run.pk):
             raise CommandError("The run has already ended.")
         run.refresh_from_db()

@@ -10,8 +10,8 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from stores.management import arguments
-from stores.management.base import SynclineCommand, add_actions
-from stores.models import Channel, ChannelDatabaseGroup, Schedule
+from stores.management.base import SynclineCommand, add_action, add_actions
+from stores.models import ChannelDatabaseGroup, Schedule
 from stores.models.job import SCHEDULED_JOBS
 from stores.models.labels import counted
 from stores.models.schedule import MINUTES_A_DAY
@@ -26,57 +26,50 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        actions.add_parser("list", help="Lists the schedules.")
+        add_action(actions, "list", self.list_schedules)
 
-        add_parser = actions.add_parser("add", help="Adds a schedule.")
+        add_parser = add_action(actions, "add", self.add_schedule)
         jobs = [job.value for job in SCHEDULED_JOBS]
         add_parser.add_argument(
             "job", choices=jobs, metavar="JOB", help=f"The job: {', '.join(jobs)}."
         )
         add_times(add_parser, required=True)
         add_places(add_parser)
-        add_parser.add_argument("--off", action="store_true", help="Adds it switched off.")
+        add_switch(add_parser, "--off", is_enabled=False, help_text="Adds it switched off.")
 
-        change_parser = actions.add_parser("change", help="Changes a schedule.")
+        change_parser = add_action(actions, "change", self.change_schedule)
         arguments.add_id(change_parser, "schedule")
         add_times(change_parser, required=False)
         add_places(change_parser)
         switch = change_parser.add_mutually_exclusive_group()
-        switch.add_argument("--on", action="store_true", help="Switches it on.")
-        switch.add_argument("--off", action="store_true", help="Switches it off.")
+        add_switch(switch, "--on", is_enabled=True, help_text="Switches it on.")
+        add_switch(switch, "--off", is_enabled=False, help_text="Switches it off.")
 
-        remove_parser = actions.add_parser("remove", help="Removes a schedule.")
+        remove_parser = add_action(actions, "remove", self.remove_schedule)
         arguments.add_id(remove_parser, "schedule")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        action = options["action"]
-        if action == "list":
-            self.list_schedules()
-        elif action == "add":
-            self.add_schedule(options)
-        elif action == "change":
-            self.change_schedule(get_schedule(options["id"]), options)
-        elif action == "remove":
-            self.remove_schedule(get_schedule(options["id"]))
-
-    def list_schedules(self) -> None:
+    def list_schedules(self, options: dict[str, Any]) -> None:
+        """Lists the schedules."""
         schedules = Schedule.objects.select_related("channel", "group")
         rows = [schedule_as_dict(schedule) for schedule in schedules]
         lines = [schedule_line(row) for row in rows]
         self.answer({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
 
     def add_schedule(self, options: dict[str, Any]) -> None:
-        schedule = Schedule(job=options["job"], is_enabled=not options["off"])
+        """Adds a schedule."""
+        schedule = Schedule(job=options["job"])
         update_schedule(schedule, options)
         self.answer(schedule_as_dict(schedule), f"{schedule}: added.")
 
-    def change_schedule(self, schedule: Schedule, options: dict[str, Any]) -> None:
-        if options["on"] or options["off"]:
-            schedule.is_enabled = options["on"]
+    def change_schedule(self, options: dict[str, Any]) -> None:
+        """Changes a schedule."""
+        schedule = get_schedule(options["id"])
         update_schedule(schedule, options)
         self.answer(schedule_as_dict(schedule), f"{schedule}: changed.")
 
-    def remove_schedule(self, schedule: Schedule) -> None:
+    def remove_schedule(self, options: dict[str, Any]) -> None:
+        """Removes a schedule."""
+        schedule = get_schedule(options["id"])
         removed = schedule_as_dict(schedule)
         schedule.delete()
         self.answer(removed, f"{schedule}: removed.")
@@ -92,6 +85,13 @@ def add_times(parser: CommandParser, *, required: bool) -> None:
         type=arguments.whole_number(1, MINUTES_A_DAY),
         metavar="MINUTES",
         help="Starts again so many minutes after the last start.",
+    )
+
+
+def add_switch(parser: Any, option: str, *, is_enabled: bool, help_text: str) -> None:
+    """Add an option that sets `is_enabled`; without it, `is_enabled` is None."""
+    parser.add_argument(
+        option, dest="is_enabled", action="store_const", const=is_enabled, help=help_text
     )
 
 
@@ -116,23 +116,21 @@ def get_schedule(pk: int) -> Schedule:
 
 def get_group(name: str) -> ChannelDatabaseGroup:
     """Return the group with this name. Errors: CommandError with status 2."""
-    groups = ChannelDatabaseGroup.objects.filter(name=name)
-    group = groups.first() if arguments.is_searchable(name) else None
-    if group is None:
-        raise arguments.wrong_argument(f"There is no group {name!r}.")
-    return group
+    return arguments.get_named("group", name, ChannelDatabaseGroup.objects.filter(name=name))
 
 
 def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set the time and the channels that the options give, and save. Errors: CommandError."""
+    """Set what the options give, and save. Errors: CommandError."""
+    if options["is_enabled"] is not None:
+        schedule.is_enabled = options["is_enabled"]
     if options["at"] is not None:
         schedule.at, schedule.every_minutes = options["at"], None
         schedule.start_after(timezone.now())
+    # These minutes are counted from the last start.
     if options["every"] is not None:
         schedule.at, schedule.every_minutes = None, options["every"]
     if options["channel"] is not None:
-        arguments.check_channel(options["channel"])
-        schedule.channel, schedule.group = Channel.objects.get(code=options["channel"]), None
+        schedule.channel, schedule.group = arguments.get_channel(options["channel"]), None
     if options["group"] is not None:
         schedule.channel, schedule.group = None, get_group(options["group"])
     try:

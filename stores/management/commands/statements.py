@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import add_reason, wrong_argument
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import Statement
 from stores.models.reason import explain
 from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
@@ -23,32 +23,29 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        list_parser = actions.add_parser("list", help="Lists the statements that are not posted.")
+        list_parser = add_action(actions, "list", self.list_statements)
         list_parser.add_argument(
             "--all", action="store_true", help="Posted and cancelled statements, too."
         )
-        cancel_parser = actions.add_parser("cancel", help="Cancels a statement.")
+        cancel_parser = add_action(actions, "cancel", self.cancel_statement)
         cancel_parser.add_argument(
             "number", metavar="NUMBER", help="The statement, as printed by list."
         )
         add_reason(cancel_parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if options["action"] == "list":
-            self.list_statements(include_ended=options["all"])
-        else:
-            self.cancel_statement(get_statement(options["number"]), options["reason"])
-
-    def list_statements(self, *, include_ended: bool) -> None:
+    def list_statements(self, options: dict[str, Any]) -> None:
+        """Lists the statements that are not posted."""
         statements = Statement.objects.select_related("channel").order_by("business_date", "pk")
-        if not include_ended:
+        if not options["all"]:
             statements = statements.open()
         rows = [statement_as_dict(statement) for statement in statements]
         self.answer_rows("statement", rows, LINE_FORMAT)
 
-    def cancel_statement(self, statement: Statement, reason: str) -> None:
+    def cancel_statement(self, options: dict[str, Any]) -> None:
+        """Cancels a statement."""
+        statement = get_statement(options["number"])
         try:
-            released = cancel_open_statement(statement, reason)
+            released = cancel_open_statement(statement, options["reason"])
         except CancellationRefused as error:
             raise CommandError(str(error)) from error
         self.answer(

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
-from stores.management.base import FAILED, SynclineCommand, add_actions
-from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
+from stores.management.base import FAILED, SynclineCommand, add_action, add_actions
+from stores.models import FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import counted, label
 from stores.models.reason import explain
@@ -55,25 +55,23 @@ class Command(SynclineCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
 
-        causes_parser = actions.add_parser("causes", help="Counts what failed, by cause.")
+        causes_parser = add_action(actions, "causes", self.list_causes)
         add_channel(causes_parser)
 
-        show_parser = actions.add_parser("show", help="Shows the fields that can be corrected.")
+        show_parser = add_action(actions, "show", self.show_sale)
         add_number(show_parser)
 
-        correct_parser = actions.add_parser("correct", help="Corrects one transaction.")
+        correct_parser = add_action(actions, "correct", self.correct_sale)
         add_number(correct_parser)
         arguments.add_set(correct_parser)
         arguments.add_reason(correct_parser)
         arguments.add_user(correct_parser)
 
-        release_parser = actions.add_parser("let-go", help="Gives one back to the jobs.")
+        release_parser = add_action(actions, "let-go", self.release_sale)
         add_number(release_parser)
         arguments.add_user(release_parser)
 
-        bulk_parser = actions.add_parser(
-            "correct-alike", help="Corrects all transactions of a cause, or retries them."
-        )
+        bulk_parser = add_action(actions, "correct-alike", self.correct_or_retry_cause)
         bulk_parser.add_argument(
             "cause", type=parse_cause, metavar="CAUSE", help="The cause, as printed by causes."
         )
@@ -92,9 +90,7 @@ class Command(SynclineCommand):
             metavar="FIELD",
             help="Sets a field to what the rule expects of each transaction.",
         )
-        bulk_parser.add_argument(
-            "--reason", type=arguments.parse_reason, metavar="TEXT", help="Why; it is recorded."
-        )
+        arguments.add_reason(bulk_parser, required=False)
         mode = bulk_parser.add_mutually_exclusive_group()
         mode.add_argument("--preview", action="store_true", help="Shows the result, saves nothing.")
         mode.add_argument(
@@ -104,7 +100,7 @@ class Command(SynclineCommand):
         )
         arguments.add_user(bulk_parser)
 
-        undo_parser = actions.add_parser("undo", help="Reverts a correction of a cause.")
+        undo_parser = add_action(actions, "undo", self.undo_correction)
         undo_parser.add_argument(
             "correction",
             type=arguments.parse_uuid,
@@ -113,39 +109,26 @@ class Command(SynclineCommand):
         )
         arguments.add_user(undo_parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        action = options["action"]
-        if action == "causes":
-            self.list_causes(options["channel"])
-        elif action == "show":
-            self.show_sale(get_sale(options))
-        elif action == "correct":
-            self.correct_sale(get_sale(options), options)
-        elif action == "let-go":
-            self.release_sale(get_sale(options), options)
-        elif action == "correct-alike" and options["give_back"]:
-            self.retry_cause(options)
-        elif action == "correct-alike":
-            self.correct_cause(options)
-        elif action == "undo":
-            self.undo_correction(options)
+    def list_causes(self, options: dict[str, Any]) -> None:
+        """Counts what failed, by cause."""
+        counts_by_cause = FailedSale.objects.by_cause()
+        if options["channel"] is not None:
+            channel = arguments.get_channel(options["channel"])
+            counts_by_cause = counts_by_cause.filter(channel=channel)
+        causes = [cause_as_dict(counts) for counts in counts_by_cause]
+        self.answer_rows("cause", causes, CAUSE_FORMAT)
 
-    def list_causes(self, channel: str | None) -> None:
-        arguments.check_channel(channel)
-        causes = FailedSale.objects.by_cause()
-        if channel is not None:
-            causes = causes.filter(channel__code=channel)
-        rows = [cause_as_dict(row) for row in causes]
-        self.answer_rows("cause", rows, CAUSE_FORMAT)
-
-    def show_sale(self, sale: RetailTransaction) -> None:
+    def show_sale(self, options: dict[str, Any]) -> None:
+        """Shows the fields that can be corrected."""
+        sale = get_sale(options)
         fields = arguments.form_values([CorrectionForm(sale)])
         fields.pop("why")
         values = {name: value or None for name, value in fields.items()}
         self.answer_fields(sale_as_dict(sale), values)
 
-    def correct_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Lease the transaction, save the assigned values and release it."""
+    def correct_sale(self, options: dict[str, Any]) -> None:
+        """Corrects one transaction."""
+        sale = get_sale(options)
         user = arguments.get_user(options["user"])
         data = arguments.form_data([CorrectionForm(sale)], options["assignments"])
         form = CorrectionForm(sale, data | {"why": options["reason"]})
@@ -161,8 +144,12 @@ class Command(SynclineCommand):
             f"{counted(changed, 'value')} corrected. {validation_message(sale)}",
         )
 
-    def release_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Release a transaction that the user is correcting or that the database refused."""
+    def release_sale(self, options: dict[str, Any]) -> None:
+        """Gives one back to the jobs.
+
+        Either the user is correcting it, or the database refused it.
+        """
+        sale = get_sale(options)
         user = arguments.get_user(options["user"])
         if sale.errors.filter(rule__in=REFUSAL_REASONS).exists():
             try:
@@ -174,6 +161,13 @@ class Command(SynclineCommand):
         release_lease(sale, user)
         sale.refresh_from_db()
         self.answer(sale_as_dict(sale), f"{sale.transaction_id} is given back to the jobs.")
+
+    def correct_or_retry_cause(self, options: dict[str, Any]) -> None:
+        """Corrects all transactions of a cause, or retries them."""
+        if options["give_back"]:
+            self.retry_cause(options)
+        else:
+            self.correct_cause(options)
 
     def correct_cause(self, options: dict[str, Any]) -> None:
         if options["reason"] is None:
@@ -212,7 +206,7 @@ class Command(SynclineCommand):
         )
 
     def undo_correction(self, options: dict[str, Any]) -> None:
-        """Undo a correction where nothing was posted or changed since."""
+        """Reverts a correction of a cause, where nothing was posted or changed since."""
         correction = options["correction"]
         if not TransactionChange.objects.filter(correction=correction).exists():
             raise arguments.wrong_argument(f"There is no correction {correction}.")
@@ -245,18 +239,15 @@ def add_number(parser: CommandParser) -> None:
 
 def get_sale(options: dict[str, Any]) -> RetailTransaction:
     """Return the only transaction with this number. Errors: CommandError with status 2."""
-    number, channel = options["number"], options["channel"]
-    arguments.check_channel(channel)
+    number = options["number"]
     sales = RetailTransaction.objects.filter(transaction_id=number)
-    if channel is not None:
-        sales = sales.filter(channel__code=channel)
-    return arguments.get_only_row("transaction", number, sales, "channel")
+    return arguments.get_only_row("transaction", number, sales, "channel", options["channel"])
 
 
 def get_scope(options: dict[str, Any]) -> CorrectionScope:
     """Return the channel and business date to correct; None stands for all."""
-    arguments.check_channel(options["channel"])
-    channel = Channel.objects.filter(code=options["channel"]).first()
+    code = options["channel"]
+    channel = None if code is None else arguments.get_channel(code)
     return CorrectionScope(channel, options["date"])
 
 
@@ -273,11 +264,12 @@ def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
     return data | values | {"why": options["reason"]}
 
 
-def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
+def cause_as_dict(counts: dict[str, Any]) -> dict[str, Any]:
+    """One of the dictionaries of `by_cause`, as the output shows it."""
     return {
-        "cause": str(SaleCause.of(row)),
-        "sales": row["sales"],
-        "text": explain(row["reason"], label(row["field"])),
+        "cause": str(SaleCause.of(counts)),
+        "sales": counts["sales"],
+        "text": explain(counts["reason"], label(counts["field"])),
     }
 
 

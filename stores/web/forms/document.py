@@ -1,6 +1,6 @@
 """The form that corrects a quarantined sale or order."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, cast
@@ -9,7 +9,7 @@ from uuid import UUID
 from django import forms
 
 from stores.pipeline.corrections.case import CaseDetail
-from stores.pipeline.corrections.quarantine import correct_document, correct_event
+from stores.pipeline.corrections.quarantine import correct_document
 from stores.pipeline.events.document_tables import (
     DOCUMENT_KEY,
     HEADER,
@@ -98,6 +98,13 @@ class DocumentForm(forms.Form):
                 rows.append(row | {DOCUMENT_KEY: number})
         return rows
 
+    def save(self, case: str, *, by: Any) -> UUID:
+        """Save the document in place of the row. Returns the id of its event.
+
+        Errors: EventRefused with the broken rule; ChangedMeanwhile.
+        """
+        return correct_document(case, self.values, by=by)
+
     def add_rule_errors(self, rules: Iterable[Rule]) -> None:
         for rule in rules:
             names = (name for name in self.fields if name.split("-")[-1] == rule.field)
@@ -118,11 +125,9 @@ def as_sent(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def correction_form(
-    detail: CaseDetail, data: Any
-) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
-    """Return the form that corrects a quarantined row, and the function that saves its values."""
+def correction_form(detail: CaseDetail, data: Any = None) -> EventForm | DocumentForm:
+    """Return the form that corrects a quarantined row, filled with the row's own values."""
     if detail.is_document:
-        return DocumentForm(detail.values, data), correct_document
+        return DocumentForm(detail.values, data)
     kind = cast(EventKind, detail.kind)
-    return EventForm(kind, data, initial=initial_values(kind, detail.values)), correct_event
+    return EventForm(kind, data, initial=initial_values(kind, detail.values))

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from django import forms
 
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.staging import Operation
+from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
 
@@ -52,9 +54,12 @@ class EventForm(forms.Form):
     def add_rule_errors(self, rules: Iterable[Rule]) -> None:
         add_rule_errors(self, rules)
 
-    @property
-    def values(self) -> dict[str, Any]:
-        return dict(self.cleaned_data)
+    def save(self, case: str, *, by: Any) -> UUID:
+        """Save the values as an event in place of the row. Returns its id.
+
+        Errors: EventRefused with the broken rules; ChangedMeanwhile.
+        """
+        return correct_event(case, self.cleaned_data, by=by)
 
 
 def lock_fields(form: forms.Form, names: Sequence[str]) -> list[str]:

@@ -215,11 +215,11 @@ def correct_case(request: Request, case: str) -> HttpResponse:
     if not detail.can_be_corrected:
         messages.warning(request, "This row has been resolved in the meantime.")
         return redirect(detail.case)
-    form, save = correction_form(detail, request.POST or None)
+    form = correction_form(detail, request.POST or None)
     read_only = lock_identity(request, detail, form)
     if request.method == "POST" and form.is_valid():
         try:
-            save(case, form.values, by=request.user)
+            form.save(case, by=request.user)
         except EventRefused as error:
             form.add_rule_errors(error.broken)
         except ChangedMeanwhile:

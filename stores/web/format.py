@@ -9,7 +9,6 @@ from django.forms.boundfield import BoundField
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from stores.jobs.catalog import JOBS, Job
@@ -51,15 +50,20 @@ def took(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def part(row: DayBalance, name: str) -> dict[str, Any]:
-    """A number of the balance, with the list of the rows behind it where there is one."""
-    count, url = getattr(row, name), ""
-    filters = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
+def part(row: DayBalance | None, name: str) -> dict[str, Any]:
+    """A number of the balance, linked to the list of the rows behind it; 0 if there is no row."""
+    count = getattr(row, name, 0)
+    return {"count": count, "url": part_url(row, name) if row and count else ""}
+
+
+def part_url(row: DayBalance, name: str) -> str:
+    """The URL of the list of the rows behind a number of the balance, if there is such a list."""
+    query = {"channel": row.database.channel.code, "since": row.day, "until": row.day}
     if name == "quarantined":
-        url = f"{reverse('quarantine')}?{urlencode(filters | {'table': row.table})}"
-    elif row.table == "async_customer" and name in STATE_OF_PART:
-        url = f"{reverse('async-customers')}?{urlencode(filters | {'state': STATE_OF_PART[name]})}"
-    return {"count": count, "url": url if count else "", "name": name}
+        return reverse("quarantine", query=query | {"table": row.table})
+    if row.table == "async_customer" and name in STATE_OF_PART:
+        return reverse("async-customers", query=query | {"state": STATE_OF_PART[name]})
+    return ""
 
 
 STATE_OF_PART = {

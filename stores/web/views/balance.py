@@ -5,7 +5,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.urls import reverse
-from django.utils.http import urlencode
 
 from stores.models import ChannelDatabase, DayBalance
 from stores.web.format import signed
@@ -57,5 +56,5 @@ def out_of_balance(today: date) -> list[DayBalance]:
 
 
 def balance_url(row: DayBalance) -> str:
-    filters = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
-    return f"{reverse('balance')}?{urlencode(filters)}"
+    query = {"channel": row.database.channel.code, "since": row.day, "until": row.day}
+    return reverse("balance", query=query)

@@ -1,7 +1,7 @@
 """Set-based work in HQ: statements, COPY, the planner's settings.
 
-Statements that are the same for all five kinds of events are written once, with the names put in
-as identifiers; a name never comes from outside this code.
+A statement has parameters for values, `%(company)s`, and holes for names, `{table}`, which the
+callers of run_sql() and fetch() give as keywords. A name never comes from outside this code.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +14,8 @@ from django.db import connection
 from psycopg2 import sql
 
 Query: TypeAlias = str | sql.Composable
+Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
+Name: TypeAlias = "sql.Identifier | sql.Literal[Any]"
 Row: TypeAlias = tuple[Any, ...]
 Item = TypeVar("Item")
 
@@ -22,21 +24,30 @@ def as_composable(query: Query) -> sql.Composable:
     return query if isinstance(query, sql.Composable) else sql.SQL(query)
 
 
-def run_sql(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> int:
+def with_names(statement: Query, names: Mapping[str, Name]) -> Query:
+    """A statement with its holes filled. One without names is left alone, braces and all."""
+    if not names:
+        return statement
+    return (statement if isinstance(statement, sql.SQL) else sql.SQL(str(statement))).format(
+        **names
+    )
+
+
+def run_sql(statement: Query, params: Params = None, /, **names: Name) -> int:
     """Execute one statement in HQ; returns how many rows it touched."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, params)
+        cursor.execute(with_names(statement, names), params)
         return int(cursor.rowcount)
 
 
-def fetch(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Row]:
+def fetch(statement: Query, params: Params = None, /, **names: Name) -> list[Row]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, params)
+        cursor.execute(with_names(statement, names), params)
         return list(cursor.fetchall())
 
 
-def fetch_one(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Row:
-    return fetch(statement, params)[0]
+def fetch_one(statement: Query, params: Params = None, /, **names: Name) -> Row:
+    return fetch(statement, params, **names)[0]
 
 
 def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) -> int:
@@ -114,7 +125,7 @@ def reserve_numbers(series: str, column: str, company: str, count: int) -> int:
 def prefer_index_scans() -> Iterator[None]:
     """Have rows looked up by index inside the block, whatever the statistics say.
 
-        A scan of a whole staging table for every chunk would make a large backlog quadratic. What a
+    A scan of a whole staging table for every chunk would make a large backlog quadratic. What a
     chunk merges has room in memory. A rollback ends it too.
     """
     run_sql("SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'")

@@ -3,34 +3,34 @@
 Whoever reads or writes one is given it; no function knows one by its name alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import Query, as_composable, fetch_one, run_sql
+from stores.hqdb.sql import Name, Params, Query, as_composable, fetch_one, run_sql, with_names
 
 
-@dataclass(frozen=True)
-class WorkTable:
-    """A temporary table of HQ; `rows` is how many it was made with."""
+class WorkTable(sql.Identifier):
+    """A temporary table of HQ, and its name in statements: `FROM {incoming}`.
 
-    name: str
-    rows: int = 0
+    `rows` is how many it was made with.
+    """
 
-    @property
-    def identifier(self) -> sql.Identifier:
-        """The name for a statement: `FROM {incoming}`."""
-        return sql.Identifier(self.name)
+    def __init__(self, name: str, rows: int = 0) -> None:
+        super().__init__(name)
+        self.name, self.rows = name, rows
 
     def count(self) -> int:
-        (rows,) = fetch_one(sql.SQL("SELECT count(*) FROM {}").format(self.identifier))
+        (rows,) = fetch_one("SELECT count(*) FROM {table}", table=self)
         return int(rows)
 
     def empty(self) -> None:
-        run_sql(sql.SQL("TRUNCATE {}").format(self.identifier))
+        run_sql("TRUNCATE {table}", table=self)
+
+    def analyze(self) -> None:
+        """Tell the planner what is in it, where a plan depends on that."""
+        run_sql("ANALYZE {table}", table=self)
 
 
 def creation(name: str, columns: Query) -> sql.Composed:
@@ -56,10 +56,10 @@ def empty_table(name: str, columns: Query) -> Iterator[WorkTable]:
 
 @contextmanager
 def query_table(
-    name: str, query: Query, params: Mapping[str, Any] | Sequence[Any] | None = None
+    name: str, query: Query, params: Params = None, /, **names: Name
 ) -> Iterator[WorkTable]:
     """A work table of what a query finds, for a part of the caller's transaction."""
-    table = WorkTable(name, run_sql(creation_from(name, query), params))
+    table = WorkTable(name, run_sql(creation_from(name, with_names(query, names)), params))
     yield table
     drop(table)
 
@@ -68,7 +68,7 @@ def query_table(
 def session_table(name: str, columns: Query) -> Iterator[WorkTable]:
     """A work table of these columns that lasts over several transactions of one connection."""
     table = WorkTable(name)
-    run_sql(sql.SQL("CREATE TEMP TABLE {} ({})").format(table.identifier, as_composable(columns)))
+    run_sql(sql.SQL("CREATE TEMP TABLE {} ({})").format(table, as_composable(columns)))
     try:
         yield table
     finally:
@@ -76,4 +76,4 @@ def session_table(name: str, columns: Query) -> Iterator[WorkTable]:
 
 
 def drop(table: WorkTable) -> None:
-    run_sql(sql.SQL("DROP TABLE {}").format(table.identifier))
+    run_sql("DROP TABLE {table}", table=table)

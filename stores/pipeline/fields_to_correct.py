@@ -41,19 +41,18 @@ def record_fields(
     recorded = run_sql(record_statement(incoming), values)
     if unread:
         recorded += run_sql(
-            sql.SQL(
-                """INSERT INTO field_to_correct (company_id, database_id, event_id, async_account,
-                                                 field, rule, value)
-                   SELECT %(company)s, %(database)s, incoming.event_id, incoming.async_account,
-                          field.key, 'date_format', field.value
-                     FROM jsonb_each(%(unread)s::jsonb) unread
-                     JOIN {incoming} incoming
-                          ON incoming.replication_counter = unread.key::bigint
-                    CROSS JOIN LATERAL jsonb_each_text(unread.value) field
-                    WHERE normalize_text(field.value) <> ''
-                       ON CONFLICT DO NOTHING"""
-            ).format(incoming=incoming.identifier),
+            """INSERT INTO field_to_correct (company_id, database_id, event_id, async_account,
+                                             field, rule, value)
+               SELECT %(company)s, %(database)s, incoming.event_id, incoming.async_account,
+                      field.key, 'date_format', field.value
+                 FROM jsonb_each(%(unread)s::jsonb) unread
+                 JOIN {incoming} incoming
+                      ON incoming.replication_counter = unread.key::bigint
+                CROSS JOIN LATERAL jsonb_each_text(unread.value) field
+                WHERE normalize_text(field.value) <> ''
+                   ON CONFLICT DO NOTHING""",
             values,
+            incoming=incoming,
         )
     return recorded
 
@@ -61,7 +60,7 @@ def record_fields(
 def record_statement(incoming: WorkTable) -> sql.Composed:
     fields = (f"('{rule.field}', '{rule.code}', ({rule.broken}))" for rule in OPTIONAL_RULES)
     return RECORD_FIELDS.format(
-        incoming=incoming.identifier,
+        incoming=incoming,
         any_broken=sql.SQL(" OR ".join(f"({rule.broken})" for rule in OPTIONAL_RULES)),
         fields=sql.SQL(", ".join(fields)),
         is_lost=sql.SQL(IS_LOST),

@@ -143,7 +143,7 @@ class LoadedJournal:
 
     @property
     def names(self) -> dict[str, sql.Identifier]:
-        return {"numbers": self.numbers.identifier, "heights": self.heights.identifier}
+        return {"numbers": self.numbers, "heights": self.heights}
 
 
 class JournalUnusable(StepFailed):
@@ -270,7 +270,7 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
         if not (sentence := report_forgotten(journal)):
             following = FIRST_UNLOADED if is_whole else AFTER_LOADED
             known.following |= dict(fetch(following.format(**journal.names)))
-            for company, highest in fetch(LOADED_HEIGHTS.format(**journal.names)):
+            for company, highest in fetch(LOADED_HEIGHTS, **journal.names):
                 known.heights[company] = known.heights.get(company, {}) | highest
     return sentence
 
@@ -386,8 +386,8 @@ def close_unusable_incident() -> None:
 
 
 def report_forgotten(journal: LoadedJournal) -> str | None:
-    rows = fetch(UNKNOWN_NUMBERS.format(**journal.names), [MAX_REPORTED_NUMBERS])
-    higher = fetch(HIGHER_HEIGHTS.format(**journal.names))
+    rows = fetch(UNKNOWN_NUMBERS, [MAX_REPORTED_NUMBERS], **journal.names)
+    higher = fetch(HIGHER_HEIGHTS, **journal.names)
     if not rows and not higher:
         return None
     count = rows[0][0] if rows else 0

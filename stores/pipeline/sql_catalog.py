@@ -273,9 +273,9 @@ def of_documents() -> Iterator[ComposedStatement]:
     headers, lines, payments = (made.table for made in tables)
     arrived = documents.IncomingDocuments(headers, lines, payments, REJECTED.table)
     description = documents.description_query(
-        headers.identifier,
-        lines.identifier,
-        payments.identifier,
+        headers,
+        lines,
+        payments,
         key=(DOCUMENT_KEY,),
     )
     described = made_from("described_document", description, *tables)
@@ -396,7 +396,7 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     if kind is CUSTOMER:
         yield file("update_customers", known_customers.update_statement(claim), claimed)
         yield file("settle_superseded", known_customers.superseded_statement(claim), claimed)
-        bump = known_customers.BUMP_VERSIONS.format(claimed=claimed.table.identifier)
+        bump = known_customers.BUMP_VERSIONS.format(claimed=claimed.table)
         yield listed_file(known_customers.__file__, "bump_versions", bump, claimed)
     else:
         name = "merge_addresses" if kind in merge.KINDS_WITH_ID else "merge_attributes"
@@ -607,7 +607,7 @@ def of_integrity() -> Iterator[ComposedStatement]:
 
 def of_contents() -> Iterator[ComposedStatement]:
     file = partial(listed_file, contents.__file__)
-    query = contents.SENT.format(channels=CHANNELS.table.identifier)
+    query = contents.SENT.format(channels=CHANNELS.table)
     sent = made_from("sent", query, CHANNELS)
     for table in contents.CONTENT_TABLES:
         name = table.target.table

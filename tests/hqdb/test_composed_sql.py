@@ -128,6 +128,7 @@ def test_a_statement_with_a_part_from_another_function_counts_as_composed(code):
     "code",
     [
         f"run_sql({TEMPLATE}.format({TABLE}, is_due=sql.Literal(True)))",
+        "def rows_of(table: WorkTable):\n  sql.SQL('SELECT 1 FROM {table}').format(table=table)",
         'fetch(f"SELECT 1 FROM {TABLE}")',
     ],
 )
@@ -159,14 +160,24 @@ def is_call(part: ast.expr) -> bool:
 
 
 def composed_templates(tree: ast.Module) -> Iterator[str]:
-    """The texts of sql.SQL that are formatted with more than names and values."""
+    """The texts of sql.SQL that are formatted with more than names and values.
+
+    The types of run_sql() and its neighbours let nothing else into their holes.
+    """
     constants = template_constants(tree)
+    work_tables = {
+        argument.arg
+        for argument in ast.walk(tree)
+        if isinstance(argument, ast.arg) and getattr(argument.annotation, "id", "") == "WorkTable"
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "format":
             template = node.func.value
             text = template_text(template) or constants.get(getattr(template, "id", ""), "")
             values = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg)]
-            if STATEMENT.match(text) and not all(map(is_name_or_value, values)):
+            if STATEMENT.match(text) and not all(
+                is_name_or_value(value, work_tables) for value in values
+            ):
                 yield text
 
 
@@ -189,8 +200,8 @@ def template_text(node: ast.expr) -> str:
     return ""
 
 
-def is_name_or_value(value: ast.expr) -> bool:
+def is_name_or_value(value: ast.expr, work_tables: set[str]) -> bool:
     if isinstance(value, ast.Call):
         function = getattr(value.func, "attr", getattr(value.func, "id", ""))
         return function in NAMES_AND_VALUES
-    return isinstance(value, ast.Attribute) and value.attr in ("identifier", "names")
+    return getattr(value, "id", "") in work_tables or getattr(value, "attr", "") == "names"

@@ -18,7 +18,7 @@ def test_a_query_table_counts_its_rows_and_can_be_emptied(hq):
         transaction.atomic(),
         query_table("numbers", "SELECT generate_series(1, %s) AS n", [3]) as numbers,
     ):
-        run_sql(sql.SQL("DELETE FROM {} WHERE n = 2").format(numbers.identifier))
+        run_sql(sql.SQL("DELETE FROM {} WHERE n = 2").format(numbers))
         assert (numbers.rows, numbers.count()) == (3, 2)
 
         numbers.empty()
@@ -49,7 +49,7 @@ def test_a_session_table_outlives_transactions_and_is_dropped_after_an_error(hq)
     def fail() -> None:
         with session_table("lasting", "n integer") as lasting:
             with transaction.atomic():
-                run_sql(sql.SQL("INSERT INTO {} VALUES (1)").format(lasting.identifier))
+                run_sql(sql.SQL("INSERT INTO {} VALUES (1)").format(lasting))
             assert lasting.count() == 1
             raise ZeroDivisionError
 

@@ -54,7 +54,7 @@ def new_customers(chunk: Chunk) -> Iterator[NewCustomers]:
         failed = drop_exhausted(chunk, claimed) if claimed.rows else 0
         count, is_doubtful = claimed.rows - failed, False
         if count:
-            run_sql(sql.SQL("ANALYZE {}").format(claimed.identifier))
+            claimed.analyze()
             is_doubtful = insert_customers(chunk, claimed, count)
         yield NewCustomers(claimed, count, failed, is_doubtful)
 
@@ -85,11 +85,10 @@ def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:
     why = "sequence_exhausted" if sequence else "sequence_missing"
     fail_exhausted(chunk, CUSTOMER, claimed, remaining, why)
     return run_sql(
-        sql.SQL(
-            """DELETE FROM {claimed} WHERE async_account IN
-                   (SELECT async_account FROM {claimed} ORDER BY 1 OFFSET %s)"""
-        ).format(claimed=claimed.identifier),
+        """DELETE FROM {claimed} WHERE async_account IN
+               (SELECT async_account FROM {claimed} ORDER BY 1 OFFSET %s)""",
         [remaining],
+        claimed=claimed,
     )
 
 
@@ -106,22 +105,20 @@ def insert_customers(chunk: Chunk, claimed: WorkTable, count: int) -> bool:
     with empty_table("new_customer", NEW_CUSTOMER_COLUMNS) as created:
         events, customers = fetch_one(create_statement(chunk, claimed, created), values)
         run_sql(
-            sql.SQL(
-                """INSERT INTO customer_affiliation (customer_id, affiliation, hq_version)
-                   SELECT n.customer_id, a.affiliation, 1
-                     FROM {created} n JOIN channel h ON h.id = n.channel_id
-                     JOIN customer_affiliation a
-                       ON a.customer_id = h.default_customer_id AND a.is_active
-                       ON CONFLICT DO NOTHING"""
-            ).format(created=created.identifier)
+            """INSERT INTO customer_affiliation (customer_id, affiliation, hq_version)
+               SELECT n.customer_id, a.affiliation, 1
+                 FROM {created} n JOIN channel h ON h.id = n.channel_id
+                 JOIN customer_affiliation a
+                   ON a.customer_id = h.default_customer_id AND a.is_active
+                   ON CONFLICT DO NOTHING""",
+            created=created,
         )
         run_sql(
-            sql.SQL(
-                """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, run_id)
-                   SELECT async_account, %(company)s, customer_id, channel_id, %(run)s
-                     FROM {created}"""
-            ).format(created=created.identifier),
+            """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, run_id)
+               SELECT async_account, %(company)s, customer_id, channel_id, %(run)s
+                 FROM {created}""",
             values,
+            created=created,
         )
     return bool(events > customers)
 
@@ -129,7 +126,7 @@ def insert_customers(chunk: Chunk, claimed: WorkTable, count: int) -> bool:
 def create_statement(chunk: Chunk, claimed: WorkTable, created: WorkTable) -> sql.Composed:
     return CREATE_CUSTOMERS.format(
         newest_events=newest_events(claim_of_new(chunk, CUSTOMER, claimed)),
-        new_customers=created.identifier,
+        new_customers=created,
         inherited=identifiers(INHERITED_COLUMNS, of="d"),
         columns=identifiers(CUSTOMER.columns),
         values=listed(map(column_or_default, CUSTOMER.columns)),

@@ -165,12 +165,11 @@ def pending_events_of(company: Company, guids: Sequence[UUID]) -> dict[EventKind
     found = {}
     for kind in EVENT_KINDS:
         rows = fetch(
-            sql.SQL(
-                """SELECT event_id FROM {view}
-                    WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
-                      AND company_id = %s AND status = 'pending'"""
-            ).format(view=sql.Identifier(kind.view)),
+            """SELECT event_id FROM {view}
+                WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
+                  AND company_id = %s AND status = 'pending'""",
             [list(map(str, guids)), company.pk],
+            view=sql.Identifier(kind.view),
         )
         found[kind] = [event for (event,) in rows]
     return found

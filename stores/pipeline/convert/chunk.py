@@ -53,7 +53,7 @@ class Chunk:
 
     def events(self, kind: EventKind) -> sql.Composed:
         """Query for the events of one kind, but for those that were opened. See its file."""
-        return CHUNK_EVENTS.format(due=self.due.identifier, **event_names(kind))
+        return CHUNK_EVENTS.format(due=self.due, **event_names(kind))
 
 
 def event_names(kind: EventKind) -> dict[str, sql.Composable]:
@@ -80,7 +80,7 @@ def applied_history(kind: EventKind, customers: WorkTable) -> Iterator[WorkTable
 def history_query(kind: EventKind, customers: WorkTable) -> sql.Composed:
     return HISTORY.format(
         view=sql.Identifier(kind.view),
-        customers=customers.identifier,
+        customers=customers,
         columns=listed(
             [identifiers(staged_columns(kind), of="t"), identifiers(STATE_COLUMNS, of="t")]
         ),

@@ -98,7 +98,7 @@ def record_conflicts(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
 def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sql.Composed:
     fields = [column for column in kind.columns if column not in kind.key]
     pair_columns = sql.SQL(PAIR_COLUMNS).format(
-        is_off=sql.SQL(CLOCK_SKEWED).format(history=history.identifier),
+        is_off=sql.SQL(CLOCK_SKEWED).format(history=history),
         columns=sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(column_text(kind, column), sql.Identifier(column))
             for column in kind.columns
@@ -106,8 +106,8 @@ def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
     )
     return RECORD_CONFLICTS.format(
         table=sql.Identifier(kind.table),
-        history=history.identifier,
-        claimed=claimed.identifier,
+        history=history,
+        claimed=claimed,
         owner=sql.Identifier(kind.owner),
         name=sql.Literal(kind.event),
         is_edit=sql.SQL("AND l.operation <> 'create'" if kind in KINDS_WITH_CREATION else ""),

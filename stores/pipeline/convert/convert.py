@@ -191,11 +191,10 @@ def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
         batch
         for kind in EVENT_KINDS
         for (batch,) in fetch(
-            sql.SQL(
-                """SELECT DISTINCT batch_id FROM {event}
-                    WHERE event_id = ANY(%s::uuid[]) AND batch_id = ANY(%s::bigint[])"""
-            ).format(event=sql.Identifier(kind.event)),
+            """SELECT DISTINCT batch_id FROM {event}
+                WHERE event_id = ANY(%s::uuid[]) AND batch_id = ANY(%s::bigint[])""",
             [chosen, list(chunk.batches)],
+            event=sql.Identifier(kind.event),
         )
     }
 

@@ -72,7 +72,7 @@ def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> 
         is_of_new = IS_OF_NEW + NOT_APART.format(id=sql.Identifier("s", kind.key[0]))
     return CLAIM_EVENTS.format(
         events=chunk.events(kind),
-        new_customers=new_customers.identifier,
+        new_customers=new_customers,
         is_of_new=is_of_new,
         is_foreign=is_foreign("s", channel=("b", "channel_id")),
     )
@@ -101,13 +101,9 @@ def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) 
 
 def bump_versions(company: Company, claimed: WorkTable) -> int:
     """Raise the claimed customers' versions, each by a new change. Returns customers."""
-    (customers,) = fetch_one(
-        sql.SQL("SELECT count(DISTINCT customer_id) FROM {claimed}").format(
-            claimed=claimed.identifier
-        )
-    )
+    (customers,) = fetch_one("SELECT count(DISTINCT customer_id) FROM {claimed}", claimed=claimed)
     run_sql(
-        BUMP_VERSIONS.format(claimed=claimed.identifier),
+        BUMP_VERSIONS.format(claimed=claimed),
         {"first_change": reserve_changes(company.pk, int(customers))},
     )
     return int(customers)
@@ -124,7 +120,7 @@ def update_customers(chunk: Chunk, claim: Claim) -> bool:
 
 
 def superseded_statement(claim: Claim) -> sql.Composed:
-    return SETTLE_SUPERSEDED.format(claimed=claim.claimed.identifier)
+    return SETTLE_SUPERSEDED.format(claimed=claim.claimed)
 
 
 def update_statement(claim: Claim) -> sql.Composed:

@@ -111,7 +111,7 @@ def newest_events(claim: Claim) -> sql.Composed:
     """The beginning of each statement that merges claimed events; see its file."""
     kind = claim.kind
     return NEWEST_EVENTS.format(
-        claimed=claim.claimed.identifier,
+        claimed=claim.claimed,
         events=claim.events,
         is_claimed=claim.is_claimed,
         columns=normalized_columns(kind, kind.columns, customer="c.customer_id"),
@@ -194,7 +194,7 @@ def primary_is_free(kind: EventKind, history: WorkTable) -> sql.Composed:
     return PRIMARY_IS_FREE.format(
         table=sql.Identifier(kind.table),
         key=sql.Identifier(kind.key[0]),
-        history=history.identifier,
+        history=history,
         **primary_names(kind),
     )
 
@@ -225,7 +225,7 @@ def demote_statement(kind: EventKind, events: WorkTable) -> sql.Composed:
     return DEMOTE_PRIMARIES.format(
         table=sql.Identifier(kind.table),
         event=sql.Identifier(kind.event),
-        claimed=events.identifier,
+        claimed=events,
         key=sql.Identifier(kind.key[0]),
         # What is claimed does not say whose it is.
         **primary_names(kind, customer="c.customer_id"),
@@ -236,7 +236,7 @@ def unapplied_statement(claim: Claim, due: WorkTable) -> sql.Composed:
     """Settle the claimed events that changed nothing: too late, or not theirs. See its file."""
     kind = claim.kind
     return SETTLE_UNAPPLIED.format(
-        claimed=claim.claimed.identifier,
+        claimed=claim.claimed,
         events=claim.events,
         is_claimed=claim.is_claimed,
         table=sql.Identifier(kind.table),

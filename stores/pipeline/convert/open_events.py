@@ -44,7 +44,7 @@ MAX_DUE = 10_000
 
 def open_failing(kind: EventKind, due: WorkTable) -> sql.Composed:
     """The end of each statement that opens events; see its file."""
-    return OPEN_FAILING.format(due=due.identifier, name=sql.Literal(kind.event))
+    return OPEN_FAILING.format(due=due, name=sql.Literal(kind.event))
 
 
 # ------------------------------------------------------------------------- taking up
@@ -81,7 +81,7 @@ def due_values(chunk: Chunk, passed: Iterable[UUID]) -> dict[str, object]:
 
 def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
     """Take up the open events that have waited for new customers."""
-    take_open(chunk, IS_OF_NEW_GUID.format(new_customers=new_customers.identifier), ())
+    take_open(chunk, IS_OF_NEW_GUID.format(new_customers=new_customers), ())
 
 
 def take_open(chunk: Chunk, is_due: sql.Composable, passed: Iterable[UUID]) -> None:
@@ -89,7 +89,7 @@ def take_open(chunk: Chunk, is_due: sql.Composable, passed: Iterable[UUID]) -> N
 
 
 def take_due_statement(due: WorkTable, is_due: sql.Composable) -> sql.Composed:
-    return TAKE_DUE.format(due=due.identifier, is_due=is_due)
+    return TAKE_DUE.format(due=due, is_due=is_due)
 
 
 def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> int:
@@ -100,7 +100,7 @@ def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> int:
 
 
 def take_events_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
-    return TAKE_EVENTS.format(due=due.identifier, **event_names(kind))
+    return TAKE_EVENTS.format(due=due, **event_names(kind))
 
 
 # --------------------------------------------------------------------------- opening
@@ -114,7 +114,7 @@ def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> tuple[int
 
 def open_claimed_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
     return OPEN_CLAIMED.format(
-        claimed=claimed.identifier,
+        claimed=claimed,
         name=sql.Literal(kind.event),
         open_failing=open_failing(kind, chunk.due),
     )
@@ -127,7 +127,7 @@ def fail_exhausted(chunk: Chunk, kind: EventKind, claimed: WorkTable, left: int,
 
 def exhausted_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
     return FAIL_EXHAUSTED.format(
-        claimed=claimed.identifier,
+        claimed=claimed,
         events=chunk.events(kind),
         open_failing=open_failing(kind, chunk.due),
     )

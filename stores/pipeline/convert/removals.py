@@ -89,9 +89,9 @@ def removed_query(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sq
             ]
         ),
         table=sql.Identifier(kind.table),
-        history=history.identifier,
+        history=history,
         owner=sql.Identifier(kind.owner),
-        claimed=claimed.identifier,
+        claimed=claimed,
         is_about_row=sql.SQL(" AND ").join(
             [
                 sql.SQL("t.customer_id = {}").format(owner),
@@ -113,7 +113,7 @@ def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -
     has_seen.
     """
     return LATER_EDITS.format(
-        history=history.identifier,
+        history=history,
         of_event=sql.SQL("").join(
             sql.SQL(", {} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
             for column in kind.key
@@ -123,7 +123,7 @@ def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -
             sql.SQL("{}, ").format(normalized_column(kind, column)) for column in kind.key
         ),
         key=for_each_key(kind, ", {0}"),
-        removed=removed.identifier,
+        removed=removed,
     )
 
 
@@ -132,7 +132,7 @@ def remove_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
     same_key = [equal([column], "r", "u") for column in kind.key]
     return REMOVE_AGAIN.format(
         table=sql.Identifier(kind.table),
-        edits=edits.identifier,
+        edits=edits,
         entity=identifiers(kind.entity),
         same_entity=sql.SQL(" AND ").join([of_customer, *same_key]),
     )
@@ -140,12 +140,12 @@ def remove_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
 
 def record_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
     return RECORD_REMOVALS.format(
-        edits=edits.identifier, entity=identifiers(kind.entity), **conflict_names(kind)
+        edits=edits, entity=identifiers(kind.entity), **conflict_names(kind)
     )
 
 
 def close_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
-    return CLOSE_REMOVALS.format(edits=edits.identifier, **conflict_names(kind))
+    return CLOSE_REMOVALS.format(edits=edits, **conflict_names(kind))
 
 
 def conflict_names(kind: EventKind) -> dict[str, sql.Composable]:

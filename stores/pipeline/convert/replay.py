@@ -52,7 +52,7 @@ def replay(kind: EventKind, again: WorkTable, history: WorkTable) -> None:
 
 def customers_to_replay(claim: Claim) -> sql.Composed:
     return CUSTOMERS_TO_REPLAY.format(
-        claimed=claim.claimed.identifier,
+        claimed=claim.claimed,
         events=claim.events,
         is_claimed=claim.is_claimed,
         name=sql.Literal(claim.kind.event),
@@ -65,9 +65,9 @@ def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> s
     of_customer = sql.SQL("{} = w.customer_id").format(sql.Identifier("r", kind.owner))
     same_key = [equal([column], "r", "w") for column in kind.key]
     return REPLAY.format(
-        history=history.identifier,
+        history=history,
         table=sql.Identifier(kind.table),
-        again=again.identifier,
+        again=again,
         entity=identifiers(kind.entity),
         entity_of_event=entity_of_event(kind),
         columns_of_event=normalized_columns(kind, [*kind.key, *stated]),
@@ -89,8 +89,8 @@ def entity_of_event(kind: EventKind) -> sql.Composed:
 def demote_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
     return DEMOTE_SUPERSEDED.format(
         table=sql.Identifier(kind.table),
-        history=history.identifier,
-        again=again.identifier,
+        history=history,
+        again=again,
         key=sql.Identifier(kind.key[0]),
         **primary_names(kind),
     )

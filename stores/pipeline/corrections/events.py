@@ -118,7 +118,7 @@ def broken_rules(kind: EventKind, company: Company, incoming: WorkTable) -> list
 
 
 def broken_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
-    return BROKEN_RULES.format(incoming=incoming.identifier, every_broken=every_broken(kind))
+    return BROKEN_RULES.format(incoming=incoming, every_broken=every_broken(kind))
 
 
 def stage_event(
@@ -146,7 +146,7 @@ def stage_event(
 def stage_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
     return STAGE_EVENT.format(
         event=sql.Identifier(kind.event),
-        incoming=incoming.identifier,
+        incoming=incoming,
         columns=identifiers(kind.sent_columns),
         values=stored_values(kind, kind.sent_columns, of="incoming"),
     )

@@ -178,9 +178,7 @@ LENIENT_VALUES = {"boolean": lenient_boolean, "bigint": lenient_bigint, "integer
 
 def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[int, Flaw]:
     rows = fetch(
-        sql.SQL("SELECT replication_counter, reason, field, rule FROM {rejected}").format(
-            rejected=rejected.identifier
-        )
+        "SELECT replication_counter, reason, field, rule FROM {rejected}", rejected=rejected
     )
     return {number_of[counter]: Flaw(*flaw) for counter, *flaw in rows}
 
@@ -188,28 +186,27 @@ def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[i
 def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
     """Record one more attempt and the present flaw, or that HQ has an event with the same id."""
     run_sql(
-        sql.SQL(
-            """WITH flaw AS (
-                 SELECT flaw.id, flaw.reason, flaw.field, flaw.rule,
-                        EXISTS (SELECT FROM {event} event
-                                 WHERE event.event_id = quarantine.event_id) AS is_conflict
-                   FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
-                        AS flaw (id, reason, field, rule)
-                   JOIN quarantine ON quarantine.id = flaw.id)
-               UPDATE quarantine
-                  SET reason = CASE WHEN is_conflict THEN 'event_conflict' ELSE flaw.reason END,
-                      field = CASE WHEN is_conflict THEN 'event_id' ELSE flaw.field END,
-                      rule = CASE WHEN is_conflict THEN 'an id of its own' ELSE flaw.rule END,
-                      attempts = attempts + 1, last_seen_at = now()
-                 FROM flaw
-                WHERE quarantine.id = flaw.id"""
-        ).format(event=sql.Identifier(kind.event)),
+        """WITH flaw AS (
+             SELECT flaw.id, flaw.reason, flaw.field, flaw.rule,
+                    EXISTS (SELECT FROM {event} event
+                             WHERE event.event_id = quarantine.event_id) AS is_conflict
+               FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
+                    AS flaw (id, reason, field, rule)
+               JOIN quarantine ON quarantine.id = flaw.id)
+           UPDATE quarantine
+              SET reason = CASE WHEN is_conflict THEN 'event_conflict' ELSE flaw.reason END,
+                  field = CASE WHEN is_conflict THEN 'event_id' ELSE flaw.field END,
+                  rule = CASE WHEN is_conflict THEN 'an id of its own' ELSE flaw.rule END,
+                  attempts = attempts + 1, last_seen_at = now()
+             FROM flaw
+            WHERE quarantine.id = flaw.id""",
         [
             list(flaws),
             [flaw.reason for flaw in flaws.values()],
             [flaw.field for flaw in flaws.values()],
             [flaw.rule for flaw in flaws.values()],
         ],
+        event=sql.Identifier(kind.event),
     )
 
 

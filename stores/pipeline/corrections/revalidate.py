@@ -76,7 +76,7 @@ def still_failing(
 def failing_statement(errors: WorkTable, blockers: WorkTable, before: WorkTable) -> sql.Composed:
     return STILL_FAILING.format(
         part=PART_NAME,
-        errors=errors.identifier,
-        blockers=blockers.identifier,
-        before=before.identifier,
+        errors=errors,
+        blockers=blockers,
+        before=before,
     )

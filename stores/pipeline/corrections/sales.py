@@ -204,7 +204,7 @@ def correct_batch(
         except StillFailing as error:
             refused = list(error.sales)
             run_sql(
-                sql.SQL("DELETE FROM {} WHERE sale = ANY(%s)").format(failed_rows.identifier),
+                sql.SQL("DELETE FROM {} WHERE sale = ANY(%s)").format(failed_rows),
                 [refused],
             )
             corrected = write_values(cause.part, values, failed_rows, note)
@@ -263,7 +263,7 @@ def corrected_values(
     return CORRECTED_VALUES.format(
         value=sql.SQL("nullif(expected, '')" if is_expected else "%(new)s"),
         kind=column_type(part, name),
-        rows=failed_rows.identifier,
+        rows=failed_rows,
     )
 
 

@@ -39,7 +39,7 @@ class OutboundTable:
             "SELECT {values} FROM {customers} c JOIN customer k ON k.id = c.customer_id {joined}"
         ).format(
             values=listed(sql.SQL(column.value) for column in self.columns),
-            customers=customers.identifier,
+            customers=customers,
             joined=self.joined,
         )
 

@@ -188,7 +188,7 @@ def missing_events(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
 def missing_statement(table: StagedTable, present: WorkTable) -> sql.Composed:
     is_document = table is HEADER
     return MISSING_EVENTS.format(
-        present=present.identifier,
+        present=present,
         event=sql.Identifier(table.event),
         name=sql.Literal(table.event),
         key=sql.Literal(DOCUMENT_KEY),

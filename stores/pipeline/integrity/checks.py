@@ -1,13 +1,12 @@
 """The parts of a check: queries for what is wrong, and rules that the database must have."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 from psycopg2 import sql
 
-from stores.hqdb.sql import Query, fetch_one
+from stores.hqdb.sql import Name, Query, as_composable, fetch_one, with_names
 from stores.hqdb.work_table import WorkTable
 
 # A run that started this long after a row was written must have processed the row. Until such a run
@@ -45,13 +44,9 @@ def check_result(
     return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 
 
-def offending_rows(
-    statement: Query, tables: Mapping[str, sql.Composable] | None = None
-) -> list[dict[str, Any]]:
-    """The first rows of a query that looks for what is wrong, with work tables in its holes."""
-    query = statement if isinstance(statement, sql.Composable) else sql.SQL(statement)
-    if tables is not None and isinstance(query, sql.SQL):
-        query = query.format(**tables)
+def offending_rows(statement: Query, /, **names: Name) -> list[dict[str, Any]]:
+    """The first rows of a query that looks for what is wrong."""
+    query = as_composable(with_names(statement, names))
     with connection.cursor() as cursor:
         cursor.execute(
             sql.SQL("SELECT * FROM ({}) breach LIMIT {}").format(query, sql.Literal(MAX_OFFENDING))
@@ -61,7 +56,7 @@ def offending_rows(
 
 
 def count_rows(table: str | WorkTable, condition: str = "true") -> int:
-    name = table.identifier if isinstance(table, WorkTable) else sql.Identifier(table)
+    name = sql.Identifier(table) if isinstance(table, str) else table
     statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(name, sql.SQL(condition))
     return int(fetch_one(statement)[0])
 

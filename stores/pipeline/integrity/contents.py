@@ -157,9 +157,9 @@ def held_contents(channels: WorkTable) -> Iterator[HeldContents]:
 @contextmanager
 def sent_customers(channels: WorkTable, database: int) -> Iterator[WorkTable]:
     """Whom a database should have as HQ has them. Shape: customer_id."""
-    query = SENT.format(channels=channels.identifier)
+    query = SENT.format(channels=channels)
     with query_table("sent", query, {"database": database}) as sent:
-        run_sql(sql.SQL("ANALYZE {}").format(sent.identifier))
+        sent.analyze()
         yield sent
 
 
@@ -192,12 +192,11 @@ def read_table(
             copy_rows(channel, database, table.target, buckets, rows)
             rows.seek(0)
             with connection.cursor() as cursor:
-                cursor.copy_expert(sql.SQL("COPY {} FROM STDIN").format(held.rows.identifier), rows)
+                cursor.copy_expert(sql.SQL("COPY {} FROM STDIN").format(held.rows), rows)
         run_sql(
-            sql.SQL("INSERT INTO {} SELECT %s, %s, unnest(%s::int[])").format(
-                held.buckets.identifier
-            ),
+            "INSERT INTO {held_buckets} SELECT %s, %s, unnest(%s::int[])",
             [database.pk, table.target.table, buckets],
+            held_buckets=held.buckets,
         )
     return sum(count for count, _ in theirs.values())
 
@@ -304,7 +303,7 @@ def find_wrong_rows(database: int, held: HeldContents) -> list[WrongRow]:
 def wrong_statement(table: OutboundTable, held: HeldContents, sent: WorkTable) -> sql.Composed:
     return WRONG_ROWS.format(
         hashed_rows=hashed_rows(table.target, rows_of_hq(table, sent)),
-        held_rows=held.rows.identifier,
-        held_buckets=held.buckets.identifier,
-        sent=sent.identifier,
+        held_rows=held.rows,
+        held_buckets=held.buckets,
+        sent=sent,
     )

@@ -50,7 +50,7 @@ def sampled_customers(*, full: bool) -> Iterator[WorkTable]:
         "looked_at",
         f"SELECT id AS customer_id FROM customer {sample}",  # noqa: S608 - a number of ours
     ) as looked_at:
-        run_sql(sql.SQL("ANALYZE {}").format(looked_at.identifier))
+        looked_at.analyze()
         yield looked_at
 
 
@@ -60,7 +60,7 @@ def shown_rows(looked_at: WorkTable) -> Iterator[WorkTable]:
     with empty_table("shown", SHOWN_COLUMNS) as shown:
         for kind in EVENT_KINDS:
             with applied_history(kind, looked_at) as history:
-                run_sql(sql.SQL("ANALYZE {}").format(history.identifier))
+                history.analyze()
                 run_sql(shown_statement(kind, looked_at, shown, history))
         yield shown
 
@@ -75,11 +75,11 @@ def shown_statement(
         for column in kind.key
     ]
     return SHOWN_ROWS.format(
-        shown=shown.identifier,
-        looked_at=looked_at.identifier,
+        shown=shown,
+        looked_at=looked_at,
         name=sql.Literal(kind.table),
         table=sql.Identifier(kind.table),
-        history=history.identifier,
+        history=history,
         owner=sql.Identifier(kind.owner),
         key=sql.SQL("concat_ws(' ', {})").format(identifiers(kind.conflict, of="row")),
         is_about_row=sql.SQL(" AND ").join([sql.SQL("true"), *is_about_row]),
@@ -91,7 +91,7 @@ def wrong_rows(evidence: Evidence, condition: str) -> list[dict[str, Any]]:
         f"""SELECT customer.account_number, shown."table"
               FROM {{shown}} shown JOIN customer ON customer.id = shown.customer_id
              WHERE {condition}""",  # noqa: S608
-        evidence.names,
+        **evidence.names,
     )
 
 
@@ -184,7 +184,7 @@ def fields_arrive_unchanged(evidence: Evidence) -> Check:
 
 def fields_that_changed(kind: EventKind, looked_at: WorkTable) -> list[dict[str, Any]]:
     with applied_history(kind, looked_at) as history:
-        run_sql(sql.SQL("ANALYZE {}").format(history.identifier))
+        history.analyze()
         return offending_rows(changed_fields(kind, looked_at, history))
 
 
@@ -200,10 +200,10 @@ def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) ->
         for column, value in expected.items()
     )
     return CHANGED_FIELDS.format(
-        looked_at=looked_at.identifier,
+        looked_at=looked_at,
         name=sql.Literal(kind.table),
         table=sql.Identifier(kind.table),
-        history=history.identifier,
+        history=history,
         owner=sql.Identifier(kind.owner),
         differing=listed(differing),
         columns=identifiers(list(expected), of="row"),

@@ -25,7 +25,7 @@ def channels_know_nothing_else(evidence: Evidence) -> Check:
                  LEFT JOIN customer k ON k.id = m.customer_id
                 WHERE (v.company, v.account_number)
                       IS DISTINCT FROM (k.company_id::text, k.account_number::text)""",
-            evidence.names,
+            **evidence.names,
         ),
     )
 
@@ -61,7 +61,7 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
                  WHERE NOT EXISTS (SELECT FROM {{map}} v
                                     WHERE v.database_id = c.database_id
                                       AND v.async_account = m.async_account)""",  # noqa: S608
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             f"""SELECT c.label AS channel, k.account_number, 'passed by' AS what {PENDING}
@@ -69,7 +69,7 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
                                WHERE w.step = 'download' AND w.database_id = b.id
                                  AND greatest(k.created_at, k.modified_at)
                                      < w.since - {GRACE})""",  # noqa: S608
-            evidence.names,
+            **evidence.names,
         ),
         late=int(pending),
     )
@@ -92,21 +92,21 @@ def positions_are_true(evidence: Evidence) -> Check:
                          ON v.database_id = c.database_id AND v.company = k.company_id
                         AND v.account_number = k.account_number
                  WHERE v.hq_version IS NULL OR v.hq_version < held.version""",  # noqa: S608
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT c.label AS channel, c.position AS in_channel, c.noted_position AS noted
                  FROM {channels} c JOIN channel_database b ON b.id = c.database_id
                 WHERE c.position < c.noted_position AND c.generation = b.generation
                   AND b.position >= c.noted_position""",
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT c.label AS channel, c.position AS in_channel, o.change_no AS latest
                  FROM {channels} c JOIN channel_database b ON b.id = c.database_id
                  JOIN channel h ON h.id = b.channel_id JOIN company o ON o.code = h.company_id
                 WHERE c.position > o.change_no""",
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT p.company_id AS company, p.from_no, p.to_no, 'rows differ' AS what
@@ -164,7 +164,7 @@ def channels_are_at_the_last_visit(evidence: Evidence) -> Check:
                    AND NOT EXISTS (SELECT FROM incident i
                                     WHERE i.database_id = c.database_id
                                       AND i.closed_at IS NULL)""",  # noqa: S608
-            evidence.names,
+            **evidence.names,
         ),
     )
 
@@ -182,20 +182,20 @@ def no_number_is_ahead_of_hq(evidence: Evidence) -> Check:
                  JOIN number_sequence s ON s.company_id = v.company
                 WHERE account_place(s.format, v.account_number) BETWEEN s.next AND s.largest
                 GROUP BY c.label, v.company, s.next""",
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT c.label AS channel, high.key AS company, high.value::bigint AS highest, s.next
                  FROM {channels} c, jsonb_each_text(c.account_high) high
                  JOIN number_sequence s ON s.company_id = high.key
                 WHERE high.value::bigint >= s.next""",
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT 'number journal' AS place, t.company, max(t.number) AS highest, s.next
                  FROM {numbers} t LEFT JOIN number_sequence s ON s.company_id = t.company
                 WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next""",
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT c.label AS channel, seen.key AS series, seen.value::bigint AS highest,
@@ -203,13 +203,13 @@ def no_number_is_ahead_of_hq(evidence: Evidence) -> Check:
                  FROM {channels} c, jsonb_each_text(c.issued) seen
                  LEFT JOIN issued_document i ON i.company || '/' || i.series = seen.key
                 WHERE seen.value::bigint > coalesce(i.number, 0)""",
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT 'number journal' AS place, t.company || '/' || t.series AS series,
                       max(t.number) AS highest, coalesce(max(i.number), 0) AS issued
                  FROM {heights} t LEFT JOIN issued_document i USING (company, series)
                 GROUP BY t.company, t.series HAVING max(t.number) > coalesce(max(i.number), 0)""",
-            evidence.names,
+            **evidence.names,
         ),
     )

@@ -32,7 +32,7 @@ class Evidence:
         return {
             **self.copies.names,
             **self.journal.names,
-            "last_starts": self.last_starts.identifier,
-            "looked_at": self.looked_at.identifier,
-            "shown": self.shown.identifier,
+            "last_starts": self.last_starts,
+            "looked_at": self.looked_at,
+            "shown": self.shown,
         }

@@ -130,7 +130,7 @@ def accounts_are_never_rewritten(evidence: Evidence) -> Check:
                  JOIN customer ON customer.id = guid_map.customer_id
                 WHERE held.company IS DISTINCT FROM customer.company_id
                    OR held.account_number IS DISTINCT FROM customer.account_number""",
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             """SELECT event.async_account::text, event.event_id::text,
@@ -176,18 +176,15 @@ def accounts_stay_in_their_company(evidence: Evidence) -> Check:
         ),
         *(
             offending_rows(
-                sql.SQL(
-                    """SELECT seen.label AS channel, {source} AS "table", held.company,
-                              held.account_number
-                         FROM {copy} held JOIN {channels} seen USING (database_id)
-                         JOIN channel_database ON channel_database.id = held.database_id
-                         JOIN channel ON channel.id = channel_database.channel_id
-                        WHERE held.company <> channel.company_id"""
-                ).format(
-                    source=sql.Literal(copy.source),
-                    copy=evidence.copies.of(copy).identifier,
-                    channels=evidence.copies.channels.identifier,
-                )
+                """SELECT seen.label AS channel, {source} AS "table", held.company,
+                          held.account_number
+                     FROM {copy} held JOIN {channels} seen USING (database_id)
+                     JOIN channel_database ON channel_database.id = held.database_id
+                     JOIN channel ON channel.id = channel_database.channel_id
+                    WHERE held.company <> channel.company_id""",
+                source=sql.Literal(copy.source),
+                copy=evidence.copies.of(copy),
+                channels=evidence.copies.channels,
             )
             for copy in (COMPARED_MAP, COMPARED_CUSTOMERS)
         ),
@@ -225,7 +222,7 @@ def never_given(table: str, copies: Copies) -> sql.Composed:
             else "event.customer_id = m.customer_id"
         ),
         is_given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Identifier("b", "channel_id")),
-        map=copies.of(COMPARED_MAP).identifier,
+        map=copies.of(COMPARED_MAP),
     )
 
 

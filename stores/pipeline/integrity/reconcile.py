@@ -117,13 +117,12 @@ def compare_database(database: ChannelDatabase) -> Comparison:
         [*COMPARED_EVENTS, COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_CONTENTS, *BELONGING]
     ) as copies:
         run_sql(
-            sql.SQL(
-                """INSERT INTO {channels}
-                          (database_id, label, read_at, generation, noted_position)
-                   SELECT id, %s, clock_timestamp(), generation, position
-                     FROM channel_database WHERE id = %s"""
-            ).format(**copies.names),
+            """INSERT INTO {channels}
+                      (database_id, label, read_at, generation, noted_position)
+               SELECT id, %s, clock_timestamp(), generation, position
+                 FROM channel_database WHERE id = %s""",
             [database.label, database.pk],
+            **copies.names,
         )
         compared, buckets = 0, {}
         with read_transaction(connections[alias_of(database)]) as channel:
@@ -223,10 +222,10 @@ def find_differences(
         for row in fetch(statement):
             differences[DifferenceKind.CHANGED].append((table, str(row[2]), None))
     differences[DifferenceKind.FOREIGN] += [
-        ("account_map", guid, None) for (guid,) in fetch(FOREIGN.format(**copies.names))
+        ("account_map", guid, None) for (guid,) in fetch(FOREIGN, **copies.names)
     ]
     differences[DifferenceKind.FOREIGN] += [
-        ("customer", account, None) for (account,) in fetch(OTHER_GUID.format(**copies.names))
+        ("customer", account, None) for (account,) in fetch(OTHER_GUID, **copies.names)
     ]
     differences[DifferenceKind.NOT_ARRIVED] += [
         ("customer", account, customer)

@@ -206,8 +206,8 @@ class Sources:
         return {
             **self.copies.names,
             **self.journal.names,
-            "known": self.accounts.identifier,
-            "seen_heights": self.heights.identifier,
+            "known": self.accounts,
+            "seen_heights": self.heights,
         }
 
 
@@ -224,60 +224,58 @@ def what_others_know(
     ):
         sources = Sources(copies, journal, accounts, heights)
         run_sql(
-            sql.SQL(
-                """INSERT INTO {seen_heights}
-                   SELECT database_id, label, high.key, 'account', high.value::bigint
-                     FROM {channels}, jsonb_each_text(account_high) high
-                    WHERE database_id <> ALL(%(distrusted)s::bigint[])
-                    UNION ALL
-                   SELECT database_id, label, split_part(high.key, '/', 1),
-                          split_part(high.key, '/', 2), high.value::bigint
-                     FROM {channels}, jsonb_each_text(issued) high
-                    WHERE database_id <> ALL(%(distrusted)s::bigint[])"""
-            ).format(**sources.names),
+            """INSERT INTO {seen_heights}
+               SELECT database_id, label, high.key, 'account', high.value::bigint
+                 FROM {channels}, jsonb_each_text(account_high) high
+                WHERE database_id <> ALL(%(distrusted)s::bigint[])
+                UNION ALL
+               SELECT database_id, label, split_part(high.key, '/', 1),
+                      split_part(high.key, '/', 2), high.value::bigint
+                 FROM {channels}, jsonb_each_text(issued) high
+                WHERE database_id <> ALL(%(distrusted)s::bigint[])""",
             {"distrusted": [database.pk for database in distrusted]},
+            **sources.names,
         )
         (created,) = (copy for copy in COMPARED_CONTENTS if copy.source == CUSTOMER.event)
         run_sql(
-            sql.SQL(
-                # Others may have edited the customer by the GUID, and its own channel may not know
-                # the account.
-                """INSERT INTO {known}
-                   WITH maker AS MATERIALIZED (
-                     SELECT DISTINCT ON (v.async_account) v.async_account, b.channel_id
-                       FROM {customer_events} v JOIN channel_database b ON b.id = v.database_id
-                      WHERE v.operation = 'create' AND v.async_account IS NOT NULL
-                      ORDER BY v.async_account, v.occurred_at, b.channel_id)
-                   SELECT m.company, m.account_number, m.async_account,
-                          coalesce(e.channel_id, b.channel_id),
-                          account_place(q.format, m.account_number),
-                          bool_or(k.async_account = m.async_account),
-                          bool_or(e.channel_id IS NOT NULL)
-                     FROM {map} m JOIN channel_database b ON b.id = m.database_id
-                     LEFT JOIN number_sequence q ON q.company_id = m.company
-                     LEFT JOIN {customers} k ON k.database_id = m.database_id
-                           AND k.company = m.company AND k.account_number = m.account_number
-                     LEFT JOIN maker e ON e.async_account = m.async_account
-                    GROUP BY 1, 2, 3, 4, 5
-                   UNION ALL
-                   SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
-                     FROM {numbers} t
-                     LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company"""
-            ).format(customer_events=copies.of(created).identifier, **sources.names)
+            # Others may have edited the customer by the GUID, and its own channel may not know
+            # the account.
+            """INSERT INTO {known}
+               WITH maker AS MATERIALIZED (
+                 SELECT DISTINCT ON (v.async_account) v.async_account, b.channel_id
+                   FROM {customer_events} v JOIN channel_database b ON b.id = v.database_id
+                  WHERE v.operation = 'create' AND v.async_account IS NOT NULL
+                  ORDER BY v.async_account, v.occurred_at, b.channel_id)
+               SELECT m.company, m.account_number, m.async_account,
+                      coalesce(e.channel_id, b.channel_id),
+                      account_place(q.format, m.account_number),
+                      bool_or(k.async_account = m.async_account),
+                      bool_or(e.channel_id IS NOT NULL)
+                 FROM {map} m JOIN channel_database b ON b.id = m.database_id
+                 LEFT JOIN number_sequence q ON q.company_id = m.company
+                 LEFT JOIN {customers} k ON k.database_id = m.database_id
+                       AND k.company = m.company AND k.account_number = m.account_number
+                 LEFT JOIN maker e ON e.async_account = m.async_account
+                GROUP BY 1, 2, 3, 4, 5
+               UNION ALL
+               SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
+                 FROM {numbers} t
+                 LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company""",
+            customer_events=copies.of(created),
+            **sources.names,
         )
-        run_sql(sql.SQL("ANALYZE {}").format(accounts.identifier))
+        accounts.analyze()
         yield sources
 
 
 def unregistered_databases(sources: Sources) -> list[dict[str, Any]]:
     """Databases that are not the registered ones: what they know is somebody else's."""
     rows = fetch(
-        sql.SQL(
-            """SELECT c.label FROM {channels} c JOIN channel_database b ON b.id = c.database_id
-                WHERE c.identity IS DISTINCT FROM b.database_id::text
-                  AND b.confirmed_nonce IS NOT NULL
-                ORDER BY 1"""
-        ).format(**sources.names)
+        """SELECT c.label FROM {channels} c JOIN channel_database b ON b.id = c.database_id
+            WHERE c.identity IS DISTINCT FROM b.database_id::text
+              AND b.confirmed_nonce IS NOT NULL
+            ORDER BY 1""",
+        **sources.names,
     )
     return [{"channel": label, "error": "another database"} for (label,) in rows]
 
@@ -368,7 +366,7 @@ def lone_heights(sources: Sources, most_void: int) -> list[dict[str, Any]]:
             "between": f"--distrust {code} sets it right there; --void {beyond} believes it",
         }
         for label, code, company, series, number, beyond in fetch(
-            LONE_HEIGHTS.format(**sources.names), [most_void, MAX_REPORTED_CONFLICTS]
+            LONE_HEIGHTS, [most_void, MAX_REPORTED_CONFLICTS], **sources.names
         )
     ]
 
@@ -380,7 +378,7 @@ def raise_counters(sources: Sources) -> dict[str, int]:
     """Put each company's next number above every number known anywhere. Returns those raised."""
     return dict(
         fetch(
-            sql.SQL("""UPDATE number_sequence q SET next = top.number + 1
+            """UPDATE number_sequence q SET next = top.number + 1
                  FROM (SELECT company, max(number) AS number
                          FROM (SELECT company, number FROM {known}
                                UNION ALL
@@ -394,7 +392,8 @@ def raise_counters(sources: Sources) -> dict[str, int]:
                                 WHERE series = 'account') n
                         GROUP BY company) top
                 WHERE top.company = q.company_id AND top.number >= q.next
-            RETURNING q.company_id, q.next""").format(**sources.names)
+            RETURNING q.company_id, q.next""",
+            **sources.names,
         )
     )
 
@@ -406,14 +405,13 @@ def raise_change_numbers(sources: Sources, distrusted: Sequence[ChannelDatabase]
     sent everything again.
     """
     run_sql(
-        sql.SQL(
-            """UPDATE company o SET change_no = top.position
-                 FROM (SELECT p.key AS company, max(p.value::bigint) AS position
-                         FROM {channels} c, jsonb_each_text(c.positions) p
-                        WHERE c.database_id <> ALL(%s) GROUP BY 1) top
-                WHERE o.code = top.company AND top.position > o.change_no"""
-        ).format(**sources.names),
+        """UPDATE company o SET change_no = top.position
+             FROM (SELECT p.key AS company, max(p.value::bigint) AS position
+                     FROM {channels} c, jsonb_each_text(c.positions) p
+                    WHERE c.database_id <> ALL(%s) GROUP BY 1) top
+            WHERE o.code = top.company AND top.position > o.change_no""",
         [[database.pk for database in distrusted]],
+        **sources.names,
     )
     ChannelDatabase.objects.filter(pk__in=[database.pk for database in distrusted]).update(
         position=0, received_no=0, starts_over=True
@@ -426,16 +424,15 @@ def raise_documents(sources: Sources) -> list[dict[str, Any]]:
     Returns what was issued and HQ does not know, from and to.
     """
     forgotten = fetch(
-        sql.SQL(
-            """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
-                 FROM (SELECT company, series, number FROM {heights}
-                       UNION ALL
-                       SELECT company, series, number FROM {seen_heights}
-                        WHERE series <> 'account') n
-                 LEFT JOIN issued_document i USING (company, series)
-                GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0)
-                ORDER BY 1, 2 DESC"""
-        ).format(**sources.names)
+        """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
+             FROM (SELECT company, series, number FROM {heights}
+                   UNION ALL
+                   SELECT company, series, number FROM {seen_heights}
+                    WHERE series <> 'account') n
+             LEFT JOIN issued_document i USING (company, series)
+            GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0)
+            ORDER BY 1, 2 DESC""",
+        **sources.names,
     )
     raised = []
     for company, series, known, number in forgotten:
@@ -493,16 +490,15 @@ def import_accounts(sources: Sources) -> tuple[int, int]:
         )
     )
     guids = run_sql(
-        sql.SQL("""INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
+        """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
            SELECT DISTINCT ON (k.guid) k.guid, k.company, c.id, k.channel_id,
                   CASE WHEN k.is_creator THEN 'created' ELSE 'linked' END
              FROM {known} k
              JOIN customer c ON c.company_id = k.company AND c.account_number = k.account
             WHERE k.guid IS NOT NULL AND k.channel_id IS NOT NULL
               AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = k.guid)
-            ORDER BY k.guid, k.is_home DESC, k.is_creator DESC NULLS LAST, k.channel_id""").format(
-            **sources.names
-        )
+            ORDER BY k.guid, k.is_home DESC, k.is_creator DESC NULLS LAST, k.channel_id""",
+        **sources.names,
     )
     number_imported()
     return accounts, guids
@@ -541,21 +537,19 @@ def raise_versions(sources: Sources) -> int:
     """
     with query_table(
         "behind",
-        sql.SQL(
-            """SELECT c.id, max(v.hq_version) + 1 AS version
-                 FROM {customers} v
-                 JOIN customer c ON c.company_id = v.company AND c.account_number = v.account_number
-                GROUP BY c.id, c.hq_version HAVING max(v.hq_version) > c.hq_version
-                    OR c.event_at = '1900-01-01' AND max(v.hq_version) >= c.hq_version"""
-        ).format(**sources.names),
+        """SELECT c.id, max(v.hq_version) + 1 AS version
+             FROM {customers} v
+             JOIN customer c ON c.company_id = v.company AND c.account_number = v.account_number
+            GROUP BY c.id, c.hq_version HAVING max(v.hq_version) > c.hq_version
+                OR c.event_at = '1900-01-01' AND max(v.hq_version) >= c.hq_version""",
+        **sources.names,
     ) as behind:
         customers = 0
         for company, ids, versions in fetch(
-            sql.SQL(
-                """SELECT c.company_id, array_agg(c.id ORDER BY c.id),
-                          array_agg(b.version ORDER BY c.id)
-                     FROM {behind} b JOIN customer c USING (id) GROUP BY 1 ORDER BY 1"""
-            ).format(behind=behind.identifier)
+            """SELECT c.company_id, array_agg(c.id ORDER BY c.id),
+                      array_agg(b.version ORDER BY c.id)
+                 FROM {behind} b JOIN customer c USING (id) GROUP BY 1 ORDER BY 1""",
+            behind=behind,
         ):
             customers += run_sql(
                 """UPDATE customer c
@@ -569,10 +563,10 @@ def raise_versions(sources: Sources) -> int:
             )
         for kind in CHILDREN:
             run_sql(
-                sql.SQL(
-                    """UPDATE {table} c SET hq_version = b.version
-                         FROM {behind} b WHERE b.id = c.customer_id"""
-                ).format(table=sql.Identifier(kind.table), behind=behind.identifier)
+                """UPDATE {table} c SET hq_version = b.version
+                     FROM {behind} b WHERE b.id = c.customer_id""",
+                table=sql.Identifier(kind.table),
+                behind=behind,
             )
     return customers
 
@@ -594,13 +588,14 @@ def send_lacking_again(sources: Sources) -> int:
 def confirm_visits(sources: Sources) -> None:
     """Take the latest visit of each channel as confirmed where HQ has forgotten it."""
     run_sql(
-        sql.SQL("""UPDATE channel_database b
+        """UPDATE channel_database b
               SET confirmed_epoch = c.epoch, confirmed_nonce = c.nonce::uuid,
                   intended_epoch = c.epoch + 1, intended_nonce = gen_random_uuid()
              FROM {channels} c
             WHERE c.database_id = b.id AND c.epoch > b.confirmed_epoch
               AND (c.epoch, c.nonce::uuid)
-                  IS DISTINCT FROM (b.intended_epoch, b.intended_nonce)""").format(**sources.names)
+                  IS DISTINCT FROM (b.intended_epoch, b.intended_nonce)""",
+        **sources.names,
     )
 
 

@@ -86,9 +86,9 @@ class Copies:
     @property
     def names(self) -> dict[str, sql.Identifier]:
         return {
-            "channels": self.channels.identifier,
-            "map": self.of(COMPARED_MAP).identifier,
-            "customers": self.of(COMPARED_CUSTOMERS).identifier,
+            "channels": self.channels,
+            "map": self.of(COMPARED_MAP),
+            "customers": self.of(COMPARED_CUSTOMERS),
         }
 
 
@@ -123,7 +123,7 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
             except ChannelError:
                 snapshot.unreachable.append({"channel": database.label, "error": "unreachable"})
         for table in copies.tables.values():
-            run_sql(sql.SQL("ANALYZE {}").format(table.identifier))
+            table.analyze()
         yield snapshot
 
 
@@ -153,15 +153,14 @@ def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
         # seen, and a visit that begins meanwhile only moves the fence on.
         copies = snapshot.copies
         run_sql(
-            sql.SQL(
-                """INSERT INTO {channels}
-                          (database_id, label, read_at, generation, confirmed_epoch,
-                           confirmed_nonce, intended_epoch, intended_nonce, noted_position)
-                   SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
-                          intended_epoch, intended_nonce, position
-                     FROM channel_database WHERE id = %s"""
-            ).format(**copies.names),
+            """INSERT INTO {channels}
+                      (database_id, label, read_at, generation, confirmed_epoch,
+                       confirmed_nonce, intended_epoch, intended_nonce, noted_position)
+               SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
+                      intended_epoch, intended_nonce, position
+                 FROM channel_database WHERE id = %s""",
             [database.label, database.pk],
+            **copies.names,
         )
         with connect(database) as alias, read_transaction(connections[alias]) as channel:
             rows = {
@@ -225,9 +224,7 @@ def copy_table(
         copy_sqlite_rows(channel, database, copy, part, rows)
         rows.seek(0)
         with connection.cursor() as cursor:
-            cursor.copy_expert(
-                sql.SQL("COPY {} FROM STDIN").format(copies.of(copy).identifier), rows
-            )
+            cursor.copy_expert(sql.SQL("COPY {} FROM STDIN").format(copies.of(copy)), rows)
             return int(cursor.rowcount)
 
 
@@ -274,13 +271,11 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase, copies: 
         return
     identity, epoch, nonce, high, positions, issued = map(text_or_nothing, row)
     run_sql(
-        sql.SQL(
-            """UPDATE {channels}
-                  SET identity = %(identity)s, epoch = %(epoch)s, nonce = %(nonce)s,
-                      account_high = %(high)s, issued = %(issued)s, positions = %(positions)s,
-                      position = coalesce((%(positions)s::jsonb ->> %(company)s)::bigint, 0)
-                WHERE database_id = %(database)s"""
-        ).format(**copies.names),
+        """UPDATE {channels}
+              SET identity = %(identity)s, epoch = %(epoch)s, nonce = %(nonce)s,
+                  account_high = %(high)s, issued = %(issued)s, positions = %(positions)s,
+                  position = coalesce((%(positions)s::jsonb ->> %(company)s)::bigint, 0)
+            WHERE database_id = %(database)s""",
         {
             "identity": identity,
             "epoch": int(epoch) if epoch.isdigit() else None,
@@ -291,6 +286,7 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase, copies: 
             "company": database.channel.company_id,
             "database": database.pk,
         },
+        **copies.names,
     )
 
 

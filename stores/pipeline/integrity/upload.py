@@ -79,8 +79,8 @@ def false_receipts(copy: ComparedTable, copies: Copies) -> list[dict[str, Any]]:
 def receipts(copy: ComparedTable, copies: Copies, columns: sql.Composable) -> sql.Composed:
     return RECEIPTS.format(
         columns=columns,
-        copy=copies.of(copy).identifier,
-        channels=copies.channels.identifier,
+        copy=copies.of(copy),
+        channels=copies.channels,
         event=sql.Identifier(copy.source),
         name=sql.Literal(copy.source),
     )
@@ -118,7 +118,7 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
         *(
             offending_rows(
                 SKIPPED.format(
-                    copy=evidence.copies.of(copy).identifier,
+                    copy=evidence.copies.of(copy),
                     name=sql.Literal(copy.source),
                     **evidence.names,
                 )
@@ -136,8 +136,8 @@ def vanished(copy: ComparedTable, copies: Copies, condition: str = "") -> sql.Co
     return VANISHED.format(
         name=sql.Literal(copy.source),
         event=sql.Identifier(copy.source),
-        copy=copies.of(copy).identifier,
-        channels=copies.channels.identifier,
+        copy=copies.of(copy),
+        channels=copies.channels,
         retention=sql.SQL(RETENTION),
         condition=sql.SQL(condition or "true"),
     )
@@ -285,7 +285,7 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
                    AND conversion.company_id = batch.company_id
                  WHERE batch.converted_at IS NULL
                    AND batch.staged_at < conversion.since - {GRACE}""",  # noqa: S608
-            evidence.names,
+            **evidence.names,
         ),
         offending_rows(
             f"""SELECT event."table", event.event_id::text,
@@ -301,7 +301,7 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
                        < conversion.since - {GRACE}
                    AND coalesce(event.released_at, event.last_tried_at)
                        < conversion.since - {GRACE}""",  # noqa: S608
-            evidence.names,
+            **evidence.names,
         ),
         late=count_rows("open_event", "status = 'waiting'")
         + count_rows("upload_batch", "converted_at IS NULL"),
@@ -321,8 +321,8 @@ def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
     return CHANGED_EVENTS.format(
         name=sql.Literal(kind.event),
         event=sql.Identifier(kind.event),
-        contents=copies.of(content).identifier,
-        channels=copies.channels.identifier,
+        contents=copies.of(content),
+        channels=copies.channels,
         differing=listed(differing),
         columns=identifiers(columns, of="event"),
         sent=listed(sent.values()),
@@ -333,12 +333,12 @@ def changed_documents(copies: Copies) -> sql.Composed:
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == HEADER.event)
     lines, payments = COMPARED_PARTS[HEADER.event]
     described = description_query(
-        copies.of(content).identifier,
-        copies.of(lines).identifier,
-        copies.of(payments).identifier,
+        copies.of(content),
+        copies.of(lines),
+        copies.of(payments),
         key=("database_id", DOCUMENT_KEY),
     )
-    return CHANGED_DOCUMENTS.format(described=described, channels=copies.channels.identifier)
+    return CHANGED_DOCUMENTS.format(described=described, channels=copies.channels)
 
 
 def changed(copies: Copies) -> dict[str, sql.Composed]:

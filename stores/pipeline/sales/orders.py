@@ -94,29 +94,28 @@ def write_reasons(sales: Sequence[int], blockers: WorkTable, *, is_scheduled: bo
     an attempt with the same result as the last.
     """
     run_sql(
-        sql.SQL(
-            """WITH failure AS (
-                 SELECT sale.id, coalesce(blocker.reason, error.rule) AS reason,
-                        coalesce(blocker.field, error.field) AS field,
-                        CASE WHEN blocker.waits THEN 'none' ELSE 'failed' END AS status
-                   FROM retail_transaction sale
-                   LEFT JOIN {blockers} blocker ON blocker.id = sale.id
-                   LEFT JOIN LATERAL (
-                        SELECT rule, field FROM transaction_error
-                         WHERE transaction_id = sale.id ORDER BY id LIMIT 1) error ON true
-                  WHERE sale.id = ANY(%(sales)s)
-                    AND (blocker.reason IS NOT NULL OR error.rule IS NOT NULL))
-               UPDATE retail_transaction sale
-                  SET order_status = failure.status, order_reason = failure.reason,
-                      order_field = failure.field, order_tried_at = now(),
-                      order_attempts = sale.order_attempts + (failure.status = 'failed')::integer
-                 FROM failure
-                WHERE failure.id = sale.id
-                  AND (NOT %(is_scheduled)s
-                       OR (sale.order_status, sale.order_reason, sale.order_field)
-                          IS DISTINCT FROM (failure.status, failure.reason, failure.field))"""
-        ).format(blockers=blockers.identifier),
+        """WITH failure AS (
+             SELECT sale.id, coalesce(blocker.reason, error.rule) AS reason,
+                    coalesce(blocker.field, error.field) AS field,
+                    CASE WHEN blocker.waits THEN 'none' ELSE 'failed' END AS status
+               FROM retail_transaction sale
+               LEFT JOIN {blockers} blocker ON blocker.id = sale.id
+               LEFT JOIN LATERAL (
+                    SELECT rule, field FROM transaction_error
+                     WHERE transaction_id = sale.id ORDER BY id LIMIT 1) error ON true
+              WHERE sale.id = ANY(%(sales)s)
+                AND (blocker.reason IS NOT NULL OR error.rule IS NOT NULL))
+           UPDATE retail_transaction sale
+              SET order_status = failure.status, order_reason = failure.reason,
+                  order_field = failure.field, order_tried_at = now(),
+                  order_attempts = sale.order_attempts + (failure.status = 'failed')::integer
+             FROM failure
+            WHERE failure.id = sale.id
+              AND (NOT %(is_scheduled)s
+                   OR (sale.order_status, sale.order_reason, sale.order_field)
+                      IS DISTINCT FROM (failure.status, failure.reason, failure.field))""",
         {"is_scheduled": is_scheduled, "sales": list(sales)},
+        blockers=blockers,
     )
 
 
@@ -133,7 +132,7 @@ def create_customer_orders(
             WHERE sale.id = ANY(%s) AND sale.validation_status = 'successful'
               AND sale.customer_id IS NOT NULL
               AND NOT EXISTS (SELECT FROM {blockers} blocker WHERE blocker.id = sale.id)"""
-    ).format(blockers=blockers.identifier)
+    ).format(blockers=blockers)
     with query_table("ready", ready_sales, [list(sales)]) as ready:
         if ready.rows:
             first = reserve_numbers("order_sequence", "next_order", channel.company_id, ready.rows)
@@ -143,34 +142,33 @@ def create_customer_orders(
 
 def insert_sales_orders(ready: WorkTable, first: int, step: RunStep) -> None:
     run_sql(
-        sql.SQL(
-            """WITH new_order AS (
-                 INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
-                        customer_id, delivery_address_id, delivery_mode, business_date, currency,
-                        net_amount, tax_amount, gross_amount, discount_amount, state, hold_code,
-                        run_id)
-                 SELECT sale.company_id, sale.channel_id,
-                        account_text(sequence.order_format, %(first)s + ready.position - 1),
-                        sale.confirmation_number, sale.customer_id, sale.delivery_address_id,
-                        sale.delivery_mode, sale.business_date, sale.currency, sale.net_amount,
-                        sale.tax_amount, sale.gross_amount, sale.discount_amount,
-                        CASE WHEN hold.is_needed THEN 'on_hold' ELSE 'open' END,
-                        CASE WHEN hold.is_needed THEN channel.hold_code END, %(run)s
-                   FROM {ready} ready
-                   JOIN retail_transaction sale ON sale.id = ready.id
-                   JOIN channel ON channel.id = sale.channel_id
-                   JOIN order_sequence sequence ON sequence.company_id = sale.company_id
-                  CROSS JOIN LATERAL (
-                        SELECT sale.is_mended OR sale.order_attempts > 0 AS is_needed) hold
-                  ORDER BY ready.position
-                 RETURNING id, confirmation_number)
-               UPDATE retail_transaction sale
-                  SET sales_order_id = new_order.id, order_status = 'succeeded',
-                      order_reason = NULL, order_field = NULL, order_tried_at = now(),
-                      order_attempts = sale.order_attempts + 1
-                 FROM new_order, {ready} ready
-                WHERE ready.id = sale.id
-                  AND new_order.confirmation_number = sale.confirmation_number"""
-        ).format(ready=ready.identifier),
+        """WITH new_order AS (
+             INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
+                    customer_id, delivery_address_id, delivery_mode, business_date, currency,
+                    net_amount, tax_amount, gross_amount, discount_amount, state, hold_code,
+                    run_id)
+             SELECT sale.company_id, sale.channel_id,
+                    account_text(sequence.order_format, %(first)s + ready.position - 1),
+                    sale.confirmation_number, sale.customer_id, sale.delivery_address_id,
+                    sale.delivery_mode, sale.business_date, sale.currency, sale.net_amount,
+                    sale.tax_amount, sale.gross_amount, sale.discount_amount,
+                    CASE WHEN hold.is_needed THEN 'on_hold' ELSE 'open' END,
+                    CASE WHEN hold.is_needed THEN channel.hold_code END, %(run)s
+               FROM {ready} ready
+               JOIN retail_transaction sale ON sale.id = ready.id
+               JOIN channel ON channel.id = sale.channel_id
+               JOIN order_sequence sequence ON sequence.company_id = sale.company_id
+              CROSS JOIN LATERAL (
+                    SELECT sale.is_mended OR sale.order_attempts > 0 AS is_needed) hold
+              ORDER BY ready.position
+             RETURNING id, confirmation_number)
+           UPDATE retail_transaction sale
+              SET sales_order_id = new_order.id, order_status = 'succeeded',
+                  order_reason = NULL, order_field = NULL, order_tried_at = now(),
+                  order_attempts = sale.order_attempts + 1
+             FROM new_order, {ready} ready
+            WHERE ready.id = sale.id
+              AND new_order.confirmation_number = sale.confirmation_number""",
         {"first": first, "run": str(step.run_id)},
+        ready=ready,
     )

@@ -259,7 +259,7 @@ def errors_of(sales: Sequence[int]) -> Iterator[WorkTable]:
 
 def header_statement(errors: WorkTable) -> sql.Composed:
     return HEADER_ERRORS.format(
-        errors=errors.identifier,
+        errors=errors,
         rules=rules_as_values(HEADER_RULES),
         any_broken=any_broken(HEADER_RULES),
     )
@@ -267,7 +267,7 @@ def header_statement(errors: WorkTable) -> sql.Composed:
 
 def row_statement(table: str, rules: tuple[SaleRule, ...], errors: WorkTable) -> sql.Composed:
     return ROW_ERRORS.format(
-        errors=errors.identifier,
+        errors=errors,
         table=sql.Identifier(table),
         rules=rules_as_values(rules),
         any_broken=any_broken(rules),
@@ -277,22 +277,20 @@ def row_statement(table: str, rules: tuple[SaleRule, ...], errors: WorkTable) ->
 def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
     """Replace the errors of the sales. Equal ones stay: a run with nothing new writes no rows."""
     run_sql(
-        sql.SQL(
-            """DELETE FROM transaction_error old
-                WHERE old.transaction_id = ANY(%s) AND NOT EXISTS (
-                      SELECT FROM {errors} new
-                       WHERE (new.transaction_id, new.rule, new.field, new.expected, new.found)
-                           = (old.transaction_id, old.rule, old.field, old.expected, old.found)
-                         AND new.line_number IS NOT DISTINCT FROM old.line_number)"""
-        ).format(errors=errors.identifier),
+        """DELETE FROM transaction_error old
+            WHERE old.transaction_id = ANY(%s) AND NOT EXISTS (
+                  SELECT FROM {errors} new
+                   WHERE (new.transaction_id, new.rule, new.field, new.expected, new.found)
+                       = (old.transaction_id, old.rule, old.field, old.expected, old.found)
+                     AND new.line_number IS NOT DISTINCT FROM old.line_number)""",
         [list(sales)],
+        errors=errors,
     )
     run_sql(
-        sql.SQL(
-            """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected,
-                                              found)
-               SELECT * FROM {errors} ON CONFLICT DO NOTHING"""
-        ).format(errors=errors.identifier)
+        """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected,
+                                          found)
+           SELECT * FROM {errors} ON CONFLICT DO NOTHING""",
+        errors=errors,
     )
 
 

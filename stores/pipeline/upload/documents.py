@@ -195,17 +195,14 @@ def reinserted_documents(
 def reject_incomplete(incoming: IncomingDocuments, described: WorkTable) -> None:
     """Name documents that have not all the lines that they announce."""
     run_sql(
-        sql.SQL(
-            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-               SELECT i.replication_counter, 'document_incomplete', 'line_count', ''
-                 FROM {described} d JOIN {headers} i USING (replication_counter)
-                WHERE d.lines < i.line_count
-                   ON CONFLICT DO NOTHING"""
-        ).format(
-            rejected=incoming.rejected.identifier,
-            described=described.identifier,
-            headers=incoming.headers.identifier,
-        )
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT i.replication_counter, 'document_incomplete', 'line_count', ''
+             FROM {described} d JOIN {headers} i USING (replication_counter)
+            WHERE d.lines < i.line_count
+               ON CONFLICT DO NOTHING""",
+        rejected=incoming.rejected,
+        described=described,
+        headers=incoming.headers,
     )
 
 
@@ -229,10 +226,10 @@ def reject_invalid_documents(source: UploadSource, incoming: IncomingDocuments) 
     reject_foreign_guids(source, HEADER, incoming.headers, incoming.rejected)
     reject_dateless(channel, incoming)
     run_sql(
-        sql.SQL(
-            """DELETE FROM {rejected} b USING {headers} i JOIN retail_transaction s USING (event_id)
-                WHERE i.replication_counter = b.replication_counter"""
-        ).format(rejected=incoming.rejected.identifier, headers=incoming.headers.identifier)
+        """DELETE FROM {rejected} b USING {headers} i JOIN retail_transaction s USING (event_id)
+            WHERE i.replication_counter = b.replication_counter""",
+        rejected=incoming.rejected,
+        headers=incoming.headers,
     )
 
 
@@ -240,9 +237,9 @@ def reject_statement(part: DocumentTable, incoming: IncomingDocuments) -> sql.Co
     cases = [f"WHEN {rule.broken} THEN {place}" for place, rule in enumerate(part.rules)]
     is_header = part is HEADER
     return REJECT_INVALID_DOCUMENTS.format(
-        rejected=incoming.rejected.identifier,
-        headers=incoming.headers.identifier,
-        incoming=incoming.rows_of(part).identifier,
+        rejected=incoming.rejected,
+        headers=incoming.headers,
+        incoming=incoming.rows_of(part),
         first_broken=sql.SQL(f"CASE {' '.join(cases)} END"),
         counter=sql.SQL("replication_counter" if is_header else "NULL::bigint"),
         own_counter=sql.SQL("p.counter" if is_header else "i.replication_counter"),
@@ -252,19 +249,18 @@ def reject_statement(part: DocumentTable, incoming: IncomingDocuments) -> sql.Co
 def reject_dateless(channel: Channel, incoming: IncomingDocuments) -> None:
     """Name documents without a business date, if HQ's database cannot tell the channel's time."""
     (is_missing,) = fetch_one(
-        sql.SQL("SELECT EXISTS (SELECT FROM {headers} WHERE business_date IS NULL)").format(
-            headers=incoming.headers.identifier
-        )
+        "SELECT EXISTS (SELECT FROM {headers} WHERE business_date IS NULL)",
+        headers=incoming.headers,
     )
     if is_missing and not database_knows_zone(channel.time_zone):
         run_sql(
-            sql.SQL(
-                """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-                   SELECT replication_counter, 'time_zone_unknown', 'business_date',
-                          'a day such as 2026-03-01'
-                     FROM {headers} WHERE business_date IS NULL
-                       ON CONFLICT DO NOTHING"""
-            ).format(rejected=incoming.rejected.identifier, headers=incoming.headers.identifier)
+            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+               SELECT replication_counter, 'time_zone_unknown', 'business_date',
+                      'a day such as 2026-03-01'
+                 FROM {headers} WHERE business_date IS NULL
+                   ON CONFLICT DO NOTHING""",
+            rejected=incoming.rejected,
+            headers=incoming.headers,
         )
 
 
@@ -275,9 +271,9 @@ def described_documents(incoming: IncomingDocuments) -> Iterator[WorkTable]:
     Shape: replication_counter, event_id, lines, content_hash.
     """
     query = description_query(
-        incoming.headers.identifier,
-        incoming.lines.identifier,
-        incoming.payments.identifier,
+        incoming.headers,
+        incoming.lines,
+        incoming.payments,
         key=(DOCUMENT_KEY,),
     )
     with query_table("described_document", query) as described:
@@ -313,56 +309,49 @@ def find_incomplete(
     """
     database = source.database.pk
     tables = {
-        "headers": incoming.headers.identifier,
-        "rejected": incoming.rejected.identifier,
-        "described": described.identifier,
+        "headers": incoming.headers,
+        "rejected": incoming.rejected,
+        "described": described,
     }
     run_sql(
-        sql.SQL(
-            """INSERT INTO incomplete_document (database_id, event_id)
-               SELECT %s, d.event_id FROM {described} d JOIN {headers} i USING (replication_counter)
-                WHERE d.lines < i.line_count ON CONFLICT DO NOTHING"""
-        ).format(**tables),
+        """INSERT INTO incomplete_document (database_id, event_id)
+           SELECT %s, d.event_id FROM {described} d JOIN {headers} i USING (replication_counter)
+            WHERE d.lines < i.line_count ON CONFLICT DO NOTHING""",
         [database],
+        **tables,
     )
     run_sql(
-        sql.SQL(
-            """DELETE FROM incomplete_document n USING {described} d JOIN {headers} i
-                     USING (replication_counter)
-                WHERE n.database_id = %s AND n.event_id = d.event_id AND d.lines >= i.line_count"""
-        ).format(**tables),
+        """DELETE FROM incomplete_document n USING {described} d JOIN {headers} i
+                 USING (replication_counter)
+            WHERE n.database_id = %s AND n.event_id = d.event_id AND d.lines >= i.line_count""",
         [database],
+        **tables,
     )
     run_sql(
-        sql.SQL(
-            # Far in the future by a clock that has been set back since: long ago.
-            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-               SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
-                 FROM incomplete_document n JOIN {described} d USING (event_id)
-                WHERE n.database_id = %s
-                  AND n.first_seen_at NOT BETWEEN now() - %s * interval '1 minute'
-                                              AND now() + %s * interval '1 minute'
-                   ON CONFLICT DO NOTHING"""
-        ).format(**tables),
+        # Far in the future by a clock that has been set back since: long ago.
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
+             FROM incomplete_document n JOIN {described} d USING (event_id)
+            WHERE n.database_id = %s
+              AND n.first_seen_at NOT BETWEEN now() - %s * interval '1 minute'
+                                          AND now() + %s * interval '1 minute'
+               ON CONFLICT DO NOTHING""",
         [database, INCOMPLETE_GRACE_MINUTES, INCOMPLETE_GRACE_MINUTES],
+        **tables,
     )
     waiting = [
         counter
         for (counter,) in fetch(
-            sql.SQL(
-                """SELECT d.replication_counter
-                     FROM incomplete_document n JOIN {described} d USING (event_id)
-                    WHERE n.database_id = %s AND NOT EXISTS (
-                          SELECT FROM {rejected} b
-                           WHERE b.replication_counter = d.replication_counter)"""
-            ).format(**tables),
+            """SELECT d.replication_counter
+                 FROM incomplete_document n JOIN {described} d USING (event_id)
+                WHERE n.database_id = %s AND NOT EXISTS (
+                      SELECT FROM {rejected} b
+                       WHERE b.replication_counter = d.replication_counter)""",
             [database],
+            **tables,
         )
     ]
-    run_sql(
-        sql.SQL("DELETE FROM {headers} WHERE replication_counter = ANY(%s)").format(**tables),
-        [waiting],
-    )
+    run_sql("DELETE FROM {headers} WHERE replication_counter = ANY(%s)", [waiting], **tables)
     return waiting
 
 
@@ -406,7 +395,7 @@ def inserted_documents(
         rows = run_sql(insert_statement(incoming, described, kept), values)
         for part in DOCUMENT_PARTS:
             run_sql(insert_rows_statement(part, incoming, kept))
-        yield replace(kept, rows=rows)
+        yield WorkTable(kept.name, rows)
 
 
 def insert_statement(
@@ -416,9 +405,9 @@ def insert_statement(
         column for column in HEADER.sent_columns if column not in ("operation", "business_date")
     ]
     return INSERT_DOCUMENTS.format(
-        headers=incoming.headers.identifier,
-        documents=described.identifier,
-        kept=kept.identifier,
+        headers=incoming.headers,
+        documents=described,
+        kept=kept,
         columns=identifiers(copied),
         values=normalized_values(HEADER, copied),
     )
@@ -430,8 +419,8 @@ def insert_rows_statement(
     own = [column for column in part.sent_columns if column != DOCUMENT_KEY]
     return INSERT_DOCUMENT_ROWS.format(
         table=sql.Identifier(part.event),
-        incoming=incoming.rows_of(part).identifier,
-        kept=kept.identifier,
+        incoming=incoming.rows_of(part),
+        kept=kept,
         columns=identifiers(own),
         values=normalized_values(part, own),
     )
@@ -449,34 +438,31 @@ def reject_conflicting_documents(
     Events of a copied database, which goes on under another channel, have known ids and collapse.
     """
     run_sql(
-        sql.SQL(
-            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-               SELECT DISTINCT ON (i.replication_counter) i.replication_counter,
-                      CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
-                           ELSE 'document_conflict' END,
-                      CASE WHEN t.event_id = i.event_id THEN 'event_id'
-                           WHEN t.transaction_id = normalize_key(i.transaction_id)
-                           THEN 'transaction_id'
-                           ELSE 'confirmation_number' END, 'one of its own'
-                 FROM {headers} i JOIN {described} d USING (replication_counter)
-                 JOIN retail_transaction t
-                   ON t.event_id = i.event_id
-                   OR (t.channel_id = %s
-                       AND (t.transaction_id = normalize_key(i.transaction_id)
-                            OR t.transaction_type = 'customer_order'
-                               AND normalize_key(i.transaction_type) = 'customer_order'
-                               AND t.confirmation_number = normalize_key(i.confirmation_number)))
-                WHERE t.content_hash <> d.content_hash
-                  AND i.event_id NOT IN (SELECT event_id FROM {kept})
-                ORDER BY i.replication_counter, t.event_id = i.event_id DESC
-                   ON CONFLICT DO NOTHING"""
-        ).format(
-            rejected=incoming.rejected.identifier,
-            headers=incoming.headers.identifier,
-            described=described.identifier,
-            kept=kept.identifier,
-        ),
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT DISTINCT ON (i.replication_counter) i.replication_counter,
+                  CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
+                       ELSE 'document_conflict' END,
+                  CASE WHEN t.event_id = i.event_id THEN 'event_id'
+                       WHEN t.transaction_id = normalize_key(i.transaction_id)
+                       THEN 'transaction_id'
+                       ELSE 'confirmation_number' END, 'one of its own'
+             FROM {headers} i JOIN {described} d USING (replication_counter)
+             JOIN retail_transaction t
+               ON t.event_id = i.event_id
+               OR (t.channel_id = %s
+                   AND (t.transaction_id = normalize_key(i.transaction_id)
+                        OR t.transaction_type = 'customer_order'
+                           AND normalize_key(i.transaction_type) = 'customer_order'
+                           AND t.confirmation_number = normalize_key(i.confirmation_number)))
+            WHERE t.content_hash <> d.content_hash
+              AND i.event_id NOT IN (SELECT event_id FROM {kept})
+            ORDER BY i.replication_counter, t.event_id = i.event_id DESC
+               ON CONFLICT DO NOTHING""",
         [source.database.channel_id],
+        rejected=incoming.rejected,
+        headers=incoming.headers,
+        described=described,
+        kept=kept,
     )
 
 
@@ -486,23 +472,20 @@ def reject_copies(source: UploadSource, incoming: IncomingDocuments, kept: WorkT
     The database did not keep them, though nothing of their own channel clashes with them.
     """
     run_sql(
-        sql.SQL(
-            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-               SELECT i.replication_counter, 'document_elsewhere', 'transaction_id',
-                      'one of its own'
-                 FROM {headers} i
-                WHERE i.event_id NOT IN (SELECT event_id FROM {kept})
-                  AND NOT EXISTS (SELECT FROM retail_transaction held
-                                   WHERE held.event_id = i.event_id
-                                      OR held.transaction_id = normalize_key(i.transaction_id)
-                                         AND held.channel_id = %s)
-                   ON CONFLICT DO NOTHING"""
-        ).format(
-            rejected=incoming.rejected.identifier,
-            headers=incoming.headers.identifier,
-            kept=kept.identifier,
-        ),
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT i.replication_counter, 'document_elsewhere', 'transaction_id',
+                  'one of its own'
+             FROM {headers} i
+            WHERE i.event_id NOT IN (SELECT event_id FROM {kept})
+              AND NOT EXISTS (SELECT FROM retail_transaction held
+                               WHERE held.event_id = i.event_id
+                                  OR held.transaction_id = normalize_key(i.transaction_id)
+                                     AND held.channel_id = %s)
+               ON CONFLICT DO NOTHING""",
         [source.database.channel_id],
+        rejected=incoming.rejected,
+        headers=incoming.headers,
+        kept=kept,
     )
 
 
@@ -517,11 +500,11 @@ def quarantine_documents(source: UploadSource, incoming: IncomingDocuments) -> S
 
 def gather_statement(incoming: IncomingDocuments, rows: WorkTable) -> sql.Composed:
     return QUARANTINE_DOCUMENTS.format(
-        to_quarantine=rows.identifier,
-        rejected=incoming.rejected.identifier,
-        headers=incoming.headers.identifier,
-        lines=incoming.lines.identifier,
-        payments=incoming.payments.identifier,
+        to_quarantine=rows,
+        rejected=incoming.rejected,
+        headers=incoming.headers,
+        lines=incoming.lines,
+        payments=incoming.payments,
         row=names_and_texts(HEADER, "i"),
         line=names_and_texts(LINE, "p"),
         payment=names_and_texts(PAYMENT, "p"),

@@ -30,29 +30,26 @@ def reject_foreign_guids(
     if not foreign:
         return
     run_sql(
-        sql.SQL(
-            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-               SELECT i.replication_counter,
-                      CASE WHEN f.company = %(company)s THEN 'guid_conflict'
-                           ELSE 'company_mismatch' END, 'async_account',
-                      CASE WHEN f.company = %(company)s
-                           THEN 'a GUID of this channel, or one that it was given'
-                           ELSE 'a GUID of ' || %(company)s END
-                 FROM {incoming} i
-                 JOIN unnest(%(guids)s::uuid[], %(companies)s::text[]) f (guid, company)
-                   ON f.guid = i.async_account
-                WHERE NOT EXISTS (SELECT FROM {held} held WHERE held.event_id = i.event_id)
-                   ON CONFLICT DO NOTHING"""
-        ).format(
-            rejected=rejected.identifier,
-            incoming=incoming.identifier,
-            held=sql.Identifier(kind.event),
-        ),
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT i.replication_counter,
+                  CASE WHEN f.company = %(company)s THEN 'guid_conflict'
+                       ELSE 'company_mismatch' END, 'async_account',
+                  CASE WHEN f.company = %(company)s
+                       THEN 'a GUID of this channel, or one that it was given'
+                       ELSE 'a GUID of ' || %(company)s END
+             FROM {incoming} i
+             JOIN unnest(%(guids)s::uuid[], %(companies)s::text[]) f (guid, company)
+               ON f.guid = i.async_account
+            WHERE NOT EXISTS (SELECT FROM {held} held WHERE held.event_id = i.event_id)
+               ON CONFLICT DO NOTHING""",
         {
             "company": channel.company_id,
             "guids": [guid for guid, _, _ in foreign],
             "companies": [company for _, company, _ in foreign],
         },
+        rejected=rejected,
+        incoming=incoming,
+        held=sql.Identifier(kind.event),
     )
 
 
@@ -66,7 +63,7 @@ def foreign_by_hq(source: UploadSource, incoming: WorkTable) -> list[tuple[Any, 
 
 def foreign_statement(incoming: WorkTable) -> sql.Composed:
     return FOREIGN_GUIDS.format(
-        incoming=incoming.identifier,
+        incoming=incoming,
         is_given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Placeholder("channel")),
     )
 

@@ -94,13 +94,12 @@ def reject_refused(refused: Mapping[int, str], rejected: WorkTable) -> int:
     One that stands there already keeps what is said of it.
     """
     return run_sql(
-        sql.SQL(
-            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-               SELECT counter, 'refused', '', message
-                 FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, message)
-                   ON CONFLICT DO NOTHING"""
-        ).format(rejected=rejected.identifier),
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT counter, 'refused', '', message
+             FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, message)
+               ON CONFLICT DO NOTHING""",
         [list(refused), list(refused.values())],
+        rejected=rejected,
     )
 
 
@@ -120,9 +119,9 @@ def gather_statement(
     kind: StagedTable, incoming: WorkTable, rejected: WorkTable, rows: WorkTable
 ) -> sql.Composed:
     return QUARANTINE_REJECTED.format(
-        to_quarantine=rows.identifier,
-        rejected=rejected.identifier,
-        incoming=incoming.identifier,
+        to_quarantine=rows,
+        rejected=rejected,
+        incoming=incoming,
         row=names_and_texts(kind, "i"),
     )
 
@@ -130,10 +129,10 @@ def gather_statement(
 def drop_rejected(incoming: WorkTable, rejected: WorkTable) -> None:
     """Take the rejected rows out of the incoming ones; their names stay."""
     run_sql(
-        sql.SQL(
-            """DELETE FROM {incoming} i USING {rejected} b
-                WHERE b.replication_counter = i.replication_counter"""
-        ).format(incoming=incoming.identifier, rejected=rejected.identifier)
+        """DELETE FROM {incoming} i USING {rejected} b
+            WHERE b.replication_counter = i.replication_counter""",
+        incoming=incoming,
+        rejected=rejected,
     )
 
 
@@ -156,12 +155,11 @@ def quarantine_unreadable(
     )
     with rows_to_quarantine() as gathered:
         run_sql(
-            sql.SQL(
-                """INSERT INTO {gathered}
-                   SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
-                                        %s::text[], %s::text[], %s::text[], %s::bytea[])"""
-            ).format(gathered=gathered.identifier),
+            """INSERT INTO {gathered}
+               SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
+                                    %s::text[], %s::text[], %s::text[], %s::bytea[])""",
             list(map(list, columns)),
+            gathered=gathered,
         )
         return insert_quarantined(source, kind, gathered)
 
@@ -214,11 +212,11 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
     that HQ holds with other content comes first: the event that came first stays.
     """
     run_sql(
-        sql.SQL(
-            """UPDATE {rows} a SET reason = 'event_conflict', field = 'event_id',
-                                  rule = 'an id of its own'
-                 FROM {event} held WHERE held.event_id = a.event_id"""
-        ).format(rows=rows.identifier, event=sql.Identifier(kind.event))
+        """UPDATE {rows} a SET reason = 'event_conflict', field = 'event_id',
+                              rule = 'an id of its own'
+             FROM {event} held WHERE held.event_id = a.event_id""",
+        rows=rows,
+        event=sql.Identifier(kind.event),
     )
     new, refused = bisect_rows(partial(insert_rows, source, kind, rows), partial(row_keys, rows))
     return StagingCounts(
@@ -228,7 +226,7 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
 
 def row_keys(rows: WorkTable) -> list[str]:
     statement = sql.SQL("SELECT row_key FROM {rows} ORDER BY row_key::bigint")
-    return [key for (key,) in fetch(statement.format(rows=rows.identifier))]
+    return [key for (key,) in fetch(statement.format(rows=rows))]
 
 
 def insert_rows(
@@ -236,20 +234,18 @@ def insert_rows(
 ) -> int:
     """Write all rows into quarantine, or only those of some keys. Returns how many are new."""
     (new,) = fetch_one(
-        sql.SQL(
-            """WITH kept AS (
-                 INSERT INTO quarantine AS known (database_id, "table", row_key, generation,
-                        event_id, async_account, account_number, payload_hash, reason, field, rule,
-                        raw, session_id)
-                 SELECT %(database)s, %(table)s, row_key, %(generation)s, event_id, async_account,
-                        CASE WHEN char_length(account_number) <= 20 THEN account_number ELSE '' END,
-                        sha256(raw), reason, field, rule, raw, %(session)s FROM {rows}
-                  WHERE %(keys)s::text[] IS NULL OR row_key = ANY(%(keys)s::text[])
-                     ON CONFLICT (database_id, "table", row_key, payload_hash)
-                     DO UPDATE SET last_seen_at = now(), attempts = known.attempts + 1
-                 RETURNING xmax = 0 AS is_new)
-               SELECT count(*) FROM kept WHERE is_new"""
-        ).format(rows=rows.identifier),
+        """WITH kept AS (
+             INSERT INTO quarantine AS known (database_id, "table", row_key, generation,
+                    event_id, async_account, account_number, payload_hash, reason, field, rule,
+                    raw, session_id)
+             SELECT %(database)s, %(table)s, row_key, %(generation)s, event_id, async_account,
+                    CASE WHEN char_length(account_number) <= 20 THEN account_number ELSE '' END,
+                    sha256(raw), reason, field, rule, raw, %(session)s FROM {rows}
+              WHERE %(keys)s::text[] IS NULL OR row_key = ANY(%(keys)s::text[])
+                 ON CONFLICT (database_id, "table", row_key, payload_hash)
+                 DO UPDATE SET last_seen_at = now(), attempts = known.attempts + 1
+             RETURNING xmax = 0 AS is_new)
+           SELECT count(*) FROM kept WHERE is_new""",
         {
             "database": source.database.pk,
             "table": kind.event,
@@ -257,6 +253,7 @@ def insert_rows(
             "session": str(source.session.pk) if source.session else None,
             "keys": None if keys is None else list(keys),
         },
+        rows=rows,
     )
     return int(new)
 

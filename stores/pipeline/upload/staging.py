@@ -192,7 +192,7 @@ def drop_known(kind: EventKind, incoming: WorkTable) -> None:
     known = sql.SQL(
         """SELECT EXISTS (SELECT FROM {event} s WHERE s.event_id =
                (SELECT event_id FROM {incoming} ORDER BY replication_counter LIMIT 1))"""
-    ).format(event=sql.Identifier(kind.event), incoming=incoming.identifier)
+    ).format(event=sql.Identifier(kind.event), incoming=incoming)
     if fetch_one(known)[0]:
         with prefer_index_scans():
             run_sql(drop_statement(kind, incoming))
@@ -201,7 +201,7 @@ def drop_known(kind: EventKind, incoming: WorkTable) -> None:
 def drop_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
     return DROP_KNOWN.format(
         event=sql.Identifier(kind.event),
-        incoming=incoming.identifier,
+        incoming=incoming,
         content=stored_values(kind, content_columns(kind), of="i"),
         held_content=identifiers(content_columns(kind), of="s"),
     )
@@ -238,21 +238,18 @@ def reject_invalid_rows(
     if not count:
         return 0
     return count - run_sql(
-        sql.SQL(
-            """DELETE FROM {rejected} b USING {incoming} i JOIN {event} s USING (event_id)
-                WHERE i.replication_counter = b.replication_counter"""
-        ).format(
-            rejected=rejected.identifier,
-            incoming=incoming.identifier,
-            event=sql.Identifier(kind.event),
-        )
+        """DELETE FROM {rejected} b USING {incoming} i JOIN {event} s USING (event_id)
+            WHERE i.replication_counter = b.replication_counter""",
+        rejected=rejected,
+        incoming=incoming,
+        event=sql.Identifier(kind.event),
     )
 
 
 def reject_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> sql.Composed:
     return REJECT_INVALID_ROWS.format(
-        rejected=rejected.identifier,
-        incoming=incoming.identifier,
+        rejected=rejected,
+        incoming=incoming,
         first_broken=first_broken(kind),
     )
 
@@ -263,21 +260,21 @@ def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: Wor
     An account of its shape that HQ does not know waits: HQ may have been set back in time.
     """
     run_sql(
-        sql.SQL(
-            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-               SELECT i.replication_counter, 'company_mismatch', 'account_number',
-                      'an account of ' || %(company)s
-                 FROM {incoming} i
-                CROSS JOIN LATERAL (SELECT normalize_key(i.account_number)) named (account)
-                WHERE named.account <> ''
-                  AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
-                                     AND c.account_number = named.account)
-                  AND (EXISTS (SELECT FROM customer c WHERE c.account_number = named.account)
-                    OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
-                                      AND account_place(q.format, named.account) IS NOT NULL))
-                   ON CONFLICT DO NOTHING"""
-        ).format(rejected=rejected.identifier, incoming=incoming.identifier),
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT i.replication_counter, 'company_mismatch', 'account_number',
+                  'an account of ' || %(company)s
+             FROM {incoming} i
+            CROSS JOIN LATERAL (SELECT normalize_key(i.account_number)) named (account)
+            WHERE named.account <> ''
+              AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
+                                 AND c.account_number = named.account)
+              AND (EXISTS (SELECT FROM customer c WHERE c.account_number = named.account)
+                OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
+                                  AND account_place(q.format, named.account) IS NOT NULL))
+               ON CONFLICT DO NOTHING""",
         {"company": channel.company_id},
+        rejected=rejected,
+        incoming=incoming,
     )
 
 
@@ -307,7 +304,7 @@ def insert_staged(
 
 def fetch_counters(incoming: WorkTable) -> list[int]:
     statement = sql.SQL("SELECT replication_counter FROM {incoming} ORDER BY 1")
-    return [counter for (counter,) in fetch(statement.format(incoming=incoming.identifier))]
+    return [counter for (counter,) in fetch(statement.format(incoming=incoming))]
 
 
 def insert_incoming(
@@ -327,7 +324,7 @@ def insert_incoming(
 def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str) -> sql.Composed:
     return INSERT_STAGED.format(
         event=sql.Identifier(kind.event),
-        incoming=incoming.identifier,
+        incoming=incoming,
         columns=identifiers(kind.sent_columns),
         values=stored_values(kind, kind.sent_columns, of="i"),
         or_skip=sql.SQL(or_skip),
@@ -351,8 +348,8 @@ def reject_conflicting(kind: EventKind, incoming: WorkTable, rejected: WorkTable
 
 def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> sql.Composed:
     return REJECT_CONFLICTING.format(
-        rejected=rejected.identifier,
-        incoming=incoming.identifier,
+        rejected=rejected,
+        incoming=incoming,
         event=sql.Identifier(kind.event),
         content=stored_values(kind, content_columns(kind), of="i"),
         held_content=identifiers(content_columns(kind), of="s"),
@@ -362,16 +359,15 @@ def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable
 def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable) -> None:
     """Close quarantined rows that came again and now pass: the rules may have changed."""
     run_sql(
-        sql.SQL(
-            """UPDATE quarantine q
-                  SET status = 'released', settled_at = now(), became = q.event_id,
-                      settled_because = 'It came again and passed the rules.'
-                 FROM {incoming} i
-                WHERE q.status = 'open' AND q.database_id = %(database)s AND q."table" = %(table)s
-                  AND q.generation = %(generation)s AND q.event_id = i.event_id
-                  AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'"""
-        ).format(incoming=incoming.identifier),
+        """UPDATE quarantine q
+              SET status = 'released', settled_at = now(), became = q.event_id,
+                  settled_because = 'It came again and passed the rules.'
+             FROM {incoming} i
+            WHERE q.status = 'open' AND q.database_id = %(database)s AND q."table" = %(table)s
+              AND q.generation = %(generation)s AND q.event_id = i.event_id
+              AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'""",
         origin_columns(source) | {"table": kind.event},
+        incoming=incoming,
     )
 
 
@@ -392,10 +388,10 @@ def stage_erased(source: UploadSource, kind: EventKind, incoming: WorkTable) -> 
             origin_columns(source) | {"earliest": EARLIEST_DATE},
         )
         run_sql(
-            sql.SQL(
-                """DELETE FROM {incoming} i USING {of_erased} e
-                    WHERE e.replication_counter = i.replication_counter"""
-            ).format(incoming=incoming.identifier, of_erased=of_erased.identifier)
+            """DELETE FROM {incoming} i USING {of_erased} e
+                WHERE e.replication_counter = i.replication_counter""",
+            incoming=incoming,
+            of_erased=of_erased,
         )
     return staged
 
@@ -410,14 +406,14 @@ def rows_of_erased(incoming: WorkTable) -> sql.Composed:
                     ON m.async_account = i.async_account AND m.company_id = %(company)s
              JOIN customer k ON k.company_id = %(company)s AND k.state = 'erased'
               AND (k.id = m.customer_id OR k.account_number = normalize_key(i.account_number))"""
-    ).format(incoming=incoming.identifier)
+    ).format(incoming=incoming)
 
 
 def erase_statement(kind: EventKind, incoming: WorkTable, of_erased: WorkTable) -> sql.Composed:
     return STAGE_ERASED.format(
         event=sql.Identifier(kind.event),
-        incoming=incoming.identifier,
-        of_erased=of_erased.identifier,
+        incoming=incoming,
+        of_erased=of_erased,
         columns=sql.SQL("").join(
             sql.SQL(", {}").format(sql.Identifier(column)) for column in kind.key
         ),

@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 def load(module: str, name: str) -> sql.SQL:
     """The statement of `sql/NAME.sql` beside a module, which gives its `__file__`."""
-    return sql.SQL("\n".join(statement_lines(path_of(module, name))))
+    return sql.SQL("\n".join(statement_lines(Path(module).parent / "sql" / f"{name}.sql")))
 
 
 def path_of(module: str, name: str) -> Path:

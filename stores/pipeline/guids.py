@@ -6,21 +6,23 @@ account it became, in `account_map`. Source: docs/channel-schema.md.
 
 from psycopg2 import sql
 
-# That HQ has noted once that a database of the channel has the customer.
-GIVEN_TO_CHANNEL = """EXISTS (SELECT FROM customer_delivery d
-                     JOIN channel_database o ON o.id = d.database_id
-                    WHERE o.channel_id = {channel} AND d.customer_id = m.customer_id)"""
+# SQL condition: HQ has noted once that a database of {channel} has the customer of `guid`.
+GIVEN_TO_CHANNEL = """EXISTS (SELECT FROM customer_delivery delivery
+                     JOIN channel_database receiver ON receiver.id = delivery.database_id
+                    WHERE receiver.channel_id = {channel}
+                      AND delivery.customer_id = guid.customer_id)"""
 
 
 def is_foreign(row: str, *, channel: tuple[str, str]) -> sql.Composable:
-    """Condition on a staged row and guid_map m: its channel named a GUID that it could not know.
+    """Condition on a staged row and its `guid` in guid_map: one that its channel could not know.
 
-    What was there when the row came was judged then, with what the channel held; so this is about
-    GUIDs that became an account later. What HQ makes names whom it likes.
+    `channel` is the column with the channel of the row. What was there when the row came was judged
+    then, with what the channel held; so this is about GUIDs that became an account later. What HQ
+    makes names whom it likes.
     """
     return sql.SQL(
-        """({row}.database_id IS NOT NULL AND m.channel_id <> {channel}
-            AND m.created_at > {row}.staged_at AND NOT {given})"""
+        """({row}.database_id IS NOT NULL AND guid.channel_id <> {channel}
+            AND guid.created_at > {row}.staged_at AND NOT {given})"""
     ).format(
         row=sql.Identifier(row),
         channel=sql.Identifier(*channel),

@@ -28,8 +28,6 @@ IN_CHANNELS = [statement for statement in STATEMENTS if statement.is_for_channel
 OUTSIDE_FILES = {
     "integrity/checks.py",
     "integrity/reconcile.py",
-    "convert/conflicts.py",
-    "convert/removals.py",
 }
 MODULES = [
     path

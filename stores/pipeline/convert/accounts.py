@@ -30,16 +30,27 @@ NEW_CUSTOMER_COLUMNS = "async_account uuid, customer_id bigint, channel_id bigin
 
 @dataclass(frozen=True)
 class NewCustomers:
-    """The customers that a chunk has created, and whether one of them had several events.
+    """The customers that a chunk has created."""
 
-    `failed` is for how many no number was left. Shape of `claimed`: async_account, customer_id,
-    hq_version, databases.
-    """
-
+    # Shape: async_account, customer_id, hq_version, databases.
     claimed: WorkTable
     count: int
+    # Customers for whom no number was left; they are not among the claimed ones.
     failed: int
-    is_doubtful: bool
+    # Whether one of them has several events: it is replayed then, so that their order counts.
+    has_several_events: bool
+
+
+def require_issuing_allowed() -> None:
+    """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed.
+
+    Whoever converts new customers calls it first. What is imported takes no number.
+    """
+    if incident := Incident.objects.blocking_conversion().order_by("pk").first():
+        raise StepFailed(
+            f"No account number is issued until incident {incident.pk} is closed: "
+            f"{incident.message}"
+        )
 
 
 @contextmanager
@@ -52,28 +63,17 @@ def new_customers(chunk: Chunk) -> Iterator[NewCustomers]:
     """
     with query_table("claimed_guid", claim_statement(chunk), chunk.values) as claimed:
         failed = drop_exhausted(chunk, claimed) if claimed.rows else 0
-        count, is_doubtful = claimed.rows - failed, False
-        if count:
-            claimed.analyze()
-            is_doubtful = insert_customers(chunk, claimed, count)
-        yield NewCustomers(claimed, count, failed, is_doubtful)
+        count = claimed.rows - failed
+        events = insert_customers(chunk, claimed, count) if count else 0
+        yield NewCustomers(claimed, count, failed, has_several_events=events > count)
 
 
 def claim_statement(chunk: Chunk) -> sql.Composed:
     return CLAIM_GUIDS.format(events=chunk.events(CUSTOMER))
 
 
-def require_issuing_allowed() -> None:
-    """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed."""
-    if incident := Incident.objects.blocking_conversion().order_by("pk").first():
-        raise StepFailed(
-            f"No account number is issued until incident {incident.pk} is closed: "
-            f"{incident.message}"
-        )
-
-
 def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:
-    """Fail the customers for whom no number is left, and claim them no more. Returns how many.
+    """Fail the customers for whom no number is left, and drop them. Returns how many.
 
     The sequence is read without a lock: should another job take the last numbers meanwhile, its
     constraint refuses ours and the chunk is done again.
@@ -82,34 +82,33 @@ def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:
     remaining = sequence.left if sequence else 0
     if remaining >= claimed.rows:
         return 0
-    why = "sequence_exhausted" if sequence else "sequence_missing"
-    fail_exhausted(chunk, CUSTOMER, claimed, remaining, why)
+    reason = "sequence_exhausted" if sequence else "sequence_missing"
+    fail_exhausted(chunk, CUSTOMER, claimed, remaining, reason)
+    # The same order as in fail_exhausted.sql.
     return run_sql(
         """DELETE FROM {claimed} WHERE async_account IN
-               (SELECT async_account FROM {claimed} ORDER BY 1 OFFSET %s)""",
+               (SELECT async_account FROM {claimed} ORDER BY async_account OFFSET %s)""",
         [remaining],
         claimed=claimed,
     )
 
 
-def insert_customers(chunk: Chunk, claimed: WorkTable, count: int) -> bool:
-    """Customers, their inherited affiliations and the GUID map.
-
-    Says whether somebody had several events.
-    """
+def insert_customers(chunk: Chunk, claimed: WorkTable, count: int) -> int:
+    """Customers, their inherited affiliations and the GUID map. Returns how many events."""
     company = chunk.company
     values = chunk.values | {
         "first": reserve_numbers("number_sequence", "next", company.pk, count),
         "first_change": reserve_changes(company.pk, count),
     }
+    claimed.analyze()
     with empty_table("new_customer", NEW_CUSTOMER_COLUMNS) as created:
-        events, customers = fetch_one(create_statement(chunk, claimed, created), values)
+        events, _ = fetch_one(create_statement(chunk, claimed, created), values)
         run_sql(
             """INSERT INTO customer_affiliation (customer_id, affiliation, hq_version)
-               SELECT n.customer_id, a.affiliation, 1
-                 FROM {created} n JOIN channel h ON h.id = n.channel_id
-                 JOIN customer_affiliation a
-                   ON a.customer_id = h.default_customer_id AND a.is_active
+               SELECT created.customer_id, inherited.affiliation, 1
+                 FROM {created} created JOIN channel ON channel.id = created.channel_id
+                 JOIN customer_affiliation inherited
+                   ON inherited.customer_id = channel.default_customer_id AND inherited.is_active
                    ON CONFLICT DO NOTHING""",
             created=created,
         )
@@ -120,27 +119,27 @@ def insert_customers(chunk: Chunk, claimed: WorkTable, count: int) -> bool:
             values,
             created=created,
         )
-    return bool(events > customers)
+    return int(events)
 
 
 def create_statement(chunk: Chunk, claimed: WorkTable, created: WorkTable) -> sql.Composed:
     return CREATE_CUSTOMERS.format(
         newest_events=newest_events(claim_of_new(chunk, CUSTOMER, claimed)),
         new_customers=created,
-        inherited=identifiers(INHERITED_COLUMNS, of="d"),
+        inherited=identifiers(INHERITED_COLUMNS, of="default_customer"),
         columns=identifiers(CUSTOMER.columns),
         values=listed(map(column_or_default, CUSTOMER.columns)),
     )
 
 
 def column_or_default(column: str) -> sql.Composable:
-    """A column of the new customer, or what it inherits from the channel's default customer."""
+    """A column of `new` in create_customers.sql, or what the default customer in `home` gives."""
     if column == "customer_type":
-        text = "coalesce(nullif(n.{0}, ''), d.{0}, 'person')"
+        text = "coalesce(nullif(new.{0}, ''), home.{0}, 'person')"
     elif column in INHERITED_COLUMNS:
-        text = "coalesce(nullif(n.{0}, ''), d.{0})"
+        text = "coalesce(nullif(new.{0}, ''), home.{0})"
     else:
-        text = "n.{0}"
+        text = "new.{0}"
     return sql.SQL(text).format(sql.Identifier(column))
 
 

@@ -1,4 +1,9 @@
-"""Apply the events of one chunk: new customers get an account, known ones are edited."""
+"""Apply the events of one chunk: new customers get an account, known ones are edited.
+
+`apply_chunk` is the conversion itself. `apply_or_fail` does it for single events and fails those of
+which the database refuses what comes of them; `convert_batch`, `apply_events` and `convert_guids`
+are the ways in for others than the conversion job.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
@@ -14,10 +19,11 @@ from stores.pipeline.convert.accounts import (
     new_customers,
     require_issuing_allowed,
 )
-from stores.pipeline.convert.chunk import Applied, Chunk, add_up, due_events, mark_batches
+from stores.pipeline.convert.chunk import Applied, Chunk, due_events, mark_batches
 from stores.pipeline.convert.known_customers import apply_to_known_customers, claimed_events
 from stores.pipeline.convert.merge import KINDS_WITH_ID, claim_of_new, merge_children_of_new
 from stores.pipeline.convert.open_events import (
+    EventKey,
     events_by_kind,
     fail_refused,
     take_events,
@@ -27,8 +33,6 @@ from stores.pipeline.convert.replay import replay_new
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, EventKind
 
 CONTESTED_IDS = load(__file__, "contested_ids")
-# An event by its table and id.
-EventKey = tuple[str, UUID]
 
 
 def lock_accounts(company: Company) -> None:
@@ -51,28 +55,24 @@ def apply_chunk(chunk: Chunk) -> Applied:
         if created.count:
             take_waiting_for(chunk, created.claimed)
         for kind in EVENT_KINDS:
-            apart = contested_ids(chunk, kind) if kind in KINDS_WITH_ID else []
-            with claimed_events(chunk, kind, created.claimed, apart=apart) as claimed:
+            contested = contested_ids(chunk, kind) if kind in KINDS_WITH_ID else []
+            with claimed_events(chunk, kind, created.claimed, contested=contested) as claimed:
                 failed += claimed.failed
                 if created.count:
-                    complete_new_customers(chunk, kind, created, apart=apart)
+                    complete_new_customers(chunk, kind, created, contested=contested)
                 if claimed.count:
                     updated += apply_to_known_customers(chunk, kind, claimed.table)
     return Applied(created.count, updated, created.failed + failed)
 
 
 def complete_new_customers(
-    chunk: Chunk, kind: EventKind, created: NewCustomers, *, apart: list[str]
+    chunk: Chunk, kind: EventKind, created: NewCustomers, *, contested: Sequence[str]
 ) -> None:
     """Give new customers what belongs to them of one kind; of themselves, what all events say."""
-    claim = claim_of_new(chunk, kind, created.claimed, apart=True)
-    values = chunk.values | {"apart": apart}
-    if kind is CUSTOMER:
-        is_doubtful = created.is_doubtful
-    else:
-        is_doubtful = merge_children_of_new(chunk, kind, created.claimed, apart=apart)
-    if is_doubtful:
-        replay_new(claim, values)
+    claim = claim_of_new(chunk, kind, created.claimed, contested=contested)
+    needs_replay = created.has_several_events if kind is CUSTOMER else merge_children_of_new(claim)
+    if needs_replay:
+        replay_new(claim)
 
 
 def contested_ids(chunk: Chunk, kind: EventKind) -> list[str]:
@@ -87,6 +87,32 @@ def contested_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
     return CONTESTED_IDS.format(events=chunk.events(kind), key=sql.Identifier(kind.key[0]))
 
 
+def apply_or_fail(chunk: Chunk, keys: Sequence[EventKey]) -> Applied:
+    """Apply single events, and fail those of which the database refuses what comes of them."""
+
+    def apply(part: Sequence[EventKey]) -> Applied:
+        chunk.due.empty()
+        for kind, events in events_by_kind(part).items():
+            take_events(chunk, kind, events)
+        return apply_chunk(chunk)
+
+    done, refused = bisect_keys(apply, keys)
+    return sum(done, fail_events(chunk, refused))
+
+
+def fail_events(chunk: Chunk, refused: Iterable[EventKey]) -> Applied:
+    unmarked: dict[UUID, str] = {}
+    failed = 0
+    chunk.due.empty()
+    for kind, events in events_by_kind(refused).items():
+        failed += len(events)
+        unmarked |= fail_refused(chunk, kind, events)
+    return Applied(failed=failed, unmarked=unmarked)
+
+
+# ------------------------------------------------------------- beside the conversion job
+
+
 def convert_batch(company: Company, batch: int) -> None:
     """Convert one batch. The caller has locked the company's accounts.
 
@@ -98,56 +124,17 @@ def convert_batch(company: Company, batch: int) -> None:
         apply_chunk(chunk)
 
 
-# ----------------------------------------------------------------------- ahead of batches
-
-
 def apply_events(
     company: Company, events: Mapping[EventKind, Sequence[UUID]], *, run_key: str | None
 ) -> Applied:
-    """Apply pending events ahead of their batch.
+    """Apply pending events ahead of their batch, or fail those that the database refuses.
 
-    An event of which the database refuses what comes of it fails. Effects: those of apply_chunk.
+    Effects: those of apply_chunk.
     """
-    return apply_ahead(company, events, run_key=run_key)[0]
-
-
-def apply_ahead(
-    company: Company, events: Mapping[EventKind, Sequence[UUID]], *, run_key: str | None
-) -> tuple[Applied, dict[UUID, str]]:
-    """The same; returns what apply_or_fail returns."""
     lock_accounts(company)
     with due_events() as due:
-        chunk = Chunk(company, (), due, run_key)
         keys = [(kind.event, event) for kind, ids in events.items() for event in ids]
-        return apply_or_fail(chunk, keys)
-
-
-def apply_or_fail(chunk: Chunk, keys: Sequence[EventKey]) -> tuple[Applied, dict[UUID, str]]:
-    """Apply single events, and fail those of which the database refuses what comes of them.
-
-    Returns also the events that it refuses even to mark, with what it said.
-    """
-
-    def apply(part: Sequence[EventKey]) -> Applied:
-        chunk.due.empty()
-        for kind, events in events_by_kind(part).items():
-            take_events(chunk, kind, events)
-        return apply_chunk(chunk)
-
-    done, refused = bisect_keys(apply, keys)
-    return add_up([*done, Applied(failed=len(refused))]), fail_events(chunk, refused)
-
-
-def fail_events(chunk: Chunk, refused: Iterable[EventKey]) -> dict[UUID, str]:
-    """Fail events of which the database refuses what comes of them.
-
-    Returns those that it refuses even to mark, with what it said.
-    """
-    unmarked: dict[UUID, str] = {}
-    chunk.due.empty()
-    for kind, events in events_by_kind(refused).items():
-        unmarked |= fail_refused(chunk, kind, events)
-    return unmarked
+        return apply_or_fail(Chunk(company, (), due, run_key), keys)
 
 
 def convert_guids(company: Company, guids: Sequence[UUID], *, run_key: str | None) -> Applied:
@@ -157,19 +144,17 @@ def convert_guids(company: Company, guids: Sequence[UUID], *, run_key: str | Non
     """
     require_issuing_allowed()
     lock_accounts(company)
-    return apply_events(company, pending_events_of(company, guids), run_key=run_key)
+    events = {kind: pending_events_of(company, kind, guids) for kind in EVENT_KINDS}
+    return apply_events(company, events, run_key=run_key)
 
 
-def pending_events_of(company: Company, guids: Sequence[UUID]) -> dict[EventKind, list[UUID]]:
-    """The pending events that name these GUIDs and no account, by kind."""
-    found = {}
-    for kind in EVENT_KINDS:
-        rows = fetch(
-            """SELECT event_id FROM {view}
-                WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
-                  AND company_id = %s AND status = 'pending'""",
-            [list(map(str, guids)), company.pk],
-            view=sql.Identifier(kind.view),
-        )
-        found[kind] = [event for (event,) in rows]
-    return found
+def pending_events_of(company: Company, kind: EventKind, guids: Sequence[UUID]) -> list[UUID]:
+    """The pending events of one kind that name these GUIDs and no account."""
+    rows = fetch(
+        """SELECT event_id FROM {view}
+            WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
+              AND company_id = %s AND status = 'pending'""",
+        [list(map(str, guids)), company.pk],
+        view=sql.Identifier(kind.view),
+    )
+    return [event for (event,) in rows]

@@ -1,14 +1,14 @@
 """What one transaction of conversion applies: whole batches, and single events that are due."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import identifiers, listed, run_sql
+from stores.hqdb.sql import identifiers, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Company
 from stores.pipeline.events.kinds import EventKind
@@ -21,16 +21,31 @@ DUE_COLUMNS = '"table" text, event_id uuid, attempts integer, PRIMARY KEY ("tabl
 STATE_COLUMNS = ("status", "reason", "applied_at")
 
 
-class Applied(NamedTuple):
-    """How many customers events created, how many they changed, and how many events failed."""
+@dataclass(frozen=True)
+class Applied:
+    """How many customers events created, how many they changed, and how many events failed.
+
+    `unmarked` are those of the failed events that stay pending, because the database refuses even
+    to mark them, with what it said.
+    """
 
     converted: int = 0
     updated: int = 0
     failed: int = 0
+    unmarked: Mapping[UUID, str] = field(default_factory=dict)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a run counts."""
+        return {"converted": self.converted, "updated": self.updated, "failed": self.failed}
 
-def add_up(parts: Iterable[Applied]) -> Applied:
-    return Applied(*map(sum, zip(*parts, strict=True)))
+    def __add__(self, other: "Applied") -> "Applied":
+        return Applied(
+            self.converted + other.converted,
+            self.updated + other.updated,
+            self.failed + other.failed,
+            {**self.unmarked, **other.unmarked},
+        )
 
 
 @dataclass(frozen=True)
@@ -57,39 +72,35 @@ class Chunk:
 
 
 def event_names(kind: EventKind) -> dict[str, sql.Composable]:
-    """The table of a kind of events, and its name as a text."""
+    """The staging table of a kind of events, and its name as a text."""
     return {"event": sql.Identifier(kind.event), "name": sql.Literal(kind.event)}
 
 
-@contextmanager
-def due_events() -> Iterator[WorkTable]:
-    with empty_table("due_event", DUE_COLUMNS) as due:
-        yield due
+def due_events() -> AbstractContextManager[WorkTable]:
+    """An empty work table for the single events of a chunk."""
+    return empty_table("due_event", DUE_COLUMNS)
 
 
-@contextmanager
-def applied_history(kind: EventKind, customers: WorkTable) -> Iterator[WorkTable]:
+def applied_history(kind: EventKind, customers: WorkTable) -> AbstractContextManager[WorkTable]:
     """All that was applied of one kind of the customers in a work table, this chunk included.
 
     Shape: customer_id, the columns of the event, and STATE_COLUMNS.
     """
-    with query_table("event_history", history_query(kind, customers)) as history:
-        yield history
+    return query_table("event_history", history_query(kind, customers))
 
 
 def history_query(kind: EventKind, customers: WorkTable) -> sql.Composed:
+    columns = [*staged_columns(kind), *STATE_COLUMNS]
     return HISTORY.format(
         view=sql.Identifier(kind.view),
         customers=customers,
-        columns=listed(
-            [identifiers(staged_columns(kind), of="t"), identifiers(STATE_COLUMNS, of="t")]
-        ),
+        columns=identifiers(columns, of="event"),
     )
 
 
 def staged_columns(kind: EventKind) -> Sequence[str]:
     """The columns of the table in which events of a kind are staged."""
-    return [str(field.column) for field in STAGED_MODELS[kind.name]._meta.concrete_fields]
+    return [str(column.column) for column in STAGED_MODELS[kind.name]._meta.concrete_fields]
 
 
 def mark_batches(chunk: Chunk, batches: Sequence[int]) -> None:

@@ -27,16 +27,11 @@ from stores.models import Company, RunStep
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK, EVENTS_PER_CHUNK
 from stores.pipeline.convert.accounts import require_issuing_allowed
-from stores.pipeline.convert.apply import (
-    EventKey,
-    apply_ahead,
-    apply_chunk,
-    apply_or_fail,
-    lock_accounts,
-)
+from stores.pipeline.convert.apply import apply_chunk, apply_events, apply_or_fail, lock_accounts
 from stores.pipeline.convert.balance import count_balance
 from stores.pipeline.convert.chunk import Applied, Chunk, due_events, mark_batches
 from stores.pipeline.convert.open_events import (
+    EventKey,
     count_waiting,
     due_keys,
     take_due,
@@ -59,8 +54,8 @@ MOVING_COUNTS = ("converted", "updated", "linked", "failed")
 
 
 @dataclass
-class Passed:
-    """What a conversion leaves where it is: events that the database does not let it mark.
+class Skipped:
+    """What a conversion leaves as it is: events that the database does not let it mark.
 
     `events` with what the database said, `batches` those that cannot be marked because of them.
     """
@@ -76,40 +71,29 @@ def convert_customers(step: RunStep, company: Company) -> None:
     of apply_chunk; a chunk a transaction. Errors: JournalUnusable at the end.
     """
     unusable: JournalUnusable | None = None
-    passed = Passed()
+    skipped = Skipped()
     try:
         if not step.is_dry:
             require_numbers()
-        in_chunks(partial(convert_chunk, step, company, passed))
+        in_chunks(partial(convert_chunk, step, company, skipped))
     except JournalUnusable as error:
         unusable = error
-        in_chunks(partial(edit_known_customers, step, company, passed))
-    with step.chunk(), prefer_index_scans():
-        unclosed: dict[int, str] = {}
-        for kind in EVENT_KINDS:
-            unclosed |= supersede_quarantined(company, kind)
-        passed.events |= write_wait_reasons(company)
-        step.add(waiting=count_waiting(company))
-        report_refused_rows(f"events of {company}", passed.events)
-        report_refused_rows(f"quarantine of {company}", unclosed)
-        failpoint("convert:before_last_commit")
-    with step.chunk():
-        settle_fields(company)
-        count_balance(company, is_moved=any(step.counts.get(word) for word in MOVING_COUNTS))
+        in_chunks(partial(edit_known_customers, step, company, skipped))
+    explain_rest(step, company, skipped)
     if unusable:
         raise unusable
 
 
-def convert_chunk(step: RunStep, company: Company, passed: Passed) -> bool:
+def convert_chunk(step: RunStep, company: Company, skipped: Skipped) -> bool:
     """Convert the next batches, and the open events that are due. Says whether there were any."""
     with step.chunk():
         require_issuing_allowed()
         lock_accounts(company)
         with due_events() as due:
-            batches = claim_batches(company, passed.batches)
-            applied = convert_batches(Chunk(company, tuple(batches), due, step.run_key), passed)
+            batches = claim_batches(company, skipped.batches)
+            applied = convert_batches(Chunk(company, tuple(batches), due, step.run_key), skipped)
         if applied:
-            step.add(**applied._asdict())
+            step.add(**applied.counts)
         failpoint("convert:before_commit")
     failpoint("convert:after_commit")
     if applied and applied.converted and not step.is_dry:
@@ -117,13 +101,13 @@ def convert_chunk(step: RunStep, company: Company, passed: Passed) -> bool:
     return applied is not None
 
 
-def claim_batches(company: Company, passed: Iterable[int]) -> list[int]:
+def claim_batches(company: Company, skipped: Iterable[int]) -> list[int]:
     """Lock the next batches to convert, oldest first: one, or several small ones."""
     rows = fetch(
         """SELECT id, rows FROM upload_batch
             WHERE company_id = %s AND converted_at IS NULL AND id <> ALL(%s::bigint[])
             ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED""",
-        [company.pk, list(passed), MAX_BATCHES],
+        [company.pk, list(skipped), MAX_BATCHES],
     )
     claimed: list[int] = []
     total = 0
@@ -135,37 +119,37 @@ def claim_batches(company: Company, passed: Iterable[int]) -> list[int]:
     return claimed
 
 
-def convert_batches(chunk: Chunk, passed: Passed) -> Applied | None:
+def convert_batches(chunk: Chunk, skipped: Skipped) -> Applied | None:
     """Apply the chunk's batches and the open events that are due, and mark the batches.
 
     Should the database refuse what comes of them, they are applied apart from the culprits. None if
     there was nothing to apply.
     """
     try:
-        return in_savepoint(lambda _: convert_whole(chunk, passed), None)
+        return in_savepoint(lambda _: convert_whole(chunk, skipped), None)
     except DATABASE_ERRORS as error:
         if not is_data_error(error):
             raise
         logger.warning("a chunk of events was refused (%s)", describe_error(error))
-    return convert_apart(chunk, passed)
+    return convert_apart(chunk, skipped)
 
 
-def convert_whole(chunk: Chunk, passed: Passed) -> Applied | None:
+def convert_whole(chunk: Chunk, skipped: Skipped) -> Applied | None:
     mark_batches(chunk, chunk.batches)
-    take_due(chunk, passed=passed.events)
+    take_due(chunk, skipped=skipped.events)
     return apply_chunk(chunk) if chunk.batches or chunk.due.count() else None
 
 
-def convert_apart(chunk: Chunk, passed: Passed) -> Applied | None:
+def convert_apart(chunk: Chunk, skipped: Skipped) -> Applied | None:
     """Apply the chunk's events one by one, as far as needed to find those that are refused.
 
     These fail. A batch with an event that the database does not let be marked stays as it is.
     """
-    keys = [*batch_keys(chunk), *due_keys(chunk, passed=passed.events)]
-    applied, unmarked = apply_or_fail(replace(chunk, batches=()), keys)
-    passed.events |= unmarked
-    stuck = batches_of(chunk, unmarked)
-    passed.batches |= stuck
+    keys = [*batch_keys(chunk), *due_keys(chunk, skipped=skipped.events)]
+    applied = apply_or_fail(replace(chunk, batches=()), keys)
+    stuck = batches_of(chunk, applied.unmarked)
+    skipped.events |= applied.unmarked
+    skipped.batches |= stuck
     mark_batches(chunk, [batch for batch in chunk.batches if batch not in stuck])
     forget_settled(chunk)
     return applied if keys else None
@@ -186,14 +170,14 @@ def in_order_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
 
 def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
     """Those of the chunk's batches in which some events are."""
-    chosen = list(map(str, events))
+    values = [list(map(str, events)), list(chunk.batches)]
     return {
         batch
         for kind in EVENT_KINDS
         for (batch,) in fetch(
             """SELECT DISTINCT batch_id FROM {event}
                 WHERE event_id = ANY(%s::uuid[]) AND batch_id = ANY(%s::bigint[])""",
-            [chosen, list(chunk.batches)],
+            values,
             event=sql.Identifier(kind.event),
         )
     }
@@ -202,45 +186,56 @@ def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
 def forget_settled(chunk: Chunk) -> None:
     """Forget of single events what their batch says as well, now that it is marked."""
     run_sql(
-        """DELETE FROM settled_event s USING upload_batch b
-            WHERE b.id = ANY(%s::bigint[]) AND s.batch_id = b.id
-              AND s.outcome = 'applied' AND NOT s.by_guid
-              AND s.applied_at = b.converted_at AND s.run_id IS NOT DISTINCT FROM b.run_id""",
+        """DELETE FROM settled_event settled USING upload_batch batch
+            WHERE batch.id = ANY(%s::bigint[]) AND settled.batch_id = batch.id
+              AND settled.outcome = 'applied' AND NOT settled.by_guid
+              AND settled.applied_at = batch.converted_at
+              AND settled.run_id IS NOT DISTINCT FROM batch.run_id""",
         [list(chunk.batches)],
     )
 
 
-def edit_known_customers(step: RunStep, company: Company, passed: Passed) -> bool:
+def edit_known_customers(step: RunStep, company: Company, skipped: Skipped) -> bool:
     """Apply some events that name customers HQ knows, ahead of their batches.
 
     They need no number. Says whether there were any.
     """
     with step.chunk():
         lock_accounts(company)
-        events = {kind: events_of_known(company, kind, passed.events) for kind in EVENT_KINDS}
-        applied, unmarked = apply_ahead(company, events, run_key=step.run_key)
-        step.add(**applied._asdict())
-        passed.events |= unmarked
+        events = {kind: events_of_known(company, kind, skipped.events) for kind in EVENT_KINDS}
+        applied = apply_events(company, events, run_key=step.run_key)
+        step.add(**applied.counts)
+        skipped.events |= applied.unmarked
         failpoint("convert:before_edits_commit")
     failpoint("convert:after_edits_commit")
     return any(events.values())
 
 
-def events_of_known(company: Company, kind: EventKind, passed: Iterable[UUID]) -> list[UUID]:
+def events_of_known(company: Company, kind: EventKind, skipped: Iterable[UUID]) -> list[UUID]:
     """Some pending events of one kind whose customer HQ knows."""
-    rows = fetch(
-        known_statement(kind),
-        {
-            "company": company.pk,
-            "passed": list(map(str, passed)),
-            "limit": CUSTOMERS_PER_CHUNK,
-        },
-    )
+    values = {
+        "company": company.pk,
+        "skipped": list(map(str, skipped)),
+        "limit": CUSTOMERS_PER_CHUNK,
+    }
+    rows = fetch(EVENTS_OF_KNOWN, values, view=sql.Identifier(kind.view))
     return [event for (event,) in rows]
 
 
-def known_statement(kind: EventKind) -> sql.Composed:
-    return EVENTS_OF_KNOWN.format(view=sql.Identifier(kind.view))
+def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:
+    """Say of what is not converted why, close what has come again since, and count the balance."""
+    with step.chunk(), prefer_index_scans():
+        unclosed: dict[int, str] = {}
+        for kind in EVENT_KINDS:
+            unclosed |= supersede_quarantined(company, kind)
+        skipped.events |= write_wait_reasons(company)
+        step.add(waiting=count_waiting(company))
+        report_refused_rows(f"events of {company}", skipped.events)
+        report_refused_rows(f"quarantine of {company}", unclosed)
+        failpoint("convert:before_last_commit")
+    with step.chunk():
+        settle_fields(company)
+        count_balance(company, is_moved=any(step.counts.get(word) for word in MOVING_COUNTS))
 
 
 def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
@@ -254,18 +249,18 @@ def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
     def open_numbers() -> list[int]:
         rows = fetch(
             """SELECT id FROM quarantine
-                WHERE status = 'open' AND "table" = %(table)s ORDER BY 1""",
+                WHERE status = 'open' AND "table" = %(table)s ORDER BY id""",
             values,
         )
-        return [row for (row,) in rows]
+        return [number for (number,) in rows]
 
     _, refused = bisect_rows(close, open_numbers)
     return refused
 
 
 def supersede_statement(kind: EventKind) -> sql.Composed:
-    same = [
-        sql.SQL("convert_from(q.raw, 'UTF8')::jsonb ->> {} = s.{}::text").format(
+    same_keys = [
+        sql.SQL("convert_from(quarantine.raw, 'UTF8')::jsonb ->> {} = event.{}::text").format(
             sql.Literal(column), sql.Identifier(column)
         )
         for column in kind.key
@@ -273,5 +268,5 @@ def supersede_statement(kind: EventKind) -> sql.Composed:
     return SUPERSEDE_QUARANTINED.format(
         view=sql.Identifier(kind.view),
         name=sql.Literal(kind.event),
-        is_same=sql.SQL(" AND ").join(same or [sql.SQL("true")]),
+        is_same=sql.SQL(" AND ").join(same_keys or [sql.SQL("true")]),
     )

@@ -1,6 +1,6 @@
 """Events that name a customer HQ knew before: edits of it and what is added to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,10 +14,9 @@ from stores.pipeline.changes import reserve_changes
 from stores.pipeline.convert.chunk import Chunk, applied_history
 from stores.pipeline.convert.conflicts import record_conflicts
 from stores.pipeline.convert.merge import (
-    KINDS_WITH_ID,
-    NOT_APART,
     Claim,
     claim_of_known,
+    claim_of_new,
     demote_primaries,
     merge_children_of_known,
     newest_events,
@@ -28,11 +27,6 @@ from stores.pipeline.convert.replay import replay_known
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.guids import is_foreign
 
-# That event s belongs to new customer c: it names the GUID alone, at the channel that made it.
-IS_OF_NEW = sql.SQL(
-    """c.async_account = s.async_account AND s.account_number IS NULL
-       AND coalesce(s.database_id, s.for_database_id) = ANY(c.databases)"""
-)
 CLAIM_EVENTS = load(__file__, "claim_events")
 UPDATE_CUSTOMERS = load(__file__, "update_customers")
 SETTLE_SUPERSEDED = load(__file__, "settle_superseded")
@@ -53,28 +47,26 @@ class ClaimedEvents:
 
 @contextmanager
 def claimed_events(
-    chunk: Chunk, kind: EventKind, new_customers: WorkTable, *, apart: list[str]
+    chunk: Chunk, kind: EventKind, new_customers: WorkTable, *, contested: Sequence[str]
 ) -> Iterator[ClaimedEvents]:
     """The events of the chunk that are not those of its new customers, and can be applied.
 
-    The others are opened. `apart` are contested ids, which new customers do not get with their
-    account. Effects: open events, in the caller's transaction.
+    The others are opened. New customers do not get `contested` ids with their account. Effects:
+    open events, in the caller's transaction.
     """
+    values = chunk.values | {"contested": list(contested)}
     statement = claim_statement(chunk, kind, new_customers)
-    with query_table("claimed_event", statement, chunk.values | {"apart": apart}) as claimed:
-        failed, opened = open_claimed(chunk, kind, claimed) if claimed.rows else (0, 0)
-        yield ClaimedEvents(claimed, claimed.rows - opened, failed)
+    with query_table("claimed_event", statement, values) as claimed:
+        opened = open_claimed(chunk, kind, claimed)
+        yield ClaimedEvents(claimed, claimed.rows - opened.total, opened.failed)
 
 
 def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> sql.Composed:
-    is_of_new: sql.Composable = IS_OF_NEW
-    if kind in KINDS_WITH_ID:
-        is_of_new = IS_OF_NEW + NOT_APART.format(id=sql.Identifier("s", kind.key[0]))
     return CLAIM_EVENTS.format(
         events=chunk.events(kind),
         new_customers=new_customers,
-        is_of_new=is_of_new,
-        is_foreign=is_foreign("s", channel=("b", "channel_id")),
+        is_of_new=claim_of_new(chunk, kind, new_customers).is_claimed,
+        is_foreign=is_foreign("event", channel=("channel_database", "channel_id")),
     )
 
 
@@ -85,14 +77,14 @@ def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) 
     transaction.
     """
     updated = bump_versions(chunk.company, claimed)
+    claim = claim_of_known(chunk, kind, claimed)
     with applied_history(kind, claimed) as history:
-        claim = claim_of_known(kind, claimed)
         if kind is CUSTOMER:
-            is_doubtful = update_customers(chunk, claim)
+            needs_replay = update_customers(claim)
         else:
-            demote_primaries(kind, claimed)
-            is_doubtful = merge_children_of_known(chunk, kind, claimed, history)
-        if is_doubtful:
+            demote_primaries(claim)
+            needs_replay = merge_children_of_known(claim, history)
+        if needs_replay:
             replay_known(claim, history)
         restore_removals(kind, claimed, history)
         record_conflicts(kind, claimed, history)
@@ -103,24 +95,21 @@ def bump_versions(company: Company, claimed: WorkTable) -> int:
     """Raise the claimed customers' versions, each by a new change. Returns customers."""
     (customers,) = fetch_one("SELECT count(DISTINCT customer_id) FROM {claimed}", claimed=claimed)
     run_sql(
-        BUMP_VERSIONS.format(claimed=claimed),
+        BUMP_VERSIONS,
         {"first_change": reserve_changes(company.pk, int(customers))},
+        claimed=claimed,
     )
     return int(customers)
 
 
-def update_customers(chunk: Chunk, claim: Claim) -> bool:
+def update_customers(claim: Claim) -> bool:
     """Apply claimed edits and deactivations of customers; what came too late is superseded.
 
-    Says whether something was, or several events were about one customer.
+    Says whether a replay is needed: something was superseded, or a customer had several events.
     """
-    events, customers = fetch_one(update_statement(claim), chunk.values)
-    superseded = run_sql(superseded_statement(claim), chunk.values)
+    events, customers = fetch_one(update_statement(claim), claim.values)
+    superseded = run_sql(SETTLE_SUPERSEDED, claim.values, claimed=claim.claimed)
     return bool(superseded or events > customers)
-
-
-def superseded_statement(claim: Claim) -> sql.Composed:
-    return SETTLE_SUPERSEDED.format(claimed=claim.claimed)
 
 
 def update_statement(claim: Claim) -> sql.Composed:
@@ -131,8 +120,13 @@ def update_statement(claim: Claim) -> sql.Composed:
 
 
 def merged_column(column: str) -> sql.Composable:
-    """A bare deactivation keeps what is there; an inherited column is never emptied."""
-    new = "coalesce(nullif(f.{0}, ''), old.{0})" if column in INHERITED_COLUMNS else "f.{0}"
+    """The assignment of a column of customer `old` in update_customers.sql.
+
+    A bare deactivation keeps what is there; an inherited column is never emptied.
+    """
+    new = (
+        "coalesce(nullif(newest.{0}, ''), old.{0})" if column in INHERITED_COLUMNS else "newest.{0}"
+    )
     return sql.SQL(
-        "{0} = CASE WHEN f.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
+        "{0} = CASE WHEN newest.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
     ).format(sql.Identifier(column))

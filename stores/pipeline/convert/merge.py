@@ -10,7 +10,7 @@ one moment by channel code and register. Events made in HQ are those of one more
 is 0; at one moment they come first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -33,33 +33,33 @@ DEMOTE_PRIMARIES = load(__file__, "demote_primaries")
 PRIMARY_IS_FREE = load(__file__, "_primary_is_free")
 SETTLE_UNAPPLIED = load(__file__, "settle_unapplied")
 
-# How events belong to claimed customers: those of new ones by GUID, named events one by one. A new
-# GUID is known to the channel that made it and to nobody else.
+# How `event` belongs to customer `claimed`: those of new customers by GUID, those of known ones one
+# by one. A new GUID is known to the channel that made it and to nobody else.
 BY_GUID = sql.SQL(
-    """t.async_account = c.async_account AND t.account_number IS NULL
-       AND coalesce(t.database_id, t.for_database_id) = ANY(c.databases)"""
+    """event.async_account = claimed.async_account AND event.account_number IS NULL
+       AND coalesce(event.database_id, event.for_database_id) = ANY(claimed.databases)"""
 )
-BY_EVENT = sql.SQL("t.event_id = c.event_id")
-# Ids that several customers name are decided over all events of the chunk.
-NOT_APART = sql.SQL(" AND {id} <> ALL(%(apart)s::uuid[])")
+BY_EVENT = sql.SQL("event.event_id = claimed.event_id")
+# Ids that several customers name are decided over all events of the chunk, in claimed_events().
+NOT_CONTESTED = sql.SQL(" AND event.{id} <> ALL(%(contested)s::uuid[])")
 # Kinds whose rows have an id of their own, one of them primary; the others have a name.
 KINDS_WITH_ID = (ADDRESS, CONTACT)
 
 # What a column becomes on its way, where its text is not only normalized.
 NORMALIZED_COLUMNS = {
     ("address", "purpose"): f"""coalesce(nullif({normalized_text("purpose", "{event}")}, ''),
-            CASE (SELECT k.customer_type FROM customer k WHERE k.id = {{customer}})
+            CASE (SELECT customer_type FROM customer WHERE id = {{customer}})
             WHEN 'organization' THEN 'business' ELSE 'home' END)""",  # noqa: S608 - our own names
     ("address", "country"): f"""coalesce(nullif({normalized_text("country", "{event}")}, ''),
-            (SELECT nullif(h.country, '') FROM channel h JOIN channel_database b
-                 ON b.channel_id = h.id
-              WHERE b.id = coalesce({{event}}.database_id, {{event}}.for_database_id)))""",  # noqa: S608
+            (SELECT nullif(channel.country, '')
+               FROM channel JOIN channel_database home ON home.channel_id = channel.id
+              WHERE home.id = coalesce({{event}}.database_id, {{event}}.for_database_id)))""",  # noqa: S608
     ("contact", "marketing_opt_in"): "coalesce({event}.marketing_opt_in, false)",
 }
 
 
 def normalized_column(
-    kind: EventKind, column: str, *, event: str = "t", customer: str = "t.customer_id"
+    kind: EventKind, column: str, *, event: str = "event", customer: str = "event.customer_id"
 ) -> sql.Composable:
     """A column of an event as HQ keeps it; `customer` is whose event it is."""
     if special := NORMALIZED_COLUMNS.get((kind.name, column)):
@@ -70,7 +70,7 @@ def normalized_column(
 
 
 def normalized_columns(
-    kind: EventKind, columns: Sequence[str], *, customer: str = "t.customer_id"
+    kind: EventKind, columns: Sequence[str], *, customer: str = "event.customer_id"
 ) -> sql.Composed:
     return listed(
         sql.SQL("{} AS {}").format(
@@ -82,29 +82,39 @@ def normalized_columns(
 
 @dataclass(frozen=True)
 class Claim:
-    """Events of one kind, and the customers that they belong to.
+    """Events of one kind in a chunk, and the customers that they belong to.
 
     `claimed` are the customers, `events` a table or query of the events, and `is_claimed` the
-    condition that event t belongs to customer c.
+    condition that `event` belongs to customer `claimed`, without the `contested` ids.
     """
 
+    chunk: Chunk
     kind: EventKind
     claimed: WorkTable
     events: sql.Composable
     is_claimed: sql.Composable
+    contested: Sequence[str] = ()
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The parameters of `events` and `is_claimed`."""
+        return self.chunk.values | {"contested": list(self.contested)}
 
 
-def claim_of_new(chunk: Chunk, kind: EventKind, guids: WorkTable, *, apart: bool = False) -> Claim:
-    """The events of a chunk that belong to new customers; `apart`: but for contested ids."""
+def claim_of_new(
+    chunk: Chunk, kind: EventKind, guids: WorkTable, *, contested: Sequence[str] = ()
+) -> Claim:
+    """The events of a chunk that belong to new customers, but for contested ids."""
     is_claimed: sql.Composable = BY_GUID
-    if apart and kind in KINDS_WITH_ID:
-        is_claimed = BY_GUID + NOT_APART.format(id=sql.Identifier("t", kind.key[0]))
-    return Claim(kind, guids, sql.SQL("({})").format(chunk.events(kind)), is_claimed)
+    if kind in KINDS_WITH_ID:
+        is_claimed = BY_GUID + NOT_CONTESTED.format(id=sql.Identifier(kind.key[0]))
+    events = sql.SQL("({})").format(chunk.events(kind))
+    return Claim(chunk, kind, guids, events, is_claimed, contested)
 
 
-def claim_of_known(kind: EventKind, events: WorkTable) -> Claim:
+def claim_of_known(chunk: Chunk, kind: EventKind, events: WorkTable) -> Claim:
     """Events that were claimed one by one."""
-    return Claim(kind, events, sql.Identifier(kind.event), BY_EVENT)
+    return Claim(chunk, kind, events, sql.Identifier(kind.event), BY_EVENT)
 
 
 def newest_events(claim: Claim) -> sql.Composed:
@@ -114,59 +124,69 @@ def newest_events(claim: Claim) -> sql.Composed:
         claimed=claim.claimed,
         events=claim.events,
         is_claimed=claim.is_claimed,
-        columns=normalized_columns(kind, kind.columns, customer="c.customer_id"),
+        columns=normalized_columns(kind, kind.columns, customer="claimed.customer_id"),
         entity=identifiers(kind.entity),
-        same_entity=equal(kind.entity, "v", "t"),
+        same_entity=equal(kind.entity, "several", "event"),
     )
 
 
-def merge_children_of_new(
-    chunk: Chunk, kind: EventKind, guids: WorkTable, *, apart: Sequence[str]
-) -> bool:
-    """Merge events of one kind into what new customers have, but for the ids in `apart`.
+def merge_children_of_new(claim: Claim) -> bool:
+    """Merge claimed events of one kind into what new customers have.
 
     Says whether a replay is needed. Effects and errors: those of merge_children_of_known.
     """
-    claim = claim_of_new(chunk, kind, guids, apart=True)
-    values = chunk.values | {"apart": list(apart)}
-    merged = insert_children(claim, values) or fetch_one(merge_statement(claim), values)
-    return is_doubtful(claim, chunk.due, merged, values)
+    merged = insert_children(claim) or fetch_one(merge_statement(claim), claim.values)
+    return settle_unapplied(claim, *merged)
 
 
-def insert_children(claim: Claim, values: Mapping[str, object]) -> Row | None:
+def insert_children(claim: Claim) -> Row | None:
     """Insert without looking, which costs a fifth less; None if a row is there already."""
+    # New customers have inherited affiliations.
     if claim.kind is AFFILIATION:
         return None
     with suppress(IntegrityError), transaction.atomic():
-        return fetch_one(merge_statement(claim, is_new=True), values)
+        return fetch_one(merge_statement(claim, may_replace=False), claim.values)
     return None
 
 
-def merge_children_of_known(
-    chunk: Chunk, kind: EventKind, events: WorkTable, history: WorkTable
-) -> bool:
+def merge_children_of_known(claim: Claim, history: WorkTable) -> bool:
     """Merge claimed events of one kind into the table of the kind. Says whether a replay is needed.
 
     Effects: the kind's table, and what is settled of its events, in the caller's transaction. An
     event older than what is there becomes superseded; one that names another customer's row fails.
     """
-    claim = claim_of_known(kind, events)
-    merged = fetch_one(merge_statement(claim, history=history), chunk.values)
-    return is_doubtful(claim, chunk.due, merged, chunk.values)
+    return settle_unapplied(claim, *fetch_one(merge_statement(claim, history), claim.values))
 
 
-def is_doubtful(claim: Claim, due: WorkTable, merged: Row, values: Mapping[str, object]) -> bool:
-    """Whether several events were about one entity, or one changed nothing, which is settled."""
-    events, entities, written = merged
+def settle_unapplied(claim: Claim, events: int, entities: int, written: int) -> bool:
+    """Settle the events that changed nothing: too late, or not theirs.
+
+    Says whether a replay is needed: there were any, or an entity had several events.
+    """
     if written < entities:
-        fetch(unapplied_statement(claim, due), values)
-    return bool(events > entities or written < entities)
+        fetch(unapplied_statement(claim), claim.values)
+    return written < entities or events > entities
+
+
+def unapplied_statement(claim: Claim) -> sql.Composed:
+    kind = claim.kind
+    return SETTLE_UNAPPLIED.format(
+        claimed=claim.claimed,
+        events=claim.events,
+        is_claimed=claim.is_claimed,
+        table=sql.Identifier(kind.table),
+        name=sql.Literal(kind.event),
+        field=sql.Literal(kind.key[0]),
+        key=sql.Identifier(kind.key[0]),
+        is_customers_own=sql.Literal(kind not in KINDS_WITH_ID),
+        open_failing=open_failing(kind, claim.chunk.due),
+    )
 
 
 def merge_statement(
-    claim: Claim, *, history: WorkTable | None = None, is_new: bool = False
+    claim: Claim, history: WorkTable | None = None, *, may_replace: bool = True
 ) -> sql.Composed:
-    """The statement for one kind; with `is_new` it is refused if a row is there already.
+    """The statement for one kind; unless it `may_replace`, it is refused if a row is there.
 
     `history` is what was applied of the customers, where HQ knew them before.
     """
@@ -175,7 +195,7 @@ def merge_statement(
         "newest_events": newest_events(claim),
         "table": sql.Identifier(kind.table),
         "key": sql.Identifier(kind.key[0]),
-        "or_replace": sql.SQL("") if is_new else or_replace(kind),
+        "or_replace": or_replace(kind) if may_replace else sql.SQL(""),
     }
     if kind not in KINDS_WITH_ID:
         return MERGE_ATTRIBUTES.format(columns=identifiers(kind.columns), **names)
@@ -191,12 +211,7 @@ def merge_statement(
 
 
 def primary_is_free(kind: EventKind, history: WorkTable) -> sql.Composed:
-    return PRIMARY_IS_FREE.format(
-        table=sql.Identifier(kind.table),
-        key=sql.Identifier(kind.key[0]),
-        history=history,
-        **primary_names(kind),
-    )
+    return PRIMARY_IS_FREE.format(history=history, **primary_names(kind))
 
 
 def or_replace(kind: EventKind) -> sql.Composed:
@@ -206,43 +221,42 @@ def or_replace(kind: EventKind) -> sql.Composed:
     )
 
 
-def primary_names(kind: EventKind, *, customer: str = "t.customer_id") -> dict[str, sql.Composable]:
-    """Within what only one row of a customer may be primary: in the row, and in event t."""
+def primary_names(
+    kind: EventKind, *, customer: str = "event.customer_id"
+) -> dict[str, sql.Composable]:
+    """The rows and their id, and within what only one row of a customer may be primary."""
     within = str(kind.primary)
     return {
+        "table": sql.Identifier(kind.table),
+        "key": sql.Identifier(kind.key[0]),
         "within": sql.Identifier(within),
         "within_of_event": normalized_column(kind, within, customer=customer),
     }
 
 
-def demote_primaries(kind: EventKind, events: WorkTable) -> None:
+def demote_primaries(claim: Claim) -> None:
     """Make room for the primaries that claimed events are about to set."""
-    if kind in KINDS_WITH_ID:
-        run_sql(demote_statement(kind, events))
+    if claim.kind in KINDS_WITH_ID:
+        run_sql(demote_statement(claim))
 
 
-def demote_statement(kind: EventKind, events: WorkTable) -> sql.Composed:
+def demote_statement(claim: Claim) -> sql.Composed:
     return DEMOTE_PRIMARIES.format(
-        table=sql.Identifier(kind.table),
-        event=sql.Identifier(kind.event),
-        claimed=events,
-        key=sql.Identifier(kind.key[0]),
-        # What is claimed does not say whose it is.
-        **primary_names(kind, customer="c.customer_id"),
-    )
-
-
-def unapplied_statement(claim: Claim, due: WorkTable) -> sql.Composed:
-    """Settle the claimed events that changed nothing: too late, or not theirs. See its file."""
-    kind = claim.kind
-    return SETTLE_UNAPPLIED.format(
+        event=sql.Identifier(claim.kind.event),
         claimed=claim.claimed,
-        events=claim.events,
-        is_claimed=claim.is_claimed,
-        table=sql.Identifier(kind.table),
-        name=sql.Literal(kind.event),
-        field=sql.Literal(kind.key[0]),
-        key=sql.Identifier(kind.key[0]),
-        is_customers_own=sql.Literal(kind not in KINDS_WITH_ID),
-        open_failing=open_failing(kind, due),
+        # The staging table does not say whose an event is.
+        **primary_names(claim.kind, customer="claimed.customer_id"),
     )
+
+
+def same_entity(kind: EventKind) -> sql.Composed:
+    """That `row` of the kind's table is the one of `entity`, by customer and key."""
+    owner = sql.SQL("row.{} = entity.customer_id").format(sql.Identifier(kind.owner))
+    keys = (equal([column], "row", "entity") for column in kind.key)
+    return sql.SQL(" AND ").join([owner, *keys])
+
+
+def entity_of_event(kind: EventKind) -> sql.Composed:
+    """What names the entity that `event` is about: its customer, and which of its rows."""
+    keys = (normalized_column(kind, column) for column in kind.key)
+    return listed([sql.Identifier("event", "customer_id"), *keys])

@@ -5,6 +5,7 @@ waits for has come. Whatever ends in another way than its batch is a row of `set
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from psycopg2 import sql
@@ -26,70 +27,73 @@ TAKE_DUE = load(__file__, "take_due")
 TAKE_EVENTS = load(__file__, "take_events")
 WRITE_WAIT_REASONS = load(__file__, "write_wait_reasons")
 
+# An event by its table and id.
+EventKey: TypeAlias = tuple[str, UUID]
 # Events wait for a customer, by the GUID or the account that they name, or were released.
-IS_DUE = """o.status = 'waiting' AND (
-           o.released_at IS NOT NULL
-           OR EXISTS (SELECT FROM guid_map m WHERE m.async_account = o.async_account)
-           OR EXISTS (
-              SELECT FROM customer k
-               WHERE k.company_id = o.company_id AND k.account_number = o.account_number))"""
-IS_EXHAUSTED = "o.status = 'failed' AND o.reason IN ('sequence_exhausted', 'sequence_missing')"
+IS_DUE = """opened.status = 'waiting' AND (
+           opened.released_at IS NOT NULL
+           OR EXISTS (SELECT FROM guid_map guid WHERE guid.async_account = opened.async_account)
+           OR EXISTS (SELECT FROM customer
+                       WHERE customer.company_id = opened.company_id
+                         AND customer.account_number = opened.account_number))"""
+IS_EXHAUSTED = """opened.status = 'failed'
+                  AND opened.reason IN ('sequence_exhausted', 'sequence_missing')"""
 IS_OF_NEW_GUID = sql.SQL(
-    """o.status = 'waiting'
-       AND o.async_account IN (SELECT async_account FROM {new_customers})"""
+    """opened.status = 'waiting'
+       AND opened.async_account IN (SELECT async_account FROM {new_customers})"""
 )
 # How many events one chunk takes up again.
 MAX_DUE = 10_000
 
 
-def open_failing(kind: EventKind, due: WorkTable) -> sql.Composed:
-    """The end of each statement that opens events; see its file."""
-    return OPEN_FAILING.format(due=due, name=sql.Literal(kind.event))
+def events_by_kind(events: Iterable[EventKey]) -> Mapping[EventKind, list[UUID]]:
+    """Ids of events by kind; parents first."""
+    found: dict[str, list[UUID]] = {}
+    for table, event in events:
+        found.setdefault(table, []).append(event)
+    return {kind: found[kind.event] for kind in EVENT_KINDS if kind.event in found}
 
 
 # ------------------------------------------------------------------------- taking up
 
 
-def take_due(chunk: Chunk, *, passed: Iterable[UUID] = ()) -> None:
+def take_due(chunk: Chunk, *, skipped: Iterable[UUID]) -> None:
     """Take up the company's open events that can be tried again, up to MAX_DUE.
 
     Those that failed for want of a number are among them while there are numbers.
     """
-    take_open(chunk, due_condition(chunk), passed)
+    run_sql(take_due_statement(chunk.due, due_condition(chunk)), due_values(chunk, skipped))
+
+
+def due_keys(chunk: Chunk, *, skipped: Iterable[UUID]) -> list[EventKey]:
+    """The events that take_due() takes."""
+    rows = fetch(due_statement(due_condition(chunk)), due_values(chunk, skipped))
+    return [(table, event) for table, event in rows]
+
+
+def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
+    """Take up the open events that have waited for new customers."""
+    condition = IS_OF_NEW_GUID.format(new_customers=new_customers)
+    run_sql(take_due_statement(chunk.due, condition), due_values(chunk, ()))
 
 
 def due_condition(chunk: Chunk) -> sql.Composable:
-    """That open event o is due."""
+    """That event `opened` is due."""
     sequence = NumberSequence.objects.filter(company=chunk.company).first()
     has_numbers = sequence is not None and sequence.left > 0
     return sql.SQL(f"{IS_DUE} OR {IS_EXHAUSTED}" if has_numbers else IS_DUE)
 
 
-def due_keys(chunk: Chunk, *, passed: Iterable[UUID]) -> list[tuple[str, UUID]]:
-    """The events that take_due() takes, each with its table."""
-    rows = fetch(due_statement(due_condition(chunk)), due_values(chunk, passed))
-    return [(table, event) for table, event in rows]
+def due_values(chunk: Chunk, skipped: Iterable[UUID]) -> dict[str, object]:
+    return chunk.values | {"skipped": list(map(str, skipped)), "limit": MAX_DUE}
 
 
 def due_statement(is_due: sql.Composable) -> sql.Composed:
     return DUE_EVENTS.format(is_due=is_due)
 
 
-def due_values(chunk: Chunk, passed: Iterable[UUID]) -> dict[str, object]:
-    return chunk.values | {"passed": list(map(str, passed)), "limit": MAX_DUE}
-
-
-def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
-    """Take up the open events that have waited for new customers."""
-    take_open(chunk, IS_OF_NEW_GUID.format(new_customers=new_customers), ())
-
-
-def take_open(chunk: Chunk, is_due: sql.Composable, passed: Iterable[UUID]) -> None:
-    run_sql(take_due_statement(chunk.due, is_due), due_values(chunk, passed))
-
-
 def take_due_statement(due: WorkTable, is_due: sql.Composable) -> sql.Composed:
-    return TAKE_DUE.format(due=due, is_due=is_due)
+    return TAKE_DUE.format(due=due, due_events=due_statement(is_due))
 
 
 def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> int:
@@ -106,10 +110,23 @@ def take_events_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
 # --------------------------------------------------------------------------- opening
 
 
-def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> tuple[int, int]:
-    """Open the claimed events that cannot be applied. Returns how many failed, and were opened."""
-    failed, opened = fetch_one(open_claimed_statement(chunk, kind, claimed), chunk.values)
-    return int(failed), int(opened)
+class Opened(NamedTuple):
+    """How many events were opened, and how many of these failed; the others wait."""
+
+    failed: int
+    total: int
+
+
+def open_failing(kind: EventKind, due: WorkTable) -> sql.Composed:
+    """The end of each statement that opens events; see its file."""
+    return OPEN_FAILING.format(due=due, name=sql.Literal(kind.event))
+
+
+def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> Opened:
+    """Open the claimed events that cannot be applied, and drop them."""
+    if not claimed.rows:
+        return Opened(0, 0)
+    return Opened(*fetch_one(open_claimed_statement(chunk, kind, claimed), chunk.values))
 
 
 def open_claimed_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
@@ -120,16 +137,18 @@ def open_claimed_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) ->
     )
 
 
-def fail_exhausted(chunk: Chunk, kind: EventKind, claimed: WorkTable, left: int, why: str) -> None:
+def fail_exhausted(
+    chunk: Chunk, kind: EventKind, claimed: WorkTable, left: int, reason: str
+) -> None:
     """Fail the events of the claimed GUIDs for which no number is left."""
-    fetch(exhausted_statement(chunk, kind, claimed), chunk.values | {"left": left, "reason": why})
+    fetch(
+        exhausted_statement(chunk, kind, claimed), chunk.values | {"left": left, "reason": reason}
+    )
 
 
 def exhausted_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
     return FAIL_EXHAUSTED.format(
-        claimed=claimed,
-        events=chunk.events(kind),
-        open_failing=open_failing(kind, chunk.due),
+        claimed=claimed, events=chunk.events(kind), open_failing=open_failing(kind, chunk.due)
     )
 
 
@@ -140,8 +159,7 @@ def fail_refused(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> dict[
     """
 
     def fail(keys: Sequence[UUID]) -> int:
-        values = {"events": list(map(str, keys))}
-        return int(fetch_one(refused_statement(kind, chunk.due), values)[0])
+        return len(fetch(refused_statement(kind, chunk.due), {"events": list(map(str, keys))}))
 
     _, refused = bisect_keys(fail, events)
     return refused
@@ -181,20 +199,12 @@ def count_waiting(company: Company) -> int:
     (waiting,) = fetch_one(
         """SELECT (SELECT count(*) FROM open_event
                     WHERE company_id = %(company)s AND status = 'waiting')
-                + (SELECT coalesce(sum(b.rows - (SELECT count(*) FROM open_event o
-                                                  WHERE o.batch_id = b.id)
-                                              - (SELECT count(*) FROM settled_event s
-                                                  WHERE s.batch_id = b.id)), 0)
-                     FROM upload_batch b
-                    WHERE b.company_id = %(company)s AND b.converted_at IS NULL)""",
+                + (SELECT coalesce(sum(batch.rows - (SELECT count(*) FROM open_event
+                                                      WHERE batch_id = batch.id)
+                                                  - (SELECT count(*) FROM settled_event
+                                                      WHERE batch_id = batch.id)), 0)
+                     FROM upload_batch batch
+                    WHERE batch.company_id = %(company)s AND batch.converted_at IS NULL)""",
         {"company": company.pk},
     )
     return int(waiting)
-
-
-def events_by_kind(events: Iterable[tuple[str, UUID]]) -> Mapping[EventKind, list[UUID]]:
-    """Ids of events, each with its table, by kind; parents first."""
-    found: dict[str, list[UUID]] = {}
-    for table, event in events:
-        found.setdefault(table, []).append(event)
-    return {kind: found[kind.event] for kind in EVENT_KINDS if kind.event in found}

@@ -5,19 +5,18 @@ arrive in their order. An event that came too late may still have been the last 
 before a deactivation, or of a field that a later one left out.
 """
 
-from collections.abc import Mapping
-
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import equal, identifiers, listed, run_sql
+from stores.hqdb.sql import identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.convert.chunk import applied_history
 from stores.pipeline.convert.merge import (
     Claim,
-    normalized_column,
+    entity_of_event,
     normalized_columns,
     primary_names,
+    same_entity,
 )
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
@@ -26,13 +25,12 @@ REPLAY = load(__file__, "replay")
 DEMOTE_SUPERSEDED = load(__file__, "demote_superseded")
 
 
-def replay_new(claim: Claim, values: Mapping[str, object]) -> None:
+def replay_new(claim: Claim) -> None:
     """Replay new customers of whom the chunk has several events, or one that came too late.
 
-    `values` are the parameters of the claim. Effects: the kind's table, in the caller's
-    transaction.
+    Effects: the kind's table, in the caller's transaction.
     """
-    with query_table("again", customers_to_replay(claim), values) as again:
+    with query_table("again", customers_to_replay(claim), claim.values) as again:
         if again.rows:
             with applied_history(claim.kind, again) as history:
                 replay(claim.kind, again, history)
@@ -40,14 +38,8 @@ def replay_new(claim: Claim, values: Mapping[str, object]) -> None:
 
 def replay_known(claim: Claim, history: WorkTable) -> None:
     """The same for known customers, whose history is given."""
-    with query_table("again", customers_to_replay(claim)) as again:
+    with query_table("again", customers_to_replay(claim), claim.values) as again:
         replay(claim.kind, again, history)
-
-
-def replay(kind: EventKind, again: WorkTable, history: WorkTable) -> None:
-    run_sql(replay_statement(kind, again, history))
-    if kind.primary:
-        run_sql(demote_statement(kind, again, history))
 
 
 def customers_to_replay(claim: Claim) -> sql.Composed:
@@ -59,11 +51,16 @@ def customers_to_replay(claim: Claim) -> sql.Composed:
     )
 
 
-def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
+def replay(kind: EventKind, again: WorkTable, history: WorkTable) -> None:
     """Write the rows of one kind of some customers as all their events say."""
+    run_sql(replay_statement(kind, again, history))
+    if kind.primary:
+        run_sql(demote_statement(kind, again, history))
+
+
+def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
     stated = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
-    of_customer = sql.SQL("{} = w.customer_id").format(sql.Identifier("r", kind.owner))
-    same_key = [equal([column], "r", "w") for column in kind.key]
+    is_active = sql.Identifier("entity", "is_active")
     return REPLAY.format(
         history=history,
         table=sql.Identifier(kind.table),
@@ -73,27 +70,14 @@ def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> s
         columns_of_event=normalized_columns(kind, [*kind.key, *stated]),
         last_values=listed([identifiers(kind.entity), *map(last_value, stated)]),
         columns=identifiers([*stated, "is_active"]),
-        new_values=listed(
-            [*(new_value(kind, column) for column in stated), sql.Identifier("w", "is_active")]
-        ),
-        held_values=identifiers([*stated, "is_active"], of="r"),
-        same_entity=sql.SQL(" AND ").join([of_customer, *same_key]),
+        new_values=listed([*(new_value(kind, column) for column in stated), is_active]),
+        held_values=identifiers([*stated, "is_active"], of="row"),
+        same_entity=same_entity(kind),
     )
-
-
-def entity_of_event(kind: EventKind) -> sql.Composed:
-    keys = (normalized_column(kind, column) for column in kind.key)
-    return listed([sql.Identifier("t", "customer_id"), *keys])
 
 
 def demote_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
-    return DEMOTE_SUPERSEDED.format(
-        table=sql.Identifier(kind.table),
-        history=history,
-        again=again,
-        key=sql.Identifier(kind.key[0]),
-        **primary_names(kind),
-    )
+    return DEMOTE_SUPERSEDED.format(history=history, again=again, **primary_names(kind))
 
 
 def last_value(column: str) -> sql.Composable:
@@ -109,9 +93,9 @@ def last_value(column: str) -> sql.Composable:
 
 def new_value(kind: EventKind, column: str) -> sql.Composable:
     """The column as it should be; what no event said of a customer stays."""
-    form = "w.{0}"
+    form = "entity.{0}"
     if kind is CUSTOMER:
-        form = "CASE WHEN w.has_values THEN w.{0} ELSE r.{0} END"
+        form = "CASE WHEN entity.has_values THEN entity.{0} ELSE row.{0} END"
     if column in INHERITED_COLUMNS:
-        form = "coalesce(w.{0}, r.{0})"
+        form = "coalesce(entity.{0}, row.{0})"
     return sql.SQL(form).format(sql.Identifier(column))

@@ -69,9 +69,7 @@ def shown_statement(
     kind: EventKind, looked_at: WorkTable, shown: WorkTable, history: WorkTable
 ) -> sql.Composed:
     is_about_row = [
-        sql.SQL("{} = {}").format(
-            sql.Identifier("row", column), normalized_column(kind, column, event="event")
-        )
+        sql.SQL("{} = {}").format(sql.Identifier("row", column), normalized_column(kind, column))
         for column in kind.key
     ]
     return SHOWN_ROWS.format(
@@ -215,7 +213,7 @@ def expected_value(kind: EventKind, column: str) -> sql.Composable:
     """The value that a column must have by `event`. A default may stand for an empty value."""
     if column in DEFAULTED_COLUMNS.get(kind.name, ()):
         return sql.SQL(f"coalesce(nullif({normalized_text(column, 'event')}, ''), row.{column})")
-    return normalized_column(kind, column, event="event")
+    return normalized_column(kind, column)
 
 
 def arrival_decides_nothing(evidence: Evidence) -> Check:

@@ -219,9 +219,9 @@ def never_given(table: str, copies: Copies) -> sql.Composed:
         is_of_guid=sql.SQL(
             "event.status IN ('applied', 'superseded')"
             if view
-            else "event.customer_id = m.customer_id"
+            else "event.customer_id = guid.customer_id"
         ),
-        is_given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Identifier("b", "channel_id")),
+        is_given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Identifier("home", "channel_id")),
         map=copies.of(COMPARED_MAP),
     )
 

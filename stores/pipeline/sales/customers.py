@@ -31,7 +31,7 @@ def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> 
     if guids := pending_guids(sales):
         applied = convert_guids(company, guids, run_key=step.run_key)
         converted = applied.converted
-        step.add(**applied._asdict())
+        step.add(**applied.counts)
     assign_customers(sales)
     return converted
 
@@ -89,7 +89,7 @@ def blockers_of(sales: Sequence[int]) -> Iterator[WorkTable]:
 
 
 def blockers_query() -> sql.Composed:
-    return BLOCKERS.format(is_foreign=is_foreign("t", channel=("t", "channel_id")))
+    return BLOCKERS.format(is_foreign=is_foreign("sale", channel=("sale", "channel_id")))
 
 
 def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> None:
@@ -101,7 +101,7 @@ def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> 
     with prefer_index_scans():
         if event_ids := pending_address_events(company, sales):
             applied = apply_events(company, {ADDRESS: event_ids}, run_key=step.run_key)
-            step.add(**applied._asdict())
+            step.add(**applied.counts)
 
 
 def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:

@@ -1,16 +1,18 @@
 -- The events of one kind that a chunk applies: those of its batches, and single ones that are due.
 --
--- Left out is what the chunk has opened, because it cannot be applied, and what was settled ahead
--- of its batch. {event}: the table, {name}: as a text. {due}: the single events.
-SELECT t.* FROM {event} t
- WHERE t.batch_id = ANY(%(batches)s::bigint[]) AND t.erased_at IS NULL
-   AND NOT EXISTS (SELECT FROM open_event o
-                    WHERE o."table" = {name} AND o.event_id = t.event_id)
-   AND NOT EXISTS (SELECT FROM settled_event o
-                    WHERE o."table" = {name} AND o.event_id = t.event_id
-                      AND o.applied_at <> now())
+-- A part of other statements, by Chunk.events(). Left out are events that the chunk has opened,
+-- because they cannot be applied, and those that were settled ahead of their batch.
+--
+-- {event}: the staging table; {name}: its name as a text. {due}: the single events.
+SELECT event.* FROM {event} event
+ WHERE event.batch_id = ANY(%(batches)s::bigint[]) AND event.erased_at IS NULL
+   AND NOT EXISTS (SELECT FROM open_event opened
+                    WHERE opened."table" = {name} AND opened.event_id = event.event_id)
+   AND NOT EXISTS (SELECT FROM settled_event settled
+                    WHERE settled."table" = {name} AND settled.event_id = event.event_id
+                      AND settled.applied_at <> now())
  UNION ALL
-SELECT t.* FROM {due} d JOIN {event} t ON t.event_id = d.event_id
- WHERE d."table" = {name} AND t.erased_at IS NULL
-   AND NOT EXISTS (SELECT FROM open_event o
-                    WHERE o."table" = {name} AND o.event_id = t.event_id)
+SELECT event.* FROM {due} due JOIN {event} event ON event.event_id = due.event_id
+ WHERE due."table" = {name} AND event.erased_at IS NULL
+   AND NOT EXISTS (SELECT FROM open_event opened
+                    WHERE opened."table" = {name} AND opened.event_id = event.event_id)

@@ -1,4 +1,8 @@
--- What an insert does about a row that is there: an older one of the customer is replaced.
+-- What an insert does about a row that is there: it is replaced if it is the customer's, and older.
+--
+-- The end of the insert in merge_addresses and merge_attributes. Within a database the counter says
+-- which is older, between databases the time. {conflict}: the unique key. {changed}: the
+-- assignments of the columns.
 ON CONFLICT ({conflict}) DO UPDATE
    SET {changed}, hq_version = excluded.hq_version,
        event_at = excluded.event_at, event_database = excluded.event_database,

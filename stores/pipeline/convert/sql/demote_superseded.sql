@@ -1,14 +1,15 @@
 -- Take back primaries that a later event had given to another address or contact of the customer.
 --
--- {history}: what was applied of these customers. {within}: purpose or kind; {within_of_event}: of
--- event t, as HQ keeps it.
-UPDATE {table} r
+-- Run by replay.replay(). {again}: the customers; {history}: what was applied of them. {table}:
+-- addresses or contacts, with id {key}. {within}: purpose or kind; {within_of_event}: of `event`,
+-- as HQ keeps it.
+UPDATE {table} row
    SET is_primary = false,
-       hq_version = (SELECT k.hq_version FROM customer k WHERE k.id = r.customer_id)
- WHERE r.customer_id IN (SELECT customer_id FROM {again}) AND r.is_primary AND r.is_active
-   AND EXISTS (SELECT FROM {history} t
-                WHERE t.customer_id = r.customer_id
-                  AND t.is_primary AND t.operation <> 'deactivate'
-                  AND t.{key} <> r.{key} AND {within_of_event} = r.{within}
-                  AND (least(t.occurred_at, t.staged_at), database_place(t.database_id))
-                    > (r.event_at, database_place(r.event_database)))
+       hq_version = (SELECT hq_version FROM customer WHERE customer.id = row.customer_id)
+ WHERE row.customer_id IN (SELECT customer_id FROM {again}) AND row.is_primary AND row.is_active
+   AND EXISTS (SELECT FROM {history} event
+                WHERE event.customer_id = row.customer_id
+                  AND event.is_primary AND event.operation <> 'deactivate'
+                  AND event.{key} <> row.{key} AND {within_of_event} = row.{within}
+                  AND (least(event.occurred_at, event.staged_at), database_place(event.database_id))
+                    > (row.event_at, database_place(row.event_database)))

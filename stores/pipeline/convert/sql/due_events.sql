@@ -1,6 +1,7 @@
 -- The open events that can be tried again, each with its table.
 --
--- {is_due}: that open event o is due.
-SELECT o."table", o.event_id FROM open_event o
- WHERE o.company_id = %(company)s AND o.event_id <> ALL(%(passed)s::uuid[]) AND ({is_due})
+-- Run by open_events.due_keys(), and a part of take_due.sql. {is_due}: that event `opened` is due.
+SELECT opened."table", opened.event_id FROM open_event opened
+ WHERE opened.company_id = %(company)s AND opened.event_id <> ALL(%(skipped)s::uuid[])
+   AND ({is_due})
  LIMIT %(limit)s

@@ -1,9 +1,13 @@
--- Fail the events of the claimed GUIDs for which no number is left.
-WITH too_many AS (
-  SELECT async_account FROM {claimed} ORDER BY 1 OFFSET %(left)s),
+-- Fail the events of the claimed GUIDs for which no number is left: all but the first `left` GUIDs.
+--
+-- Run by accounts.drop_exhausted(), which then drops the same GUIDs from {claimed}. {events}: those
+-- of the chunk. {open_failing}: opens the events of `failing`; see its file.
+WITH without_number AS (
+  SELECT async_account FROM {claimed} ORDER BY async_account OFFSET %(left)s),
 failing AS (
-  SELECT s.event_id, s.batch_id, s.company_id, s.async_account, s.account_number,
-         'failed' AS status, %(reason)s AS reason, NULL AS field
-    FROM ({events}) s
-   WHERE s.account_number IS NULL AND s.async_account IN (SELECT async_account FROM too_many)),
+  SELECT event.event_id, event.batch_id, event.company_id, event.async_account,
+         event.account_number, 'failed' AS status, %(reason)s AS reason, NULL AS field
+    FROM ({events}) event
+   WHERE event.account_number IS NULL
+     AND event.async_account IN (SELECT async_account FROM without_number)),
 {open_failing}

@@ -1,16 +1,17 @@
--- All events of one kind of some customers that were applied, or came too late, with their
--- customer.
+-- All events of one kind of some customers that were applied, or came too late, with the customer.
 --
--- {columns}: of event t. {view}: the events with their state. {customers}: whose.
-SELECT m.customer_id, {columns}
-  FROM guid_map m
-  JOIN {view} t ON t.async_account = m.async_account AND t.is_by_guid
- WHERE m.customer_id IN (SELECT customer_id FROM {customers})
-   AND t.status IN ('applied', 'superseded') AND t.reason IS NULL
+-- Run by chunk.applied_history(). An event belongs to the customer of its GUID, or to the account
+-- that it names; its state says which. {columns}: of `event`. {view}: the events with their state.
+-- {customers}: whose.
+SELECT guid.customer_id, {columns}
+  FROM guid_map guid
+  JOIN {view} event ON event.async_account = guid.async_account AND event.is_by_guid
+ WHERE guid.customer_id IN (SELECT customer_id FROM {customers})
+   AND event.status IN ('applied', 'superseded') AND event.reason IS NULL
  UNION ALL
-SELECT k.id, {columns}
-  FROM customer k
-  JOIN {view} t ON t.company_id = k.company_id AND t.account_number = k.account_number
-   AND NOT t.is_by_guid
- WHERE k.id IN (SELECT customer_id FROM {customers})
-   AND t.status IN ('applied', 'superseded') AND t.reason IS NULL
+SELECT customer.id, {columns}
+  FROM customer
+  JOIN {view} event ON event.company_id = customer.company_id
+                   AND event.account_number = customer.account_number AND NOT event.is_by_guid
+ WHERE customer.id IN (SELECT customer_id FROM {customers})
+   AND event.status IN ('applied', 'superseded') AND event.reason IS NULL

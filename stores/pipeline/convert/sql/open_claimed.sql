@@ -1,5 +1,8 @@
--- Open the claimed events that cannot be applied, and claim them no more. Of the others note those that
--- go to the customer of their GUID although they name an account.
+-- Open the claimed events that cannot be applied, and take them out of {claimed}. Of the others
+-- note those that go to the customer of their GUID although they name an account.
+--
+-- Run by known_customers.claimed_events(). {name}: the staging table, as a text. {open_failing}:
+-- opens the events of `failing`; see its file.
 WITH refused AS (
   DELETE FROM {claimed} WHERE reason IS NOT NULL
   RETURNING event_id, batch_id, company_id, async_account, account_number, reason),

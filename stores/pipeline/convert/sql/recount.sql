@@ -1,27 +1,31 @@
 -- Count where the rows of one table are that the databases handed over, day by day.
 --
--- One statement, so that arrivals and rows are seen as of one moment. Only days are counted on
--- which something arrived since they were, or some rows were not settled; of those a run has moved
--- nothing on, only the ones that nobody has counted for a while.
+-- Run by balance.count_table(). One statement, so that arrivals and rows are seen as of one moment.
+-- Only days are counted on which something arrived since they were, or some rows were not settled;
+-- of those a run has moved nothing on, only the ones that nobody has counted for five minutes:
+-- people settle rows without a run.
 --
--- {held}: the rows of table days, or set aside then: database_id, at, place, rows. {places}: where
--- a row can be, {sums} of the rows there, {counted} in what was found, {replaced} in the balance.
+-- {name}: the table, as a text. {held}: a query for the rows that arrived on `days`, or were
+-- quarantined then: database_id, at, place, rows. {places}: the columns for where a row can be;
+-- {sums}: of the rows there; {counted}: the same in `counts`; {replaced}: in the balance.
 WITH open AS (
-  SELECT a.database_id, a.day, a.rows, a.day::timestamp AT TIME ZONE 'UTC' AS since,
-         (a.day + 1)::timestamp AT TIME ZONE 'UTC' AS until
-    FROM arrival a LEFT JOIN balance b USING (database_id, "table", day)
-   WHERE a."table" = {name} AND a.database_id IN ({databases})
-     AND (%(days)s::text[] IS NULL OR {day} = ANY(%(days)s::text[]))
-     AND (b.captured IS DISTINCT FROM a.rows
-          OR (b.waiting + b.failed + b.quarantined > 0
-              AND (%(is_moved)s OR b.counted_at < now() - {settling})))),
+  SELECT arrival.database_id, arrival.day, arrival.rows,
+         arrival.day::timestamp AT TIME ZONE 'UTC' AS since,
+         (arrival.day + 1)::timestamp AT TIME ZONE 'UTC' AS until
+    FROM arrival LEFT JOIN balance USING (database_id, "table", day)
+   WHERE arrival."table" = {name} AND arrival.database_id = ANY(%(databases)s)
+     AND (%(days)s::text[] IS NULL
+          OR concat(arrival.database_id, ' ', arrival.day) = ANY(%(days)s::text[]))
+     AND (balance.captured IS DISTINCT FROM arrival.rows
+          OR (balance.waiting + balance.failed + balance.quarantined > 0
+              AND (%(is_moved)s OR balance.counted_at < now() - interval '5 minutes')))),
 days AS (SELECT DISTINCT since, until FROM open),
 held AS ({held}),
-found AS (
+counts AS (
   SELECT database_id, (at AT TIME ZONE 'UTC')::date AS day, {sums} FROM held GROUP BY 1, 2)
 INSERT INTO balance (database_id, "table", day, captured, {places}, counted_at)
-SELECT o.database_id, {name}, o.day, o.rows, {counted}, now()
-  FROM open o LEFT JOIN found f USING (database_id, day)
- ORDER BY 1, 3
+SELECT open.database_id, {name}, open.day, open.rows, {counted}, now()
+  FROM open LEFT JOIN counts USING (database_id, day)
+ ORDER BY open.database_id, open.day
     ON CONFLICT (database_id, "table", day) DO UPDATE SET
        captured = excluded.captured, {replaced}, counted_at = excluded.counted_at

@@ -1,9 +1,10 @@
 -- What claimed edits show as active and an event had removed: addresses, contacts, and so on, or
 -- the customers themselves.
 --
--- {history}: what was applied of these customers. {entity_of_row}: what names it, in row r.
--- {is_about_row}: that event t is about row r.
+-- Run by removals.restore_removals(). {table}: the rows of the kind, with their customer as
+-- {owner}. {history}: what was applied of these customers. {entity_of_row}: what names `row`;
+-- {is_about_row}: that `event` is about it.
 SELECT DISTINCT {entity_of_row}
-  FROM {table} r JOIN {history} t ON {is_about_row}
- WHERE r.{owner} IN (SELECT customer_id FROM {claimed}) AND r.is_active
-   AND t.operation = 'deactivate'
+  FROM {table} row JOIN {history} event ON {is_about_row}
+ WHERE row.{owner} IN (SELECT customer_id FROM {claimed}) AND row.is_active
+   AND event.operation = 'deactivate'

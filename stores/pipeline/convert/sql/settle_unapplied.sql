@@ -1,24 +1,30 @@
 -- Settle the claimed events that changed nothing: they came too late, or named another's row.
 --
--- Those that came too late are superseded; those that named what belongs to another customer fail.
--- {events}: where the events are; {is_claimed}: that event t belongs to claimed customer c. {key}:
--- by which a row is known, beside its customer where {is_customers_own}: an affiliation of the same
--- name is another customer's too, an id is not.
+-- Run by merge.settle_unapplied(). Those that came too late are superseded; those that named what
+-- belongs to another customer fail.
+--
+-- {events}: where the events are; {is_claimed}: that `event` belongs to customer `claimed`.
+-- {table}: the rows; {name}: the staging table, as a text. {key}: by which a row is known, {field}:
+-- the same as a text; beside its customer where {is_customers_own}: an affiliation of the same name
+-- is another customer's too, an id is not. {open_failing}: opens the events of `failing`; see its
+-- file.
 WITH taken AS MATERIALIZED (
-  SELECT c.customer_id, t.event_id, t.batch_id, t.company_id, t.async_account, t.account_number,
-         t.database_id, t.generation, t.replication_counter, t.{key}
-    FROM {claimed} c JOIN {events} t ON {is_claimed}),
+  SELECT claimed.customer_id, event.event_id, event.batch_id, event.company_id,
+         event.async_account, event.account_number, event.database_id, event.generation,
+         event.replication_counter, event.{key}
+    FROM {claimed} claimed JOIN {events} event ON {is_claimed}),
 lost AS MATERIALIZED (
-  SELECT s.*, row.customer_id AS owner_id
-    FROM taken s
+  SELECT taken.*, row.customer_id AS owner_id
+    FROM taken
     JOIN {table} row
-      ON row.{key} = s.{key} AND (NOT {is_customers_own} OR row.customer_id = s.customer_id)
-   WHERE NOT EXISTS (SELECT FROM taken mine
-                      WHERE mine.customer_id = s.customer_id
-                        AND row.customer_id = mine.customer_id
-                        AND coalesce(mine.database_id, 0) = row.event_database
-                        AND mine.generation = row.event_generation
-                        AND mine.replication_counter = row.event_counter)),
+      ON row.{key} = taken.{key}
+     AND (NOT {is_customers_own} OR row.customer_id = taken.customer_id)
+   WHERE NOT EXISTS (SELECT FROM taken shown
+                      WHERE shown.customer_id = taken.customer_id
+                        AND row.customer_id = shown.customer_id
+                        AND coalesce(shown.database_id, 0) = row.event_database
+                        AND shown.generation = row.event_generation
+                        AND shown.replication_counter = row.event_counter)),
 superseded AS (
   INSERT INTO settled_event ("table", event_id, batch_id, outcome, applied_at, run_id)
   SELECT {name}, event_id, batch_id, 'superseded', now(), %(run)s::uuid

@@ -1,22 +1,26 @@
 -- Close quarantined rows that a later, applied event of the same entity replaces.
 --
--- {view}: the events with their state; {name}: their table. {is_same}: that the row in quarantine q
--- named the same of the customer's addresses, contacts, and so on, as event s does.
-UPDATE quarantine q
-   SET status = 'superseded', settled_at = now(), became = s.event_id,
+-- Run by convert.supersede_quarantined(). {view}: the events with their state; {name}: their
+-- staging table, as a text. {is_same}: that the row in `quarantine` named the same of the
+-- customer's addresses, contacts, and so on, as `event` does.
+UPDATE quarantine
+   SET status = 'superseded', settled_at = now(), became = event.event_id,
        settled_because = 'A later event of the same database replaced it.'
-  FROM guid_map m
+  FROM guid_map guid
  CROSS JOIN LATERAL (
-       SELECT t.* FROM guid_map o
-         JOIN {view} t ON t.async_account = o.async_account AND t.is_by_guid
-        WHERE o.customer_id = m.customer_id
+       SELECT event.* FROM guid_map other
+         JOIN {view} event ON event.async_account = other.async_account AND event.is_by_guid
+        WHERE other.customer_id = guid.customer_id
        UNION ALL
-       SELECT t.* FROM customer k
-         JOIN {view} t ON t.company_id = k.company_id AND t.account_number = k.account_number
-                      AND NOT t.is_by_guid
-        WHERE k.id = m.customer_id) s
- WHERE q.status = 'open' AND q.table = {name}
-   AND m.async_account = q.async_account AND m.company_id = %(company)s
-   AND s.database_id = q.database_id AND s.status IN ('applied', 'superseded')
-   AND (s.generation, s.replication_counter) > (q.generation, q.row_key::bigint)
-   AND {is_same} AND (%(some)s::bigint[] IS NULL OR q.id = ANY(%(some)s::bigint[]))
+       SELECT event.* FROM customer
+         JOIN {view} event ON event.company_id = customer.company_id
+                          AND event.account_number = customer.account_number
+                          AND NOT event.is_by_guid
+        WHERE customer.id = guid.customer_id) event
+ WHERE quarantine.status = 'open' AND quarantine."table" = {name}
+   AND guid.async_account = quarantine.async_account AND guid.company_id = %(company)s
+   AND event.database_id = quarantine.database_id AND event.status IN ('applied', 'superseded')
+   AND (event.generation, event.replication_counter)
+     > (quarantine.generation, quarantine.row_key::bigint)
+   AND {is_same}
+   AND (%(some)s::bigint[] IS NULL OR quarantine.id = ANY(%(some)s::bigint[]))

@@ -1,6 +1,8 @@
 -- Of the given events of one kind, take those that are pending, ahead of their batch.
 --
--- They are recorded as applied at once; the caller takes that back for one that fails.
+-- Run by open_events.take_events(). They are recorded as applied at once; the caller takes that
+-- back for one that fails.
+--
 -- {event}: the staging table of the kind; {name}: its name as text; {due}: the work table that the
 -- events are put in, with their attempts so far.
 WITH pending AS (

@@ -1,24 +1,20 @@
 -- Claimed events change the customers that they name, unless they are older than what is there.
 --
--- Says how many events there were, and how many customers they are about.
---
--- {new_values}: each column of the customer from event f; a deactivation keeps what is there.
+-- Run by known_customers.update_customers(). Says how many events there were, and how many
+-- customers they are about. {newest_events}: the WITH parts `taken` and `newest`. {new_values}:
+-- each column of customer `old` from event `newest`; a deactivation keeps what is there.
 WITH {newest_events},
-fresh AS (
-  SELECT n.*, n.last_at AS event_at, n.last_database AS event_database,
-         n.last_generation AS event_generation, n.last_counter AS event_counter
-    FROM newest n),
 written AS (
   UPDATE customer old
-     SET {new_values}, is_active = f.last_operation <> 'deactivate', event_at = f.event_at,
-         event_database = f.event_database, event_generation = f.event_generation,
-         event_counter = f.event_counter
-    FROM fresh f
-   WHERE old.id = f.customer_id
-     AND CASE WHEN old.event_database = f.event_database
-              THEN (f.event_generation, f.event_counter)
+     SET {new_values}, is_active = newest.last_operation <> 'deactivate',
+         event_at = newest.event_at, event_database = newest.event_database,
+         event_generation = newest.event_generation, event_counter = newest.event_counter
+    FROM newest
+   WHERE old.id = newest.customer_id
+     AND CASE WHEN old.event_database = newest.event_database
+              THEN (newest.event_generation, newest.event_counter)
                  > (old.event_generation, old.event_counter)
-              ELSE (f.event_at, database_place(f.event_database))
+              ELSE (newest.event_at, database_place(newest.event_database))
                  > (old.event_at, database_place(old.event_database)) END
   RETURNING old.id)
-SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM fresh)
+SELECT (SELECT count(*) FROM taken) AS events, (SELECT count(*) FROM newest) AS customers

@@ -1,20 +1,23 @@
 -- Write the reason on the open events of a company that wait.
 --
--- What was released has none until it is tried again.
-UPDATE open_event o SET reason = why.reason
-  FROM (SELECT w."table", w.event_id,
-               CASE WHEN w.account_number IS NOT NULL THEN 'account_unknown'
-                    WHEN EXISTS (SELECT FROM open_event p
-                                  WHERE p.company_id = w.company_id
-                                    AND p.async_account = w.async_account
-                                    AND p."table" = 'async_customer' AND p.status = 'failed')
-                      OR EXISTS (SELECT FROM quarantine q
-                                  WHERE q.async_account = w.async_account
-                                    AND q."table" = 'async_customer' AND q.status = 'open')
+-- Run by open_events.write_wait_reasons(). What was released has none until it is tried again.
+UPDATE open_event opened SET reason = why.reason
+  FROM (SELECT waiting."table", waiting.event_id,
+               CASE WHEN waiting.account_number IS NOT NULL THEN 'account_unknown'
+                    WHEN EXISTS (SELECT FROM open_event parent
+                                  WHERE parent.company_id = waiting.company_id
+                                    AND parent.async_account = waiting.async_account
+                                    AND parent."table" = 'async_customer'
+                                    AND parent.status = 'failed')
+                      OR EXISTS (SELECT FROM quarantine
+                                  WHERE quarantine.async_account = waiting.async_account
+                                    AND quarantine."table" = 'async_customer'
+                                    AND quarantine.status = 'open')
                     THEN 'parent_failed'
                     ELSE 'parent_missing' END AS reason
-          FROM open_event w
-         WHERE w.company_id = %(company)s AND w.status = 'waiting' AND w.released_at IS NULL) why
- WHERE o."table" = why."table" AND o.event_id = why.event_id
-   AND o.reason IS DISTINCT FROM why.reason
-   AND (%(events)s::uuid[] IS NULL OR o.event_id = ANY(%(events)s::uuid[]))
+          FROM open_event waiting
+         WHERE waiting.company_id = %(company)s AND waiting.status = 'waiting'
+           AND waiting.released_at IS NULL) why
+ WHERE opened."table" = why."table" AND opened.event_id = why.event_id
+   AND opened.reason IS DISTINCT FROM why.reason
+   AND (%(events)s::uuid[] IS NULL OR opened.event_id = ANY(%(events)s::uuid[]))

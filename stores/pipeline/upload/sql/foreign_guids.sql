@@ -1,22 +1,24 @@
 -- GUIDs of the incoming rows that are another channel's, as far as HQ knows.
 --
--- A GUID that waits is that of the channel whose event came first. Arrays have the GUIDs looked up
--- by index: statistics know too little of a backlog that grows, and all of it would be read for
--- every batch. {is_given}: that HQ has given the customer of map m to the channel.
+-- Run by foreign_guids.foreign_by_hq(). A GUID that waits is that of the channel whose event came
+-- first. Arrays have the GUIDs looked up by index: statistics know too little of a backlog that
+-- grows, and all of it would be read for every batch. {incoming}: the rows. {is_given}: that HQ has
+-- given the customer of `guid` to the channel.
 WITH named AS MATERIALIZED (
   SELECT array_agg(DISTINCT async_account) AS guids FROM {incoming}),
 waiting AS (
-  SELECT DISTINCT ON (s.async_account) s.async_account, s.company_id, b.channel_id
-    FROM staged_customer s JOIN channel_database b ON b.id = s.database_id
-   WHERE s.async_account = ANY((SELECT guids FROM named)::uuid[])
-     AND s.status IN ('pending', 'failed') AND s.reason IS DISTINCT FROM 'guid_conflict'
-   ORDER BY s.async_account, s.staged_at),
-known AS (
+  SELECT DISTINCT ON (event.async_account) event.async_account, event.company_id,
+         channel_database.channel_id
+    FROM staged_customer event JOIN channel_database ON channel_database.id = event.database_id
+   WHERE event.async_account = ANY((SELECT guids FROM named)::uuid[])
+     AND event.status IN ('pending', 'failed') AND event.reason IS DISTINCT FROM 'guid_conflict'
+   ORDER BY event.async_account, event.staged_at),
+guid AS (
   SELECT async_account, company_id, channel_id, customer_id FROM guid_map
    WHERE async_account = ANY((SELECT guids FROM named)::uuid[]))
-SELECT async_account::text, coalesce(m.company_id, w.company_id),
-       (SELECT account_number FROM customer WHERE id = m.customer_id)
-  FROM waiting w FULL JOIN known m USING (async_account)
- WHERE w.channel_id IS DISTINCT FROM %(channel)s
-   AND CASE WHEN m.channel_id IS NULL THEN true
-            ELSE m.channel_id <> %(channel)s AND NOT {is_given} END
+SELECT async_account::text, coalesce(guid.company_id, waiting.company_id),
+       (SELECT account_number FROM customer WHERE id = guid.customer_id)
+  FROM waiting FULL JOIN guid USING (async_account)
+ WHERE waiting.channel_id IS DISTINCT FROM %(channel)s
+   AND CASE WHEN guid.channel_id IS NULL THEN true
+            ELSE guid.channel_id <> %(channel)s AND NOT {is_given} END

@@ -1,0 +1,52 @@
+-- The edits after the last removal of each entity, and whether their makers had seen it.
+--
+-- Run by removals.restore_removals(). {removed}: the entities: customers, or addresses, contacts,
+-- and so on. {history}: what was applied of their customers. {entity}: what names an entity;
+-- {entity_of_event}: in `event`, {columns_of_event} with their names; {entity_of_edit}: in `edit`.
+WITH applied AS (
+  SELECT {columns_of_event}, event.event_id, event.operation, event.database_id, event.generation,
+         event.replication_counter, event.applied_at, event.corrects,
+         least(event.occurred_at, event.staged_at) AS told_at,
+         max(least(event.occurred_at, event.staged_at)) OVER (
+             PARTITION BY {entity_of_event}, event.database_id
+             ORDER BY event.generation, event.replication_counter) AS at,
+         database_place(event.database_id) AS place
+    FROM {history} event WHERE event.customer_id IN (SELECT customer_id FROM {removed})),
+stated AS (
+  SELECT applied.*, row_number() OVER (PARTITION BY {entity}
+                                       ORDER BY at, place, generation, replication_counter) AS turn
+    FROM applied JOIN {removed} USING ({entity})),
+removal AS (
+  SELECT DISTINCT ON ({entity}) * FROM stated WHERE operation = 'deactivate'
+   ORDER BY {entity}, turn DESC)
+SELECT {entity_of_edit}, edit.event_id AS edit, removal.event_id AS removal,
+       edit.database_id AS edited_in, removal.database_id AS removed_in,
+       edit.told_at AS edited_at, removal.told_at AS removed_at,
+       CASE
+       -- Judged earlier: the conflict is the memory, also that there was none.
+       WHEN EXISTS (SELECT FROM edit_conflict conflict
+                     WHERE conflict.lost_event = edit.event_id
+                       AND conflict.kept_event = removal.event_id
+                       AND conflict.field = 'is_active') THEN false
+       WHEN edit.applied_at <> now() AND removal.applied_at <> now() THEN true
+       -- The same database had removed it.
+       WHEN edit.database_id = removal.database_id AND edit.generation = removal.generation
+       THEN true
+       -- HQ did not have the removal yet when it applied the edit.
+       WHEN edit.applied_at < removal.applied_at THEN false
+       -- A person at HQ has seen what HQ had applied, but not who only corrects a till's row.
+       WHEN edit.database_id IS NULL
+       THEN edit.corrects IS NULL AND removal.applied_at < edit.applied_at
+       -- A till has seen what was delivered to its database before it wrote.
+       ELSE EXISTS (SELECT FROM customer_delivery delivery
+                     WHERE delivery.database_id = edit.database_id
+                       AND delivery.customer_id = edit.customer_id
+                       AND delivery.delivered_at > removal.applied_at
+                       AND delivery.delivered_at <= edit.told_at
+                       AND delivery.change_no >= (
+                           SELECT max(change.change_no) FROM customer_change change
+                            WHERE change.customer_id = edit.customer_id
+                              AND change.made_at <= removal.applied_at))
+       END AS has_seen
+  FROM stated edit JOIN removal USING ({entity})
+ WHERE edit.turn > removal.turn AND edit.operation <> 'deactivate'

@@ -15,10 +15,6 @@ def load(module: str, name: str) -> sql.SQL:
     return sql.SQL("\n".join(statement_lines(Path(module).parent / "sql" / f"{name}.sql")))
 
 
-def path_of(module: str, name: str) -> Path:
-    return Path(module).parent / "sql" / f"{name}.sql"
-
-
 def heading(path: Path) -> str:
     return "\n".join(takewhile(is_comment, path.read_text().splitlines()))
 

@@ -7,15 +7,14 @@ reliability 3.2 to 3.4.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange import copy
-from stores.channeldb.exchange.protocol import EventBatch, Unreadable
+from stores.channeldb.exchange.protocol import EventBatch
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch, fetch_one, identifiers, run_sql
+from stores.hqdb.sql import fetch, fetch_one, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
@@ -42,12 +41,10 @@ from stores.pipeline.upload.quarantine import (
     rows_to_quarantine,
 )
 from stores.pipeline.upload.staging import (
-    TableStaging,
     close_returned,
     incoming_rows,
     origin_columns,
     reject_foreign_accounts,
-    values_of,
 )
 
 REJECT_INVALID_DOCUMENTS = load(__file__, "reject_invalid_documents")
@@ -70,6 +67,16 @@ class IncomingDocuments:
     lines: WorkTable
     payments: WorkTable
     rejected: WorkTable
+
+    @property
+    def names(self) -> dict[str, WorkTable]:
+        """The work tables by the names that they have in statements."""
+        return {
+            "headers": self.headers,
+            "lines": self.lines,
+            "payments": self.payments,
+            "rejected": self.rejected,
+        }
 
     def rows_of(self, part: DocumentTable) -> WorkTable:
         tables = {HEADER.event: self.headers, LINE.event: self.lines, PAYMENT.event: self.payments}
@@ -106,7 +113,7 @@ def stage_documents(source: UploadSource, events: EventBatch) -> StagingCounts:
         reject_invalid_documents(source, incoming)
         taken = quarantine_documents(source, incoming)
         with described_documents(incoming) as described:
-            waiting = find_incomplete(source, incoming, described)
+            waiting = leave_incomplete(source, incoming, described)
             taken += StagingCounts(incomplete=tuple(waiting))
             taken += quarantine_documents(source, incoming)
             with inserted_documents(source, incoming, described) as kept:
@@ -116,54 +123,6 @@ def stage_documents(source: UploadSource, events: EventBatch) -> StagingCounts:
         taken += quarantine_documents(source, incoming)
         close_returned(source, HEADER, incoming.headers)
     return taken
-
-
-def quarantine_refused_documents(
-    source: UploadSource, events: EventBatch, refused: Mapping[int, str]
-) -> StagingCounts:
-    """Set documents aside, whole, with what the database said of each."""
-    with incoming_documents(events) as incoming:
-        reject_refused(refused, incoming.rejected)
-        return quarantine_documents(source, incoming)
-
-
-def select_documents(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
-    """Some of the documents, each with its lines and payments."""
-    numbers = {document_number(HEADER, events, row) for row in rows}
-    parts = {
-        part.event: copy.join_rows(
-            [
-                row
-                for row in rows_of_table(events, part)
-                if document_number(part, events, row) in numbers
-            ],
-            binary=events.binary,
-        )
-        for part in DOCUMENT_PARTS
-    }
-    data = copy.join_rows(rows, binary=events.binary)
-    return replace(events, rows=len(rows), data=data, unreadable=[], parts=parts)
-
-
-def rows_of_table(events: EventBatch, table: DocumentTable) -> list[bytes]:
-    data = events.parts.get(table.event, b"")
-    return copy.split_rows(data, binary=events.binary) if data else []
-
-
-def document_number(table: DocumentTable, events: EventBatch, row: bytes) -> Any:
-    return values_of(table, events, row)[table.sent_columns.index(DOCUMENT_KEY)]
-
-
-def unreadable_document(events: EventBatch, row: bytes, refusal: str) -> Unreadable:
-    """A document of which some row does not even come into a table of HQ."""
-    values = values_of(HEADER, events, row)
-    counter = int(values[HEADER.sent_columns.index("replication_counter")])
-    document = select_documents(events, [row])
-    parts = {
-        part.event: [values_of(part, document, line) for line in rows_of_table(document, part)]
-        for part in DOCUMENT_PARTS
-    }
-    return Unreadable(counter, "refused", "", values, refusal, parts=parts)
 
 
 @contextmanager
@@ -192,18 +151,7 @@ def reinserted_documents(
         yield incoming.rejected
 
 
-def reject_incomplete(incoming: IncomingDocuments, described: WorkTable) -> None:
-    """Name documents that have not all the lines that they announce."""
-    run_sql(
-        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-           SELECT i.replication_counter, 'document_incomplete', 'line_count', ''
-             FROM {described} d JOIN {headers} i USING (replication_counter)
-            WHERE d.lines < i.line_count
-               ON CONFLICT DO NOTHING""",
-        rejected=incoming.rejected,
-        described=described,
-        headers=incoming.headers,
-    )
+# ------------------------------------------------------------------- what cannot be used
 
 
 def reject_invalid_documents(source: UploadSource, incoming: IncomingDocuments) -> None:
@@ -226,10 +174,10 @@ def reject_invalid_documents(source: UploadSource, incoming: IncomingDocuments) 
     reject_foreign_guids(source, HEADER, incoming.headers, incoming.rejected)
     reject_dateless(channel, incoming)
     run_sql(
-        """DELETE FROM {rejected} b USING {headers} i JOIN retail_transaction s USING (event_id)
-            WHERE i.replication_counter = b.replication_counter""",
-        rejected=incoming.rejected,
-        headers=incoming.headers,
+        """DELETE FROM {rejected} rejected
+            USING {headers} header JOIN retail_transaction held USING (event_id)
+            WHERE header.replication_counter = rejected.replication_counter""",
+        **incoming.names,
     )
 
 
@@ -242,7 +190,7 @@ def reject_statement(part: DocumentTable, incoming: IncomingDocuments) -> sql.Co
         incoming=incoming.rows_of(part),
         first_broken=sql.SQL(f"CASE {' '.join(cases)} END"),
         counter=sql.SQL("replication_counter" if is_header else "NULL::bigint"),
-        own_counter=sql.SQL("p.counter" if is_header else "i.replication_counter"),
+        own_counter=sql.SQL("row.counter" if is_header else "header.replication_counter"),
     )
 
 
@@ -259,29 +207,146 @@ def reject_dateless(channel: Channel, incoming: IncomingDocuments) -> None:
                       'a day such as 2026-03-01'
                  FROM {headers} WHERE business_date IS NULL
                    ON CONFLICT DO NOTHING""",
-            rejected=incoming.rejected,
-            headers=incoming.headers,
+            **incoming.names,
         )
 
 
-@contextmanager
-def described_documents(incoming: IncomingDocuments) -> Iterator[WorkTable]:
+def reject_incomplete(incoming: IncomingDocuments, described: WorkTable) -> None:
+    """Name documents that have not all the lines that they announce."""
+    run_sql(
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT header.replication_counter, 'document_incomplete', 'line_count', ''
+             FROM {described} described JOIN {headers} header USING (replication_counter)
+            WHERE described.lines < header.line_count
+               ON CONFLICT DO NOTHING""",
+        described=described,
+        **incoming.names,
+    )
+
+
+def leave_incomplete(
+    source: UploadSource, incoming: IncomingDocuments, described: WorkTable
+) -> list[int]:
+    """Leave headers in the channel whose announced lines are not there, but not for ever.
+
+    Those that have waited too long are named as rejected. Returns the counters of the others, which
+    are taken out of the incoming ones.
+    """
+    names = {"described": described, **incoming.names}
+    values = {"database": source.database.pk, "grace": INCOMPLETE_GRACE_MINUTES}
+    run_sql(
+        """INSERT INTO incomplete_document (database_id, event_id)
+           SELECT %(database)s, described.event_id
+             FROM {described} described JOIN {headers} header USING (replication_counter)
+            WHERE described.lines < header.line_count ON CONFLICT DO NOTHING""",
+        values,
+        **names,
+    )
+    run_sql(
+        """DELETE FROM incomplete_document incomplete
+            USING {described} described JOIN {headers} header USING (replication_counter)
+            WHERE incomplete.database_id = %(database)s
+              AND incomplete.event_id = described.event_id
+              AND described.lines >= header.line_count""",
+        values,
+        **names,
+    )
+    run_sql(
+        # Far in the future by a clock that has been set back since: long ago.
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT described.replication_counter, 'document_incomplete', 'line_count', ''
+             FROM incomplete_document incomplete JOIN {described} described USING (event_id)
+            WHERE incomplete.database_id = %(database)s
+              AND incomplete.first_seen_at NOT BETWEEN now() - %(grace)s * interval '1 minute'
+                                                   AND now() + %(grace)s * interval '1 minute'
+               ON CONFLICT DO NOTHING""",
+        values,
+        **names,
+    )
+    rows = fetch(
+        """DELETE FROM {headers} header USING incomplete_document incomplete
+            WHERE incomplete.database_id = %(database)s AND incomplete.event_id = header.event_id
+              AND NOT EXISTS (SELECT FROM {rejected} rejected
+                               WHERE rejected.replication_counter = header.replication_counter)
+           RETURNING header.replication_counter""",
+        values,
+        **names,
+    )
+    return [counter for (counter,) in rows]
+
+
+def reject_conflicting_documents(
+    source: UploadSource, incoming: IncomingDocuments, described: WorkTable, kept: WorkTable
+) -> None:
+    """Name what clashes with a document that HQ holds; equal ones are merely known.
+
+    Events of a copied database, which goes on under another channel, have known ids and collapse.
+    """
+    run_sql(
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT DISTINCT ON (header.replication_counter) header.replication_counter,
+                  CASE WHEN held.event_id = header.event_id THEN 'event_conflict'
+                       ELSE 'document_conflict' END,
+                  CASE WHEN held.event_id = header.event_id THEN 'event_id'
+                       WHEN held.transaction_id = normalize_key(header.transaction_id)
+                       THEN 'transaction_id'
+                       ELSE 'confirmation_number' END, 'one of its own'
+             FROM {headers} header JOIN {described} described USING (replication_counter)
+             JOIN retail_transaction held
+               ON held.event_id = header.event_id
+               OR (held.channel_id = %s
+                   AND (held.transaction_id = normalize_key(header.transaction_id)
+                        OR held.transaction_type = 'customer_order'
+                           AND normalize_key(header.transaction_type) = 'customer_order'
+                           AND held.confirmation_number
+                               = normalize_key(header.confirmation_number)))
+            WHERE held.content_hash <> described.content_hash
+              AND header.event_id NOT IN (SELECT event_id FROM {kept})
+            ORDER BY header.replication_counter, held.event_id = header.event_id DESC
+               ON CONFLICT DO NOTHING""",
+        [source.database.channel_id],
+        described=described,
+        kept=kept,
+        **incoming.names,
+    )
+
+
+def reject_copies(source: UploadSource, incoming: IncomingDocuments, kept: WorkTable) -> None:
+    """Name documents that another channel has sent under another event: a copied till sells on.
+
+    The database did not keep them, though nothing of their own channel clashes with them.
+    """
+    run_sql(
+        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+           SELECT header.replication_counter, 'document_elsewhere', 'transaction_id',
+                  'one of its own'
+             FROM {headers} header
+            WHERE header.event_id NOT IN (SELECT event_id FROM {kept})
+              AND NOT EXISTS (SELECT FROM retail_transaction held
+                               WHERE held.event_id = header.event_id
+                                  OR held.transaction_id = normalize_key(header.transaction_id)
+                                     AND held.channel_id = %s)
+               ON CONFLICT DO NOTHING""",
+        [source.database.channel_id],
+        kept=kept,
+        **incoming.names,
+    )
+
+
+# ---------------------------------------------------------------------- what is kept
+
+
+def described_documents(incoming: IncomingDocuments) -> AbstractContextManager[WorkTable]:
     """How many lines each document has, and a hash over all it says.
 
     Shape: replication_counter, event_id, lines, content_hash.
     """
-    query = description_query(
-        incoming.headers,
-        incoming.lines,
-        incoming.payments,
-        key=(DOCUMENT_KEY,),
-    )
-    with query_table("described_document", query) as described:
-        yield described
+    tables = (incoming.headers, incoming.lines, incoming.payments)
+    return query_table("described_document", description_query(*tables, key=(DOCUMENT_KEY,)))
 
 
 def description_query(
-    headers: sql.Identifier, lines: sql.Identifier, payments: sql.Identifier, *, key: Sequence[str]
+    headers: WorkTable, lines: WorkTable, payments: WorkTable, *, key: Sequence[str]
 ) -> sql.Composed:
     """Query for how many lines each document has, and a hash over all it says.
 
@@ -290,81 +355,26 @@ def description_query(
     others = [column for column in key if column != DOCUMENT_KEY]
     return DESCRIBE_DOCUMENTS.format(
         key=identifiers(key),
-        of_header=identifiers([*others, "replication_counter"], of="i"),
+        of_header=identifiers([*others, "replication_counter"], of="header"),
         headers=headers,
         lines=lines,
         payments=payments,
-        header_text=row_text(HEADER, "i", without=("event_id", "replication_counter")),
-        line_text=row_text(LINE, "l"),
-        payment_text=row_text(PAYMENT, "l"),
+        header_text=row_text(HEADER, "header", without=("event_id", "replication_counter")),
+        line_text=row_text(LINE, "row"),
+        payment_text=row_text(PAYMENT, "row"),
     )
-
-
-def find_incomplete(
-    source: UploadSource, incoming: IncomingDocuments, described: WorkTable
-) -> list[int]:
-    """Leave headers in the channel whose announced lines are not there, but not for ever.
-
-    Those that have waited too long are named as broken. Returns the counters of the others.
-    """
-    database = source.database.pk
-    tables = {
-        "headers": incoming.headers,
-        "rejected": incoming.rejected,
-        "described": described,
-    }
-    run_sql(
-        """INSERT INTO incomplete_document (database_id, event_id)
-           SELECT %s, d.event_id FROM {described} d JOIN {headers} i USING (replication_counter)
-            WHERE d.lines < i.line_count ON CONFLICT DO NOTHING""",
-        [database],
-        **tables,
-    )
-    run_sql(
-        """DELETE FROM incomplete_document n USING {described} d JOIN {headers} i
-                 USING (replication_counter)
-            WHERE n.database_id = %s AND n.event_id = d.event_id AND d.lines >= i.line_count""",
-        [database],
-        **tables,
-    )
-    run_sql(
-        # Far in the future by a clock that has been set back since: long ago.
-        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-           SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
-             FROM incomplete_document n JOIN {described} d USING (event_id)
-            WHERE n.database_id = %s
-              AND n.first_seen_at NOT BETWEEN now() - %s * interval '1 minute'
-                                          AND now() + %s * interval '1 minute'
-               ON CONFLICT DO NOTHING""",
-        [database, INCOMPLETE_GRACE_MINUTES, INCOMPLETE_GRACE_MINUTES],
-        **tables,
-    )
-    waiting = [
-        counter
-        for (counter,) in fetch(
-            """SELECT d.replication_counter
-                 FROM incomplete_document n JOIN {described} d USING (event_id)
-                WHERE n.database_id = %s AND NOT EXISTS (
-                      SELECT FROM {rejected} b
-                       WHERE b.replication_counter = d.replication_counter)""",
-            [database],
-            **tables,
-        )
-    ]
-    run_sql("DELETE FROM {headers} WHERE replication_counter = ANY(%s)", [waiting], **tables)
-    return waiting
 
 
 def row_text(part: DocumentTable, alias: str, without: Sequence[str] = ()) -> sql.Composable:
     """One row as a text that is the same for the same values on both engines."""
-    columns = [
+    columns = (
         (ROUNDED_AMOUNT if part.type_of(column) == MONEY_TYPE else sql.SQL("{}")).format(
             sql.Identifier(alias, column)
         )
         for column in part.sent_columns
         if column not in without
-    ]
-    return sql.SQL("ROW({})::text").format(sql.SQL(", ").join(columns))
+    )
+    return sql.SQL("ROW({})::text").format(listed(columns))
 
 
 @contextmanager
@@ -406,10 +416,10 @@ def insert_statement(
     ]
     return INSERT_DOCUMENTS.format(
         headers=incoming.headers,
-        documents=described,
+        described=described,
         kept=kept,
         columns=identifiers(copied),
-        values=normalized_values(HEADER, copied),
+        values=normalized_values(HEADER, copied, of="header"),
     )
 
 
@@ -422,71 +432,24 @@ def insert_rows_statement(
         incoming=incoming.rows_of(part),
         kept=kept,
         columns=identifiers(own),
-        values=normalized_values(part, own),
+        values=normalized_values(part, own, of="row"),
     )
 
 
-def normalized_values(part: DocumentTable, columns: Sequence[str]) -> sql.SQL:
-    return sql.SQL(", ".join(part.stored_value(column, "i") for column in columns))
+def normalized_values(part: DocumentTable, columns: Sequence[str], *, of: str) -> sql.SQL:
+    return sql.SQL(", ".join(part.stored_value(column, of) for column in columns))
 
 
-def reject_conflicting_documents(
-    source: UploadSource, incoming: IncomingDocuments, described: WorkTable, kept: WorkTable
-) -> None:
-    """Name what clashes with a document that HQ holds; equal ones are merely known.
-
-    Events of a copied database, which goes on under another channel, have known ids and collapse.
-    """
-    run_sql(
-        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-           SELECT DISTINCT ON (i.replication_counter) i.replication_counter,
-                  CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
-                       ELSE 'document_conflict' END,
-                  CASE WHEN t.event_id = i.event_id THEN 'event_id'
-                       WHEN t.transaction_id = normalize_key(i.transaction_id)
-                       THEN 'transaction_id'
-                       ELSE 'confirmation_number' END, 'one of its own'
-             FROM {headers} i JOIN {described} d USING (replication_counter)
-             JOIN retail_transaction t
-               ON t.event_id = i.event_id
-               OR (t.channel_id = %s
-                   AND (t.transaction_id = normalize_key(i.transaction_id)
-                        OR t.transaction_type = 'customer_order'
-                           AND normalize_key(i.transaction_type) = 'customer_order'
-                           AND t.confirmation_number = normalize_key(i.confirmation_number)))
-            WHERE t.content_hash <> d.content_hash
-              AND i.event_id NOT IN (SELECT event_id FROM {kept})
-            ORDER BY i.replication_counter, t.event_id = i.event_id DESC
-               ON CONFLICT DO NOTHING""",
-        [source.database.channel_id],
-        rejected=incoming.rejected,
-        headers=incoming.headers,
-        described=described,
-        kept=kept,
-    )
+# ------------------------------------------------------------------------ quarantine
 
 
-def reject_copies(source: UploadSource, incoming: IncomingDocuments, kept: WorkTable) -> None:
-    """Name documents that another channel has sent under another event: a copied till sells on.
-
-    The database did not keep them, though nothing of their own channel clashes with them.
-    """
-    run_sql(
-        """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-           SELECT i.replication_counter, 'document_elsewhere', 'transaction_id',
-                  'one of its own'
-             FROM {headers} i
-            WHERE i.event_id NOT IN (SELECT event_id FROM {kept})
-              AND NOT EXISTS (SELECT FROM retail_transaction held
-                               WHERE held.event_id = i.event_id
-                                  OR held.transaction_id = normalize_key(i.transaction_id)
-                                     AND held.channel_id = %s)
-               ON CONFLICT DO NOTHING""",
-        [source.database.channel_id],
-        rejected=incoming.rejected,
-        headers=incoming.headers,
-        kept=kept,
-    )
+def quarantine_refused_documents(
+    source: UploadSource, events: EventBatch, refused: Mapping[int, str]
+) -> StagingCounts:
+    """Set documents aside, whole, with what the database said of each."""
+    with incoming_documents(events) as incoming:
+        reject_refused(refused, incoming.rejected)
+        return quarantine_documents(source, incoming)
 
 
 def quarantine_documents(source: UploadSource, incoming: IncomingDocuments) -> StagingCounts:
@@ -501,16 +464,8 @@ def quarantine_documents(source: UploadSource, incoming: IncomingDocuments) -> S
 def gather_statement(incoming: IncomingDocuments, rows: WorkTable) -> sql.Composed:
     return QUARANTINE_DOCUMENTS.format(
         to_quarantine=rows,
-        rejected=incoming.rejected,
-        headers=incoming.headers,
-        lines=incoming.lines,
-        payments=incoming.payments,
-        row=names_and_texts(HEADER, "i"),
-        line=names_and_texts(LINE, "p"),
-        payment=names_and_texts(PAYMENT, "p"),
+        header_row=names_and_texts(HEADER, "header"),
+        line_row=names_and_texts(LINE, "row"),
+        payment_row=names_and_texts(PAYMENT, "row"),
+        **incoming.names,
     )
-
-
-DOCUMENT_STAGING = TableStaging(
-    HEADER, stage_documents, quarantine_refused_documents, select_documents, unreadable_document
-)

@@ -4,7 +4,8 @@ A channel that names a GUID of another one is asked what it holds: HQ notes what
 only after the channel has committed it, and a recovered HQ may not know of it.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from psycopg2 import sql
 
@@ -18,6 +19,14 @@ from stores.pipeline.upload.quarantine import UploadSource
 FOREIGN_GUIDS = load(__file__, "foreign_guids")
 
 
+class ForeignGuid(NamedTuple):
+    """A GUID of another channel, the company it belongs to, and its account if it has one."""
+
+    guid: str
+    company: str
+    account: str | None
+
+
 def reject_foreign_guids(
     source: UploadSource, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
 ) -> None:
@@ -25,27 +34,26 @@ def reject_foreign_guids(
 
     An event that HQ holds already is no conflict: a copied channel sends those of its original.
     """
-    channel = source.database.channel
     foreign = not_held(source, foreign_by_hq(source, incoming))
     if not foreign:
         return
     run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-           SELECT i.replication_counter,
-                  CASE WHEN f.company = %(company)s THEN 'guid_conflict'
+           SELECT incoming.replication_counter,
+                  CASE WHEN foreign_guid.company = %(company)s THEN 'guid_conflict'
                        ELSE 'company_mismatch' END, 'async_account',
-                  CASE WHEN f.company = %(company)s
+                  CASE WHEN foreign_guid.company = %(company)s
                        THEN 'a GUID of this channel, or one that it was given'
                        ELSE 'a GUID of ' || %(company)s END
-             FROM {incoming} i
-             JOIN unnest(%(guids)s::uuid[], %(companies)s::text[]) f (guid, company)
-               ON f.guid = i.async_account
-            WHERE NOT EXISTS (SELECT FROM {held} held WHERE held.event_id = i.event_id)
+             FROM {incoming} incoming
+             JOIN unnest(%(guids)s::uuid[], %(companies)s::text[]) foreign_guid (guid, company)
+               ON foreign_guid.guid = incoming.async_account
+            WHERE NOT EXISTS (SELECT FROM {held} held WHERE held.event_id = incoming.event_id)
                ON CONFLICT DO NOTHING""",
         {
-            "company": channel.company_id,
-            "guids": [guid for guid, _, _ in foreign],
-            "companies": [company for _, company, _ in foreign],
+            "company": source.database.channel.company_id,
+            "guids": [row.guid for row in foreign],
+            "companies": [row.company for row in foreign],
         },
         rejected=rejected,
         incoming=incoming,
@@ -53,12 +61,10 @@ def reject_foreign_guids(
     )
 
 
-def foreign_by_hq(source: UploadSource, incoming: WorkTable) -> list[tuple[Any, ...]]:
-    """GUIDs of the incoming rows that are another channel's, as far as HQ knows.
-
-    Shape: GUID, the company it belongs to, its account if it has one.
-    """
-    return fetch(foreign_statement(incoming), {"channel": source.database.channel_id})
+def foreign_by_hq(source: UploadSource, incoming: WorkTable) -> list[ForeignGuid]:
+    """GUIDs of the incoming rows that are another channel's, as far as HQ knows."""
+    rows = fetch(foreign_statement(incoming), {"channel": source.database.channel_id})
+    return [ForeignGuid(*row) for row in rows]
 
 
 def foreign_statement(incoming: WorkTable) -> sql.Composed:
@@ -68,14 +74,14 @@ def foreign_statement(incoming: WorkTable) -> sql.Composed:
     )
 
 
-def not_held(source: UploadSource, foreign: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def not_held(source: UploadSource, foreign: Sequence[ForeignGuid]) -> list[ForeignGuid]:
     """Those of the GUIDs that the channel was never given, by its own account_map.
 
     Read after the events: a GUID that arrived in between is not refused.
     """
     company = source.database.channel.company_id
-    asked = [guid for guid, home, account in foreign if account and home == company]
+    asked = [row.guid for row in foreign if row.account and row.company == company]
     if not asked or source.accounts_of is None:
-        return foreign
+        return list(foreign)
     known = source.accounts_of(asked)
-    return [row for row in foreign if known.get(row[0]) != (company, row[2])]
+    return [row for row in foreign if known.get(row.guid) != (company, row.account)]

@@ -1,8 +1,8 @@
 """Quarantine: rows that HQ has taken over but cannot use, kept as they came, many at a time."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -75,17 +75,13 @@ class StagingCounts:
         )
 
 
-@contextmanager
-def rejected_rows() -> Iterator[WorkTable]:
+def rejected_rows() -> AbstractContextManager[WorkTable]:
     """The rows that cannot be used, by counter, with what is wrong with each."""
-    with empty_table("rejected", REJECTED_COLUMNS) as rejected:
-        yield rejected
+    return empty_table("rejected", REJECTED_COLUMNS)
 
 
-@contextmanager
-def rows_to_quarantine() -> Iterator[WorkTable]:
-    with empty_table("to_quarantine", TO_QUARANTINE_COLUMNS) as rows:
-        yield rows
+def rows_to_quarantine() -> AbstractContextManager[WorkTable]:
+    return empty_table("to_quarantine", TO_QUARANTINE_COLUMNS)
 
 
 def reject_refused(refused: Mapping[int, str], rejected: WorkTable) -> int:
@@ -122,15 +118,15 @@ def gather_statement(
         to_quarantine=rows,
         rejected=rejected,
         incoming=incoming,
-        row=names_and_texts(kind, "i"),
+        row=names_and_texts(kind, "incoming"),
     )
 
 
 def drop_rejected(incoming: WorkTable, rejected: WorkTable) -> None:
     """Take the rejected rows out of the incoming ones; their names stay."""
     run_sql(
-        """DELETE FROM {incoming} i USING {rejected} b
-            WHERE b.replication_counter = i.replication_counter""",
+        """DELETE FROM {incoming} incoming USING {rejected} rejected
+            WHERE rejected.replication_counter = incoming.replication_counter""",
         incoming=incoming,
         rejected=rejected,
     )
@@ -186,8 +182,9 @@ def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[U
     gone = {
         str(guid)
         for (guid,) in fetch(
-            """SELECT m.async_account FROM guid_map m JOIN customer k ON k.id = m.customer_id
-                WHERE k.state = 'erased' AND m.async_account = ANY(%s::uuid[])""",
+            """SELECT guid.async_account
+                 FROM guid_map guid JOIN customer ON customer.id = guid.customer_id
+                WHERE customer.state = 'erased' AND guid.async_account = ANY(%s::uuid[])""",
             [guids],
         )
     }
@@ -212,9 +209,9 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
     that HQ holds with other content comes first: the event that came first stays.
     """
     run_sql(
-        """UPDATE {rows} a SET reason = 'event_conflict', field = 'event_id',
-                              rule = 'an id of its own'
-             FROM {event} held WHERE held.event_id = a.event_id""",
+        """UPDATE {rows} row
+              SET reason = 'event_conflict', field = 'event_id', rule = 'an id of its own'
+             FROM {event} held WHERE held.event_id = row.event_id""",
         rows=rows,
         event=sql.Identifier(kind.event),
     )
@@ -225,8 +222,8 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
 
 
 def row_keys(rows: WorkTable) -> list[str]:
-    statement = sql.SQL("SELECT row_key FROM {rows} ORDER BY row_key::bigint")
-    return [key for (key,) in fetch(statement.format(rows=rows))]
+    keys = fetch("SELECT row_key FROM {rows} ORDER BY row_key::bigint", rows=rows)
+    return [key for (key,) in keys]
 
 
 def insert_rows(

@@ -4,17 +4,14 @@ Uploads bring rows here from the channels, releases bring them back from quarant
 same rules. They are in a work table; another one names those that cannot be used.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
-from stores.channeldb.exchange import copy
-from stores.channeldb.exchange.protocol import EventBatch, Unreadable
 from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows, is_data_error
 from stores.hqdb.sql import (
@@ -37,7 +34,6 @@ from stores.pipeline.upload.quarantine import (
     StagingCounts,
     UploadSource,
     quarantine_rejected,
-    quarantine_unreadable,
     reject_refused,
     rejected_rows,
 )
@@ -48,95 +44,6 @@ REJECT_CONFLICTING = load(__file__, "reject_conflicting")
 INSERT_STAGED = load(__file__, "insert_staged")
 STAGE_ERASED = load(__file__, "stage_erased")
 SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
-
-
-@dataclass(frozen=True)
-class TableStaging:
-    """How the rows of one table are taken in, and what is done with what the database refuses.
-
-    `stage` stages rows, or quarantines them by our rules; `quarantine` takes all as refused,
-    with what the database said by counter; `select` are some rows, and all that travels with them;
-    `unreadable` is one row that even COPY does not bring into a table of HQ.
-    """
-
-    kind: StagedTable
-    stage: Callable[[UploadSource, EventBatch], StagingCounts]
-    quarantine: Callable[[UploadSource, EventBatch, Mapping[int, str]], StagingCounts]
-    select: Callable[[EventBatch, Sequence[bytes]], EventBatch]
-    unreadable: Callable[[EventBatch, bytes, str], Unreadable]
-
-
-def stage_events(intake: TableStaging, source: UploadSource, events: EventBatch) -> StagingCounts:
-    """Take rows in; those that the database refuses, for whatever reason, are set aside alone.
-
-    Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
-    """
-    kind = intake.kind
-    taken = quarantine_unreadable(source, kind, events.unreadable)
-    if not events.rows:
-        return taken
-
-    def selected(rows: Sequence[bytes] | None) -> EventBatch:
-        return events if rows is None else intake.select(events, rows)
-
-    done, refused = bisect_rows(
-        lambda rows: intake.stage(source, selected(rows)),
-        lambda: copy.split_rows(events.data, binary=events.binary),
-    )
-    if refused:
-        refusals = {counter_of(kind, events, row): refusal for row, refusal in refused.items()}
-        quarantined, unreadable = bisect_rows(
-            lambda rows: intake.quarantine(source, selected(rows or list(refused)), refusals),
-            lambda: list(refused),
-        )
-        rows_without_form = [intake.unreadable(events, row, refused[row]) for row in unreadable]
-        done += [*quarantined, quarantine_unreadable(source, kind, rows_without_form)]
-    return sum(done, taken)
-
-
-def counter_of(kind: StagedTable, events: EventBatch, row: bytes) -> int:
-    return int(values_of(kind, events, row)[kind.sent_columns.index("replication_counter")])
-
-
-def counters_of(kind: StagedTable, events: EventBatch) -> list[int]:
-    rows = copy.split_rows(events.data, binary=events.binary) if events.rows else []
-    read = [counter_of(kind, events, row) for row in rows]
-    return read + [row.counter for row in events.unreadable]
-
-
-def values_of(kind: StagedTable, events: EventBatch, row: bytes) -> tuple[Any, ...]:
-    types = [kind.type_of(column) for column in kind.sent_columns]
-    return copy.row_values(row, types, binary=events.binary)
-
-
-def staging_of(kind: EventKind) -> TableStaging:
-    def stage(source: UploadSource, events: EventBatch) -> StagingCounts:
-        with incoming_rows(kind, events.data, binary=events.binary) as incoming:
-            return stage_batch(replace(source, unread=events.unread), kind, incoming)
-
-    def quarantine(
-        source: UploadSource, events: EventBatch, refused: Mapping[int, str]
-    ) -> StagingCounts:
-        with (
-            incoming_rows(kind, events.data, binary=events.binary) as incoming,
-            rejected_rows() as rejected,
-        ):
-            reject_refused(refused, rejected)
-            unread = replace(source, unread=events.unread)
-            return quarantine_rejected(unread, kind, incoming, rejected)
-
-    def unreadable(events: EventBatch, row: bytes, refusal: str) -> Unreadable:
-        values = values_of(kind, events, row)
-        counter = int(values[kind.sent_columns.index("replication_counter")])
-        return Unreadable(counter, "refused", "", values, refusal)
-
-    return TableStaging(kind, stage, quarantine, select_rows, unreadable)
-
-
-def select_rows(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
-    """Some of the rows, as COPY data like the whole."""
-    data = copy.join_rows(rows, binary=events.binary)
-    return replace(events, rows=len(rows), data=data, unreadable=[])
 
 
 @contextmanager
@@ -189,11 +96,13 @@ def drop_known(kind: EventKind, incoming: WorkTable) -> None:
     Rows come again as a batch, after a crash or when a channel sends everything once more; so only
     when the first is known is it worth looking for the others.
     """
-    known = sql.SQL(
-        """SELECT EXISTS (SELECT FROM {event} s WHERE s.event_id =
-               (SELECT event_id FROM {incoming} ORDER BY replication_counter LIMIT 1))"""
-    ).format(event=sql.Identifier(kind.event), incoming=incoming)
-    if fetch_one(known)[0]:
+    (is_known,) = fetch_one(
+        """SELECT EXISTS (SELECT FROM {event} WHERE event_id =
+               (SELECT event_id FROM {incoming} ORDER BY replication_counter LIMIT 1))""",
+        event=sql.Identifier(kind.event),
+        incoming=incoming,
+    )
+    if is_known:
         with prefer_index_scans():
             run_sql(drop_statement(kind, incoming))
 
@@ -202,8 +111,8 @@ def drop_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
     return DROP_KNOWN.format(
         event=sql.Identifier(kind.event),
         incoming=incoming,
-        content=stored_values(kind, content_columns(kind), of="i"),
-        held_content=identifiers(content_columns(kind), of="s"),
+        content=stored_values(kind, content_columns(kind), of="incoming"),
+        held_content=identifiers(content_columns(kind), of="held"),
     )
 
 
@@ -238,8 +147,9 @@ def reject_invalid_rows(
     if not count:
         return 0
     return count - run_sql(
-        """DELETE FROM {rejected} b USING {incoming} i JOIN {event} s USING (event_id)
-            WHERE i.replication_counter = b.replication_counter""",
+        """DELETE FROM {rejected} rejected
+            USING {incoming} incoming JOIN {event} held USING (event_id)
+            WHERE incoming.replication_counter = rejected.replication_counter""",
         rejected=rejected,
         incoming=incoming,
         event=sql.Identifier(kind.event),
@@ -261,16 +171,17 @@ def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: Wor
     """
     run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
-           SELECT i.replication_counter, 'company_mismatch', 'account_number',
+           SELECT incoming.replication_counter, 'company_mismatch', 'account_number',
                   'an account of ' || %(company)s
-             FROM {incoming} i
-            CROSS JOIN LATERAL (SELECT normalize_key(i.account_number)) named (account)
+             FROM {incoming} incoming
+            CROSS JOIN LATERAL (SELECT normalize_key(incoming.account_number)) named (account)
             WHERE named.account <> ''
-              AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
-                                 AND c.account_number = named.account)
-              AND (EXISTS (SELECT FROM customer c WHERE c.account_number = named.account)
-                OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
-                                  AND account_place(q.format, named.account) IS NOT NULL))
+              AND NOT EXISTS (SELECT FROM customer WHERE company_id = %(company)s
+                                 AND account_number = named.account)
+              AND (EXISTS (SELECT FROM customer WHERE account_number = named.account)
+                OR NOT EXISTS (SELECT FROM number_sequence sequence
+                                WHERE sequence.company_id = %(company)s
+                                  AND account_place(sequence.format, named.account) IS NOT NULL))
                ON CONFLICT DO NOTHING""",
         {"company": channel.company_id},
         rejected=rejected,
@@ -303,8 +214,8 @@ def insert_staged(
 
 
 def fetch_counters(incoming: WorkTable) -> list[int]:
-    statement = sql.SQL("SELECT replication_counter FROM {incoming} ORDER BY 1")
-    return [counter for (counter,) in fetch(statement.format(incoming=incoming))]
+    rows = fetch("SELECT replication_counter FROM {incoming} ORDER BY 1", incoming=incoming)
+    return [counter for (counter,) in rows]
 
 
 def insert_incoming(
@@ -326,7 +237,7 @@ def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str) -> sql.
         event=sql.Identifier(kind.event),
         incoming=incoming,
         columns=identifiers(kind.sent_columns),
-        values=stored_values(kind, kind.sent_columns, of="i"),
+        values=stored_values(kind, kind.sent_columns, of="incoming"),
         or_skip=sql.SQL(or_skip),
     )
 
@@ -351,21 +262,23 @@ def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable
         rejected=rejected,
         incoming=incoming,
         event=sql.Identifier(kind.event),
-        content=stored_values(kind, content_columns(kind), of="i"),
-        held_content=identifiers(content_columns(kind), of="s"),
+        content=stored_values(kind, content_columns(kind), of="incoming"),
+        held_content=identifiers(content_columns(kind), of="held"),
     )
 
 
 def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable) -> None:
     """Close quarantined rows that came again and now pass: the rules may have changed."""
     run_sql(
-        """UPDATE quarantine q
-              SET status = 'released', settled_at = now(), became = q.event_id,
+        """UPDATE quarantine
+              SET status = 'released', settled_at = now(), became = quarantine.event_id,
                   settled_because = 'It came again and passed the rules.'
-             FROM {incoming} i
-            WHERE q.status = 'open' AND q.database_id = %(database)s AND q."table" = %(table)s
-              AND q.generation = %(generation)s AND q.event_id = i.event_id
-              AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'""",
+             FROM {incoming} incoming
+            WHERE quarantine.status = 'open' AND quarantine.database_id = %(database)s
+              AND quarantine."table" = %(table)s AND quarantine.generation = %(generation)s
+              AND quarantine.event_id = incoming.event_id
+              AND quarantine.row_key = incoming.replication_counter::text
+              AND quarantine.reason <> 'event_conflict'""",
         origin_columns(source) | {"table": kind.event},
         incoming=incoming,
     )
@@ -388,8 +301,8 @@ def stage_erased(source: UploadSource, kind: EventKind, incoming: WorkTable) -> 
             origin_columns(source) | {"earliest": EARLIEST_DATE},
         )
         run_sql(
-            """DELETE FROM {incoming} i USING {of_erased} e
-                WHERE e.replication_counter = i.replication_counter""",
+            """DELETE FROM {incoming} incoming USING {of_erased} erased
+                WHERE erased.replication_counter = incoming.replication_counter""",
             incoming=incoming,
             of_erased=of_erased,
         )
@@ -398,14 +311,16 @@ def stage_erased(source: UploadSource, kind: EventKind, incoming: WorkTable) -> 
 
 def rows_of_erased(incoming: WorkTable) -> sql.Composed:
     return sql.SQL(
-        """SELECT i.replication_counter,
-                  CASE WHEN normalize_key(i.account_number) = k.account_number
-                       THEN k.account_number END AS account_number
-             FROM {incoming} i
-             LEFT JOIN guid_map m
-                    ON m.async_account = i.async_account AND m.company_id = %(company)s
-             JOIN customer k ON k.company_id = %(company)s AND k.state = 'erased'
-              AND (k.id = m.customer_id OR k.account_number = normalize_key(i.account_number))"""
+        """SELECT incoming.replication_counter,
+                  CASE WHEN normalize_key(incoming.account_number) = customer.account_number
+                       THEN customer.account_number END AS account_number
+             FROM {incoming} incoming
+             LEFT JOIN guid_map guid
+                    ON guid.async_account = incoming.async_account
+                   AND guid.company_id = %(company)s
+             JOIN customer ON customer.company_id = %(company)s AND customer.state = 'erased'
+              AND (customer.id = guid.customer_id
+                   OR customer.account_number = normalize_key(incoming.account_number))"""
     ).format(incoming=incoming)
 
 
@@ -426,5 +341,5 @@ def erase_statement(kind: EventKind, incoming: WorkTable, of_erased: WorkTable) 
 def erased_value(kind: EventKind, column: str) -> sql.Composable:
     """What a key says of an erased person: an id stays, a word goes."""
     if kind.type_of(column) == "uuid":
-        return sql.SQL("coalesce(i.{}, i.event_id)").format(sql.Identifier(column))
+        return sql.SQL("coalesce(incoming.{}, incoming.event_id)").format(sql.Identifier(column))
     return sql.SQL("''")

@@ -22,23 +22,20 @@ from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.session import UploadStatus
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
-from stores.pipeline.events import document_tables
-from stores.pipeline.events.kinds import EVENT_KINDS
-from stores.pipeline.events.tables import UPLOAD_SOURCES
+from stores.pipeline.events.document_tables import HEADER
+from stores.pipeline.events.tables import STAGED_TABLES, UPLOAD_SOURCES
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.refused_rows import report_refused_rows
-from stores.pipeline.upload import documents
 from stores.pipeline.upload.batches import close_batch, open_batch
+from stores.pipeline.upload.event_rows import counters_of
 from stores.pipeline.upload.quarantine import StagingCounts, UploadSource
-from stores.pipeline.upload.staging import counters_of, stage_events, staging_of
+from stores.pipeline.upload.tables import stage_events
 
 # So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
 FLOOD_ROWS = 1_000
 # Rows that a database refuses, by table and counter, and what it said.
 RefusedRows: TypeAlias = dict[tuple[str, int], str]
-STAGINGS = {kind.event: staging_of(kind) for kind in EVENT_KINDS} | {
-    document_tables.DOCUMENT_TABLE: documents.DOCUMENT_STAGING
-}
+TABLES = {table.event: table for table in STAGED_TABLES}
 
 
 def upload_events(step: RunStep) -> None:
@@ -106,12 +103,72 @@ def read_batches(
         beyond |= {events.table: events.last_counter for events in skipped}
 
 
+def stage_tables(
+    step: RunStep,
+    channel: FencedChannel,
+    session: UploadSession,
+    number: int,
+    tables: Sequence[EventBatch],
+) -> RefusedRows:
+    """Stage what was read, of all tables: its events are one batch of the session.
+
+    Returns the rows that HQ's database takes neither into staging nor into quarantine.
+    """
+    database = session.database
+    batch = open_batch(database.channel.company, database=database, session=session, number=number)
+    source = UploadSource(
+        database, session, database.generation, batch, channel.channel.accounts_of
+    )
+    refused: RefusedRows = {}
+    rows = 0
+    for events in tables:
+        result = stage_table(step, session, source, events)
+        refused |= {(events.table, counter): text for counter, text in result.refused.items()}
+        if events.table != HEADER.event:
+            rows += result.staged + result.erased
+    close_batch(batch, rows)
+    return refused
+
+
+def stage_table(
+    step: RunStep, session: UploadSession, source: UploadSource, events: EventBatch
+) -> StagingCounts:
+    """Put one table's rows into staging, the unusable ones into quarantine, and count them.
+
+    Those that HQ's database takes into neither stay in the channel.
+    """
+    result = stage_events(source, TABLES[events.table], events)
+    events.waiting = [*result.incomplete, *result.refused]
+    done = result.staged + result.erased
+    waiting = len(events.waiting)
+    unchanged = events.total - done - result.quarantined - waiting
+    UploadSession.objects.filter(pk=session.pk).update(
+        status=UploadStatus.UPLOADED,
+        parts=F("parts") + 1,
+        size_bytes=F("size_bytes") + len(events.data) + sum(map(len, events.parts.values())),
+        read=F("read") + events.total,
+        staged=F("staged") + done,
+        unchanged=F("unchanged") + unchanged,
+        quarantined=F("quarantined") + result.quarantined,
+        waiting=F("waiting") + waiting,
+    )
+    step.add(
+        read=events.total,
+        staged=result.staged,
+        unchanged=unchanged,
+        quarantined=result.quarantined,
+        erased=result.erased,
+        waiting=waiting,
+    )
+    return result
+
+
 def note_counters(database: ChannelDatabase, batch: list[EventBatch]) -> None:
     """Note how far HQ has read this generation of the database; the fence compares it."""
     run_sql(
-        """UPDATE channel_database b SET staged = b.staged || (
+        """UPDATE channel_database SET staged = staged || (
                   SELECT jsonb_object_agg(key, greatest(value::bigint,
-                                                        (b.staged ->> key)::bigint))
+                                                        (staged ->> key)::bigint))
                     FROM jsonb_each_text(%s::jsonb))
             WHERE id = %s AND generation = %s""",
         [
@@ -141,7 +198,7 @@ def acknowledge(
                     events,
                     waiting=[
                         counter
-                        for counter in counters_of(STAGINGS[events.table].kind, events)
+                        for counter in counters_of(TABLES[events.table], events)
                         if (events.table, counter) not in chosen
                     ],
                 )
@@ -154,7 +211,7 @@ def acknowledge(
         return [
             (events.table, counter)
             for events in batch
-            for counter in counters_of(STAGINGS[events.table].kind, events)
+            for counter in counters_of(TABLES[events.table], events)
             if counter not in events.waiting
         ]
 
@@ -229,63 +286,3 @@ def report_flood(step: RunStep) -> None:
             database=step.its_database,
             detail={"quarantined": quarantined},
         )
-
-
-def stage_tables(
-    step: RunStep,
-    channel: FencedChannel,
-    session: UploadSession,
-    number: int,
-    tables: Sequence[EventBatch],
-) -> RefusedRows:
-    """Stage what was read, of all tables: its events are one batch of the session.
-
-    Returns the rows that HQ's database takes neither into staging nor into quarantine.
-    """
-    database = session.database
-    batch = open_batch(database.channel.company, database=database, session=session, number=number)
-    source = UploadSource(
-        database, session, database.generation, batch, channel.channel.accounts_of
-    )
-    refused: RefusedRows = {}
-    rows = 0
-    for events in tables:
-        result = stage_table(step, session, source, events)
-        refused |= {(events.table, counter): text for counter, text in result.refused.items()}
-        if events.table != document_tables.DOCUMENT_TABLE:
-            rows += result.staged + result.erased
-    close_batch(batch, rows)
-    return refused
-
-
-def stage_table(
-    step: RunStep, session: UploadSession, source: UploadSource, events: EventBatch
-) -> StagingCounts:
-    """Put one table's rows into staging, the unusable ones into quarantine, and count them.
-
-    Those that HQ's database takes into neither stay in the channel.
-    """
-    result = stage_events(STAGINGS[events.table], source, events)
-    events.waiting = [*result.incomplete, *result.refused]
-    done = result.staged + result.erased
-    waiting = len(events.waiting)
-    unchanged = events.total - done - result.quarantined - waiting
-    UploadSession.objects.filter(pk=session.pk).update(
-        status=UploadStatus.UPLOADED,
-        parts=F("parts") + 1,
-        size_bytes=F("size_bytes") + len(events.data) + sum(map(len, events.parts.values())),
-        read=F("read") + events.total,
-        staged=F("staged") + done,
-        unchanged=F("unchanged") + unchanged,
-        quarantined=F("quarantined") + result.quarantined,
-        waiting=F("waiting") + waiting,
-    )
-    step.add(
-        read=events.total,
-        staged=result.staged,
-        unchanged=unchanged,
-        quarantined=result.quarantined,
-        erased=result.erased,
-        waiting=waiting,
-    )
-    return result

@@ -1,7 +1,8 @@
 -- Keep the lines or payments of the documents that were kept.
 --
--- {values}: {columns} of row i, as HQ keeps them.
+-- Run by documents.inserted_documents(). {table}: HQ's table; {incoming}: the rows; {kept}: the
+-- documents. {values}: {columns} of `row`, as HQ keeps them.
 INSERT INTO {table} (transaction_id, {columns})
-SELECT k.id, {values}
-  FROM {incoming} i JOIN {kept} k USING (transaction_id)
- ORDER BY 1, i.line_number
+SELECT kept.id, {values}
+  FROM {incoming} row JOIN {kept} kept USING (transaction_id)
+ ORDER BY kept.id, row.line_number

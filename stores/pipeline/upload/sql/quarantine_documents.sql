@@ -1,14 +1,17 @@
 -- Gather the documents that cannot be used, each whole and with what is wrong with it.
 --
--- {row}: name and text of each column of header i; {line} and {payment}: of row p.
+-- Run by documents.quarantine_documents(). {headers}, {lines}, {payments}: the incoming rows;
+-- {rejected}: what is wrong; {to_quarantine}: the work table that gets them. {header_row}: name and
+-- text of each column of `header`; {line_row} and {payment_row}: of `row`.
 INSERT INTO {to_quarantine}
-SELECT i.replication_counter::text, i.event_id, i.async_account, i.account_number,
-       b.reason, b.field, b.rule,
-       convert_to((jsonb_build_object({row}) || jsonb_build_object(
+SELECT header.replication_counter::text, header.event_id, header.async_account,
+       header.account_number, rejected.reason, rejected.field, rejected.rule,
+       convert_to((jsonb_build_object({header_row}) || jsonb_build_object(
            'retail_transaction_line', (
-               SELECT jsonb_agg(jsonb_build_object({line}) ORDER BY p.line_number)
-                 FROM {lines} p WHERE p.transaction_id = i.transaction_id),
+               SELECT jsonb_agg(jsonb_build_object({line_row}) ORDER BY row.line_number)
+                 FROM {lines} row WHERE row.transaction_id = header.transaction_id),
            'retail_transaction_payment', (
-               SELECT jsonb_agg(jsonb_build_object({payment}) ORDER BY p.line_number)
-                 FROM {payments} p WHERE p.transaction_id = i.transaction_id)))::text, 'UTF8')
-  FROM {rejected} b JOIN {headers} i USING (replication_counter)
+               SELECT jsonb_agg(jsonb_build_object({payment_row}) ORDER BY row.line_number)
+                 FROM {payments} row WHERE row.transaction_id = header.transaction_id)))::text,
+           'UTF8')
+  FROM {rejected} rejected JOIN {headers} header USING (replication_counter)

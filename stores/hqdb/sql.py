@@ -4,11 +4,12 @@ A statement has parameters for values, `%(company)s`, and holes for names, `{tab
 callers of run_sql() and fetch() give as keywords. A name never comes from outside this code.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, TypeAlias, TypeVar
 
 from django.db import connection
 from psycopg2 import sql
@@ -18,6 +19,8 @@ Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 Name: TypeAlias = "sql.Identifier | sql.Literal[Any]"
 Row: TypeAlias = tuple[Any, ...]
 Item = TypeVar("Item")
+# What a copy between two databases may hold in memory; the rest is in a file.
+MAX_BYTES_IN_MEMORY = 1 << 24
 
 
 def as_composable(query: Query) -> sql.Composable:
@@ -62,11 +65,21 @@ def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) ->
         return int(cursor.rowcount)
 
 
-def copy_out_text(query: sql.Composable) -> bytes:
+def copy_stream(table: sql.Identifier, write: Callable[[IO[bytes]], None]) -> int:
+    """COPY into a table what `write` puts into a file, in the text format; returns rows."""
+    with SpooledTemporaryFile(max_size=MAX_BYTES_IN_MEMORY) as rows, connection.cursor() as cursor:
+        write(rows)
+        rows.seek(0)
+        cursor.copy_expert(sql.SQL("COPY {} FROM STDIN").format(table), rows)
+        return int(cursor.rowcount)
+
+
+def copy_out_text(query: Query, /, **names: Name) -> bytes:
     """The rows of a query in PostgreSQL's text COPY format: tabs between, one line each."""
+    rows = as_composable(with_names(query, names))
     data = BytesIO()
     with connection.cursor() as cursor:
-        cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT").format(query), data, size=1 << 18)
+        cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT").format(rows), data, size=1 << 18)
     return data.getvalue()
 
 

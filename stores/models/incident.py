@@ -60,6 +60,10 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def newest_first(self) -> Self:
         return self.order_by("-pk")
 
+    def close(self, reason: str) -> int:
+        """Close those that are open, by the program. Returns how many."""
+        return sum(incident.close(reason) for incident in self.open())
+
     def blocking_databases(self) -> Self:
         """Open incidents that keep jobs from visiting their channel database."""
         return self.open().filter(kind__in=BLOCKS_DATABASE)

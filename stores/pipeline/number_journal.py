@@ -14,7 +14,7 @@ Source: reliability 3.7, ADR 0010.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -40,102 +40,77 @@ FILE_NAME = "numbers.journal"
 TITLE_LINE = re.compile(rb"# syncline number journal ([0-9a-f-]{36})\n")
 # A hash and the end of the line.
 ENDING = 17
+# How many fields a line has before its hash, by what it tells.
+NUMBER_FIELDS, HEIGHT_FIELDS = 6, 5
 MAX_REPORTED_NUMBERS = 100
 COLUMNS = ("company", "number", "guid", "account", "channel")
 HEIGHT_COLUMNS = ("company", "series", "number")
-NUMBER_COLUMNS = "company text, number bigint, guid uuid, account text, channel text"
-HEIGHT_COLUMN_TYPES = "company text, series text, number bigint"
-UNKNOWN_NUMBERS = sql.SQL(
-    """SELECT count(*) OVER (), t.company, t.number, t.account FROM {numbers} t
-        WHERE NOT EXISTS (
-                SELECT FROM customer c
-                 WHERE c.company_id = t.company AND c.number = t.number
-                   AND c.account_number = t.account
-                   AND (t.guid IS NULL OR EXISTS (SELECT FROM guid_map m
-                          WHERE m.async_account = t.guid AND m.customer_id = c.id)))
-        ORDER BY t.company, t.number LIMIT %s"""
-)
+NUMBER_TABLE = "company text, number bigint, guid uuid, account text, channel text"
+HEIGHT_TABLE = "company text, series text, number bigint"
+UNKNOWN_NUMBERS = """
+    SELECT count(*) OVER (), issued.company, issued.number, issued.account FROM {numbers} issued
+     WHERE NOT EXISTS (
+           SELECT FROM customer
+            WHERE customer.company_id = issued.company AND customer.number = issued.number
+              AND customer.account_number = issued.account
+              AND (issued.guid IS NULL
+                   OR EXISTS (SELECT FROM guid_map guid
+                               WHERE guid.async_account = issued.guid
+                                 AND guid.customer_id = customer.id)))
+     ORDER BY issued.company, issued.number LIMIT %s"""
 # The first number of each company that a whole journal lacks; it is written from there on.
-FIRST_UNLOADED = sql.SQL(
-    """SELECT c.company_id, min(c.number) FROM customer c
-        WHERE c.number IS NOT NULL
-          AND NOT EXISTS (SELECT FROM {numbers} t
-                           WHERE t.company = c.company_id AND t.number = c.number)
-        GROUP BY c.company_id
-       UNION ALL
-       SELECT q.company_id, q.next FROM number_sequence q
-        WHERE NOT EXISTS (SELECT FROM customer c
-                           WHERE c.company_id = q.company_id AND c.number IS NOT NULL
-                             AND NOT EXISTS (SELECT FROM {numbers} t
-                                              WHERE t.company = c.company_id
-                                                AND t.number = c.number))"""
-)
+FIRST_UNLOADED = """
+    WITH lacking AS (
+      SELECT company_id, min(number) AS number FROM customer
+       WHERE number IS NOT NULL
+         AND NOT EXISTS (SELECT FROM {numbers} issued
+                          WHERE issued.company = customer.company_id
+                            AND issued.number = customer.number)
+       GROUP BY company_id)
+    SELECT company_id, coalesce(lacking.number, sequence.next)
+      FROM number_sequence sequence FULL JOIN lacking USING (company_id)"""
 # Series of documents that go on beyond what the database has issued.
-HIGHER_HEIGHTS = sql.SQL(
-    """SELECT t.company, t.series, max(t.number), coalesce(max(i.number), 0) FROM {heights} t
-         LEFT JOIN issued_document i USING (company, series)
-        GROUP BY 1, 2 HAVING max(t.number) > coalesce(max(i.number), 0) ORDER BY 1, 2"""
-)
-LOADED_HEIGHTS = sql.SQL(
-    """SELECT company, json_object_agg(series, number)
-         FROM (SELECT company, series, max(number) AS number FROM {heights} GROUP BY 1, 2) t
-        GROUP BY 1"""
-)
-AFTER_LOADED = sql.SQL("SELECT company, max(number) + 1 FROM {numbers} GROUP BY company")
-MISSING_NUMBERS = sql.SQL(
-    """SELECT company, number, guid, account, channel, at,
-              left(encode(sha256(convert_to(concat_ws(E'\\t', company, number, guid, account,
-                                                      channel, at), 'UTF8')), 'hex'), 16)
-         FROM (SELECT c.company_id AS company, c.number::text,
-                      coalesce(m.async_account::text, '-') AS guid, c.account_number AS account,
-                      coalesce(h.code, '-') AS channel,
-                      to_char(c.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
-                 FROM customer c
-                 LEFT JOIN guid_map m ON m.customer_id = c.id AND m.origin = 'created'
-                 LEFT JOIN channel h ON h.id = m.channel_id
-                WHERE c.company_id = {} AND c.number >= {} AND c.number < {}
-                ORDER BY c.number) issued"""
-)
-
-
+HIGHER_HEIGHTS = """
+    SELECT company, series, max(height.number), coalesce(max(issued.number), 0)
+      FROM {heights} height LEFT JOIN issued_document issued USING (company, series)
+     GROUP BY 1, 2 HAVING max(height.number) > coalesce(max(issued.number), 0) ORDER BY 1, 2"""
+LOADED_HEIGHTS = """
+    SELECT company, json_object_agg(series, number)
+      FROM (SELECT company, series, max(number) AS number FROM {heights} GROUP BY 1, 2) height
+     GROUP BY 1"""
+AFTER_LOADED = "SELECT company, max(number) + 1 FROM {numbers} GROUP BY company"
+MISSING_NUMBERS = r"""
+    SELECT company, number, guid, account, channel, at,
+           left(encode(sha256(convert_to(concat_ws(E'\t', company, number, guid, account, channel,
+                                                   at), 'UTF8')), 'hex'), 16)
+      FROM (SELECT customer.company_id AS company, customer.number::text,
+                   coalesce(guid.async_account::text, '-') AS guid,
+                   customer.account_number AS account, coalesce(channel.code, '-') AS channel,
+                   to_char(customer.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
+              FROM customer
+              LEFT JOIN guid_map guid
+                     ON guid.customer_id = customer.id AND guid.origin = 'created'
+              LEFT JOIN channel ON channel.id = guid.channel_id
+             WHERE customer.company_id = {company}
+               AND customer.number >= {first} AND customer.number < {following}
+             ORDER BY customer.number) issued"""
 # What the file lacks of how far orders and invoices are numbered.
-MISSING_HEIGHTS = sql.SQL(
-    """SELECT company, series, number, text, at,
-              left(encode(sha256(convert_to(concat_ws(E'\\t', company, series, number, text, at),
-                                            'UTF8')), 'hex'), 16)
-         FROM (SELECT company, series, number::text, account_text(format, number) AS text,
-                      to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
-                 FROM issued_document
-                WHERE number > coalesce(({}::jsonb -> company ->> series)::bigint, 0)
-                ORDER BY 1, 2) issued"""
-)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One issued number, as a journal tells it; the GUID is None for a number that is void."""
-
-    company: str
-    number: int
-    guid: str | None
-    account: str
-    channel: str | None
-
-
-@dataclass(frozen=True)
-class Height:
-    """How far a company's orders or invoices were numbered, as a journal tells it."""
-
-    company: str
-    series: str
-    number: int
+MISSING_HEIGHTS = r"""
+    SELECT company, series, number, text, at,
+           left(encode(sha256(convert_to(concat_ws(E'\t', company, series, number, text, at),
+                                         'UTF8')), 'hex'), 16)
+      FROM (SELECT company, series, number::text, account_text(format, number) AS text,
+                   to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
+              FROM issued_document
+             WHERE number > coalesce(({known}::jsonb -> company ->> series)::bigint, 0)
+             ORDER BY 1, 2) issued"""
 
 
 @dataclass(frozen=True)
 class LoadedJournal:
     """The lines of a journal in work tables: what was issued, and how far documents are numbered.
 
-    Shape: as NUMBER_COLUMNS and HEIGHT_COLUMN_TYPES say.
+    Shape: as NUMBER_TABLE and HEIGHT_TABLE say.
     """
 
     numbers: WorkTable
@@ -178,7 +153,8 @@ def append_missing() -> str | None:
     except OSError as error:
         raise JournalUnusable(report_unusable(error)) from None
     failpoint("journal:after_commit")
-    close_unusable_incident()
+    unusable = Incident.objects.filter(kind=IncidentKind.JOURNAL_UNUSABLE)
+    unusable.close("The number journal can be written again.")
     return sentence
 
 
@@ -186,8 +162,8 @@ def append_missing() -> str | None:
 def loaded() -> Iterator[LoadedJournal]:
     """Every line of the journal of this data directory."""
     with (
-        session_table("issued_number", NUMBER_COLUMNS) as numbers,
-        session_table("issued_height", HEIGHT_COLUMN_TYPES) as heights,
+        session_table("issued_number", NUMBER_TABLE) as numbers,
+        session_table("issued_height", HEIGHT_TABLE) as heights,
     ):
         journal = LoadedJournal(numbers, heights)
         if journal_path().exists():
@@ -262,14 +238,14 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
         known.following, known.heights = {}, {}
         file.seek(beginning)
     with (
-        empty_table("issued_number", NUMBER_COLUMNS) as numbers,
-        empty_table("issued_height", HEIGHT_COLUMN_TYPES) as heights,
+        empty_table("issued_number", NUMBER_TABLE) as numbers,
+        empty_table("issued_height", HEIGHT_TABLE) as heights,
     ):
         journal = LoadedJournal(numbers, heights)
         load(file, journal)
         if not (sentence := report_forgotten(journal)):
             following = FIRST_UNLOADED if is_whole else AFTER_LOADED
-            known.following |= dict(fetch(following.format(**journal.names)))
+            known.following |= dict(fetch(following, **journal.names))
             for company, highest in fetch(LOADED_HEIGHTS, **journal.names):
                 known.heights[company] = known.heights.get(company, {}) | highest
     return sentence
@@ -277,14 +253,27 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
 
 def load(file: IO[bytes], journal: LoadedJournal) -> None:
     for lines in batched(filter(None, map(parse, file)), EVENTS_PER_CHUNK):
-        issued = "".join(as_copy_row(text) for text in lines if isinstance(text, Line))
-        copy_in(journal.numbers.name, COLUMNS, issued.encode(), binary=False)
-        heights = "".join(
-            f"{line.company}\t{line.series}\t{line.number}\n"
-            for line in lines
-            if isinstance(line, Height)
+        numbers = (as_copy_row(fields) for fields in lines if len(fields) == NUMBER_FIELDS)
+        copy_in(journal.numbers.name, COLUMNS, b"".join(numbers), binary=False)
+        heights = (
+            b"\t".join(fields[:3]) + b"\n" for fields in lines if len(fields) == HEIGHT_FIELDS
         )
-        copy_in(journal.heights.name, HEIGHT_COLUMNS, heights.encode(), binary=False)
+        copy_in(journal.heights.name, HEIGHT_COLUMNS, b"".join(heights), binary=False)
+
+
+def parse(line: bytes) -> list[bytes] | None:
+    """The fields of one line, or None if it is torn: its writer died, and it is written again."""
+    text, _, checksum = line.rstrip(b"\n").rpartition(b"\t")
+    fields = text.split(b"\t")
+    is_whole = sha256(text).hexdigest()[:16].encode() == checksum
+    return fields if is_whole and len(fields) in (NUMBER_FIELDS, HEIGHT_FIELDS) else None
+
+
+def as_copy_row(fields: Sequence[bytes]) -> bytes:
+    """An issued number for COPY; GUID and channel are missing if the number is void."""
+    company, number, guid, account, channel, _ = fields
+    guid, channel = (rb"\N" if value == b"-" else value for value in (guid, channel))
+    return b"\t".join([company, number, guid, account, channel]) + b"\n"
 
 
 def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
@@ -295,25 +284,6 @@ def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
     return file.read(ENDING) == known.last_hash.encode() + b"\n"
 
 
-def parse(line: bytes) -> Line | Height | None:
-    """One line, or None if it is torn: its writer died, and the number is written once more."""
-    text, _, checksum = line.rstrip(b"\n").rpartition(b"\t")
-    fields = text.decode("utf-8", "replace").split("\t")
-    if sha256(text).hexdigest()[:16].encode() != checksum or len(fields) not in (5, 6):
-        return None
-    if len(fields) == 5:
-        company, series, number, _, _ = fields
-        return Height(company, series, int(number))
-    company, number, guid, account, channel, _ = fields
-    return Line(
-        company,
-        int(number),
-        None if guid == "-" else guid,
-        account,
-        None if channel == "-" else channel,
-    )
-
-
 def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
     """Write the numbers that the file lacks, sync it, and note how far HQ has followed it.
 
@@ -322,22 +292,21 @@ def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
     limits: dict[str, int] = dict(
         fetch("SELECT company_id, next FROM number_sequence WHERE next > start")
     )
-    data = b"".join(
-        copy_out_text(
-            MISSING_NUMBERS.format(
-                sql.Literal(company),
-                sql.Literal(known.following.get(company, 0)),
-                sql.Literal(following),
+    data = b""
+    for company, following in limits.items():
+        first = known.following.get(company, 0)
+        if first < following:
+            data += copy_out_text(
+                MISSING_NUMBERS,
+                company=sql.Literal(company),
+                first=sql.Literal(first),
+                following=sql.Literal(following),
             )
-        )
-        for company, following in limits.items()
-        if known.following.get(company, 0) < following
-    )
     heights = fetch(
         """SELECT company, json_object_agg(series, number) FROM issued_document
             WHERE number > 0 GROUP BY 1"""
     )
-    data += copy_out_text(MISSING_HEIGHTS.format(sql.Literal(json.dumps(known.heights))))
+    data += copy_out_text(MISSING_HEIGHTS, known=sql.Literal(json.dumps(known.heights)))
     if data:
         # What a writer left who died in the middle of a line.
         append_data(data if ends_a_line(file) else b"\n" + data)
@@ -363,11 +332,6 @@ def ends_a_line(file: IO[bytes]) -> bool:
     return file.read(1) == b"\n"
 
 
-def as_copy_row(line: Line) -> str:
-    values = (line.company, line.number, line.guid, line.account, line.channel)
-    return "\t".join(r"\N" if value is None else str(value) for value in values) + "\n"
-
-
 def report_unusable(error: OSError) -> str:
     """Report a journal that cannot be written, in the system's own words. Returns the sentence."""
     incident = Incident.objects.report(
@@ -378,11 +342,6 @@ def report_unusable(error: OSError) -> str:
         detail={"folder": str(journal_path().parent)},
     )
     return incident.message
-
-
-def close_unusable_incident() -> None:
-    for incident in Incident.objects.open().filter(kind=IncidentKind.JOURNAL_UNUSABLE):
-        incident.close("The number journal can be written again.")
 
 
 def report_forgotten(journal: LoadedJournal) -> str | None:

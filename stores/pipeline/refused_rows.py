@@ -47,8 +47,7 @@ def open_report(
 
 
 def close_report(what: str, database: ChannelDatabase | None) -> None:
-    incidents = Incident.objects.open().filter(
+    reports = Incident.objects.filter(
         kind=IncidentKind.ROW_REFUSED, database=database, subject=what
     )
-    for incident in incidents:
-        incident.close("The database refuses no row any more.")
+    reports.close("The database refuses no row any more.")

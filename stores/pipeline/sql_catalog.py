@@ -55,12 +55,7 @@ from stores.pipeline.integrity import customers as shown_customers
 from stores.pipeline.integrity import sales as sale_checks
 from stores.pipeline.integrity import upload as upload_checks
 from stores.pipeline.integrity.snapshot import CHANNEL_COLUMNS, Copies, copy_columns
-from stores.pipeline.integrity.tables import (
-    COMPARED_CONTENTS,
-    COMPARED_EVENTS,
-    COMPARED_PARTS,
-    COMPARED_TABLES,
-)
+from stores.pipeline.integrity.tables import COMPARED_EVENTS, COPIED_TABLES
 from stores.pipeline.sales import customers as sale_customers
 from stores.pipeline.sales import orders, readiness, rules, statement_states, validate
 from stores.pipeline.upload import documents, foreign_guids, quarantine, staging
@@ -417,14 +412,7 @@ def of_replaced_values(part: str, name: str) -> Iterator[ComposedStatement]:
 CHANNELS = made("seen_channel", CHANNEL_COLUMNS)
 COPIES = Copies(
     CHANNELS,
-    {
-        copy.target: made(copy.target, copy_columns(copy))
-        for copy in (
-            *COMPARED_TABLES,
-            *COMPARED_CONTENTS,
-            *(part for parts in COMPARED_PARTS.values() for part in parts),
-        )
-    },
+    {copy.target: made(copy.target, copy_columns(copy)) for copy in COPIED_TABLES},
     contents.HeldContents(
         CHANNELS,
         made("held_row", contents.HELD_ROW_COLUMNS),

@@ -21,8 +21,7 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
 
     All customers are sent again: what it says it has may be another headquarters' word. Returns how
     many incidents were closed. Effects: HQ's row of the database and its incidents, in one
-    transaction. Errors: AcceptanceRefused,
-    ChannelError.
+    transaction. Errors: AcceptanceRefused, ChannelError.
     """
     with visit(database) as channel:
         state = channel.state()
@@ -39,8 +38,8 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
         ChannelDatabase.objects.filter(pk=database.pk).update(
             database_id=state.database_id, position=0, received_no=0, starts_over=True
         )
-        blocking = Incident.objects.open().filter(database=database, kind__in=SETTLED_BY_ACCEPTANCE)
-        return sum(incident.close(reason) for incident in blocking)
+        settled = Incident.objects.filter(database=database, kind__in=SETTLED_BY_ACCEPTANCE)
+        return settled.close(reason)
 
 
 def renew_database(database: ChannelDatabase, reason: str) -> int:

@@ -14,7 +14,6 @@ from stores.models.incident import IncidentKind
 
 logger = logging.getLogger(__name__)
 
-REPAIRED = "The schema is correct again."
 # What an incident keeps of a very long list.
 MAX_DIFFERENCES = 100
 MAX_PRIVILEGES = 10
@@ -30,7 +29,8 @@ def open_visit(database: ChannelDatabase) -> Iterator[Visit]:
     try:
         # What went wrong at the last visit may have left a file damaged, or be a sign of it.
         with channeldb.visit(database, check_file=bool(database.last_error)) as channel:
-            close_drift_incident(database)
+            drifts = Incident.objects.filter(database=database, kind=IncidentKind.SCHEMA_DRIFT)
+            drifts.close("The schema is correct again.")
             if database.last_visited_at is None:
                 report_excess_privileges(database, channel)
             yield channel
@@ -60,10 +60,3 @@ def report_drift(database: ChannelDatabase, drift: ChannelDrifted) -> None:
             database=database,
             detail={"differences": drift.differences[:MAX_DIFFERENCES]},
         )
-
-
-def close_drift_incident(database: ChannelDatabase) -> None:
-    for incident in Incident.objects.open().filter(
-        database=database, kind=IncidentKind.SCHEMA_DRIFT
-    ):
-        incident.close(REPAIRED)

@@ -9,16 +9,16 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
+from functools import partial
 from typing import IO, Any, NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import Target
 from stores.hqdb.files import load
-from stores.hqdb.sql import Row, fetch, identifiers, listed, run_sql
+from stores.hqdb.sql import copy_stream, fetch, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase
 from stores.pipeline.download.outbound import (
@@ -26,11 +26,16 @@ from stores.pipeline.download.outbound import (
     OUTBOUND_CUSTOMER,
     OutboundTable,
 )
+from stores.pipeline.integrity.fingerprints import (
+    Fingerprints,
+    add_row,
+    count_rows_in,
+    differing_buckets,
+    parse_fingerprints,
+)
 from stores.pipeline.integrity.sqlite_values import LENIENT_READERS
 
 CONTENT_TABLES = [OUTBOUND_CUSTOMER, *OUTBOUND_CHILDREN]
-# What a copy between two databases may hold in memory.
-IN_MEMORY = 1 << 24
 HASHED_ROWS = load(__file__, "_hashed_rows")
 FINGERPRINTS = load(__file__, "fingerprints")
 WRONG_ROWS = load(__file__, "wrong_rows")
@@ -40,56 +45,66 @@ HELD_ROW_COLUMNS = """database_id bigint, "table" text, key text, content text, 
 HELD_BUCKET_COLUMNS = """database_id bigint, "table" text, bucket integer"""
 # Customers of whom each channel says that it has their latest change.
 HELD_CUSTOMERS = """
-    SELECT c.database_id, k.id AS customer_id
-      FROM {channels} c JOIN channel_database b ON b.id = c.database_id
-      JOIN channel h ON h.id = b.channel_id
-      JOIN customer k ON k.company_id = h.company_id AND k.change_no <= c.position
-     WHERE NOT b.starts_over
-       AND NOT EXISTS (SELECT FROM download_exception e
-                        WHERE e.database_id = b.id AND e.customer_id = k.id
-                          AND (e.settled_at IS NULL OR e.settled_at > c.read_at))"""
+    SELECT seen.database_id, customer.id AS customer_id
+      FROM {channels} seen
+      JOIN channel_database ON channel_database.id = seen.database_id
+      JOIN channel ON channel.id = channel_database.channel_id
+      JOIN customer ON customer.company_id = channel.company_id
+                   AND customer.change_no <= seen.position
+     WHERE NOT channel_database.starts_over
+       AND NOT EXISTS (SELECT FROM download_exception exception
+                        WHERE exception.database_id = seen.database_id
+                          AND exception.customer_id = customer.id
+                          AND (exception.settled_at IS NULL
+                               OR exception.settled_at > seen.read_at))"""
 # The same with the version that each channel should have at least, also of customers who changed
 # again since: the latest that was delivered, unless something happened to the database later.
 HELD_VERSIONS = f"""
-    SELECT held.database_id, k.id AS customer_id, k.hq_version AS version, true AS is_latest
-      FROM ({HELD_CUSTOMERS}) held JOIN customer k ON k.id = held.customer_id
+    SELECT held.database_id, customer.id AS customer_id, customer.hq_version AS version,
+           true AS is_latest
+      FROM ({HELD_CUSTOMERS}) held JOIN customer ON customer.id = held.customer_id
      UNION ALL
-    SELECT c.database_id, k.id, delivered.version, false
-      FROM {{channels}} c JOIN channel_database b ON b.id = c.database_id
-      JOIN channel h ON h.id = b.channel_id
-      JOIN customer k ON k.company_id = h.company_id AND k.change_no > c.position
+    SELECT seen.database_id, customer.id, delivered.version, false
+      FROM {{channels}} seen
+      JOIN channel_database ON channel_database.id = seen.database_id
+      JOIN channel ON channel.id = channel_database.channel_id
+      JOIN customer ON customer.company_id = channel.company_id
+                   AND customer.change_no > seen.position
      CROSS JOIN LATERAL (
-           SELECT max(d.version) AS version FROM customer_delivery d
-            WHERE d.database_id = b.id AND d.customer_id = k.id AND d.change_no <= c.position
-              AND (d.to_no IS NULL OR d.to_no <= c.position) AND d.delivered_at < c.read_at
-              AND NOT EXISTS (SELECT FROM incident i
-                               WHERE i.database_id = b.id AND i.last_seen_at >= d.delivered_at)
-           ) delivered
-     WHERE delivered.version IS NOT NULL AND NOT b.starts_over
-       AND NOT EXISTS (SELECT FROM download_exception e
-                        WHERE e.database_id = b.id AND e.customer_id = k.id
-                          AND (e.settled_at IS NULL OR e.settled_at > c.read_at))"""  # noqa: S608
+           SELECT max(delivery.version) AS version FROM customer_delivery delivery
+            WHERE delivery.database_id = seen.database_id AND delivery.customer_id = customer.id
+              AND delivery.change_no <= seen.position
+              AND (delivery.to_no IS NULL OR delivery.to_no <= seen.position)
+              AND delivery.delivered_at < seen.read_at
+              AND NOT EXISTS (SELECT FROM incident
+                               WHERE incident.database_id = seen.database_id
+                                 AND incident.last_seen_at >= delivery.delivered_at)) delivered
+     WHERE delivered.version IS NOT NULL AND NOT channel_database.starts_over
+       AND NOT EXISTS (SELECT FROM download_exception exception
+                        WHERE exception.database_id = seen.database_id
+                          AND exception.customer_id = customer.id
+                          AND (exception.settled_at IS NULL
+                               OR exception.settled_at > seen.read_at))"""  # noqa: S608
 # Customers of whom a channel says that it has the change, and lacks them, the version or a GUID.
-NOT_ARRIVED = sql.SQL(
-    f"""SELECT DISTINCT held.database_id, k.account_number, k.id AS customer_id
-          FROM ({HELD_VERSIONS}) held JOIN customer k ON k.id = held.customer_id
-          LEFT JOIN guid_map m ON m.customer_id = k.id
-          LEFT JOIN {{map}} v
-                 ON v.database_id = held.database_id AND v.async_account = m.async_account
-          LEFT JOIN {{customers}} s
-                 ON s.database_id = held.database_id
-                AND s.company = k.company_id AND s.account_number = k.account_number
-         WHERE coalesce(s.hq_version, -1) < held.version
-            OR held.is_latest AND m.async_account IS NOT NULL AND v.async_account IS NULL"""  # noqa: S608
-)
+NOT_ARRIVED = f"""
+    SELECT DISTINCT held.database_id, customer.account_number, customer.id AS customer_id
+      FROM ({HELD_VERSIONS}) held JOIN customer ON customer.id = held.customer_id
+      LEFT JOIN guid_map guid ON guid.customer_id = customer.id
+      LEFT JOIN {{map}} mapped
+             ON mapped.database_id = held.database_id
+            AND mapped.async_account = guid.async_account
+      LEFT JOIN {{customers}} shown
+             ON shown.database_id = held.database_id AND shown.company = customer.company_id
+            AND shown.account_number = customer.account_number
+     WHERE coalesce(shown.hq_version, -1) < held.version
+        OR held.is_latest AND guid.async_account IS NOT NULL AND mapped.async_account IS NULL"""  # noqa: S608
 SENT = sql.SQL(
-    f"SELECT customer_id FROM ({HELD_CUSTOMERS}) s WHERE database_id = %(database)s"  # noqa: S608
+    f"SELECT customer_id FROM ({HELD_CUSTOMERS}) held WHERE database_id = %(database)s"  # noqa: S608
 )
 NULL_MARK = "\x01"
 VALUE_SEPARATOR = "\x1f"
 # The same for a statement that people can read.
 NULL_LITERAL, SEPARATOR_LITERAL = sql.SQL(r"E'\x01'"), sql.SQL(r"E'\x1f'")
-Fingerprints = dict[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -186,19 +201,15 @@ def read_table(
 ) -> int:
     """Compare the fingerprints of one table, and keep its rows where they differ."""
     theirs = table_fingerprints(channel, table)
-    ours = parse_row_fingerprints(fetch(fingerprint_query(table.target, rows_of_hq(table, sent))))
-    if buckets := [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]:
-        with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
-            copy_rows(channel, database, table.target, buckets, rows)
-            rows.seek(0)
-            with connection.cursor() as cursor:
-                cursor.copy_expert(sql.SQL("COPY {} FROM STDIN").format(held.rows), rows)
+    ours = parse_fingerprints(fetch(fingerprint_query(table.target, rows_of_hq(table, sent))))
+    if buckets := differing_buckets(theirs, ours):
+        copy_stream(held.rows, partial(write_rows, channel, database, table.target, buckets))
         run_sql(
             "INSERT INTO {held_buckets} SELECT %s, %s, unnest(%s::int[])",
             [database.pk, table.target.table, buckets],
             held_buckets=held.buckets,
         )
-    return sum(count for count, _ in theirs.values())
+    return count_rows_in(theirs)
 
 
 def rows_of_hq(table: OutboundTable, sent: WorkTable) -> sql.Composable:
@@ -212,19 +223,14 @@ def fingerprint_query(target: Target, rows: sql.Composable) -> sql.Composed:
     return FINGERPRINTS.format(hashed_rows=hashed_rows(target, rows))
 
 
-def parse_row_fingerprints(rows: Iterable[Row]) -> Fingerprints:
-    return {int(byte): (int(count), int(total)) for byte, count, total in rows}
-
-
 def table_fingerprints(channel: BaseDatabaseWrapper, table: OutboundTable) -> Fingerprints:
     if channel.vendor == "postgresql":
         with channel.cursor() as cursor:
             cursor.execute(fingerprint_query(table.target, in_channel(table.target)))
-            return parse_row_fingerprints(cursor.fetchall())
+            return parse_fingerprints(cursor.fetchall())
     fingerprints: Fingerprints = {}
     for byte, content, _ in sqlite_rows(channel, table.target):
-        count, total = fingerprints.get(byte, (0, 0))
-        fingerprints[byte] = (count + 1, total + int(content[:8], 16))
+        add_row(fingerprints, byte, int(content[:8], 16))
     return fingerprints
 
 
@@ -252,7 +258,7 @@ def joined_values(values: Iterable[bytes | None]) -> bytes:
     )
 
 
-def copy_rows(
+def write_rows(
     channel: BaseDatabaseWrapper,
     database: ChannelDatabase,
     target: Target,

@@ -15,7 +15,7 @@ moment, and HQ later: whatever the channel acknowledged or was given before must
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
@@ -26,23 +26,29 @@ from psycopg2 import sql
 from stores.channeldb.connect.connection import alias_of
 from stores.channeldb.exchange.protocol import GUID_FORM, TableData, Target
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
-from stores.hqdb.sql import Row, copy_out_text, fetch, lock_until_commit, run_sql
+from stores.hqdb.sql import copy_out_text, fetch, lock_until_commit, run_sql
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
 from stores.models.incident import IncidentKind
 from stores.models.package import ExceptionReason
 from stores.models.run import StepFailed
-from stores.pipeline.changes import reserve_changes
 from stores.pipeline.download.exceptions import add_exceptions
-from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.integrity import contents
 from stores.pipeline.integrity.contents import WrongRow, read_contents
+from stores.pipeline.integrity.fingerprints import (
+    Fingerprints,
+    add_row,
+    count_rows_in,
+    differing_buckets,
+    parse_fingerprints,
+)
 from stores.pipeline.integrity.snapshot import (
     Copies,
-    copies_of,
+    copies_of_channels,
     copy_contents,
     copy_table,
+    note_channel,
     read_orphans,
     read_state,
     read_transaction,
@@ -52,20 +58,18 @@ from stores.pipeline.integrity.tables import (
     COMPARED_CUSTOMERS,
     COMPARED_EVENTS,
     COMPARED_MAP,
-    COMPARED_PARTS,
     ComparedTable,
     lowest,
     sample_condition,
 )
 from stores.pipeline.integrity.upload import changed, receipts, vanished
+from stores.pipeline.integrity.versions import raise_versions_above
 
 # Differences of one kind at one channel that are written down; all are counted.
 MAX_REPORTED_DIFFERENCES = 100
 # Rows in one write of the channel.
 BATCH = 5_000
-BELONGING = [part for parts in COMPARED_PARTS.values() for part in parts]
-
-Fingerprints = dict[int, tuple[int, int]]
+# Query for the fingerprints of some ids, in buckets by their first byte.
 IDS = """SELECT get_byte(uuid_send(id), 0), count(*),
                 sum(('x' || left(encode(sha256(uuid_send(id)), 'hex'), 8))::bit(32)::bigint)
            FROM ({}) ids WHERE id IS NOT NULL GROUP BY 1"""
@@ -113,25 +117,14 @@ def reconcile(step: RunStep, *, is_repair: bool) -> None:
 
 def compare_database(database: ChannelDatabase) -> Comparison:
     """Look at the channel, then at HQ. Effects: work tables, gone at the end."""
-    with copies_of(
-        [*COMPARED_EVENTS, COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_CONTENTS, *BELONGING]
-    ) as copies:
-        run_sql(
-            """INSERT INTO {channels}
-                      (database_id, label, read_at, generation, noted_position)
-               SELECT id, %s, clock_timestamp(), generation, position
-                 FROM channel_database WHERE id = %s""",
-            [database.label, database.pk],
-            **copies.names,
-        )
+    with copies_of_channels() as copies:
+        note_channel(database, copies)
         compared, buckets = 0, {}
         with read_transaction(connections[alias_of(database)]) as channel:
             for copy, content in zip(COMPARED_EVENTS, COMPARED_CONTENTS, strict=True):
                 channel_prints = id_fingerprints(channel, copy)
-                hq_prints = dict(
-                    parse_id_fingerprints(fetch(IDS.format(held_at_hq(database, copy))))
-                )
-                rows = sum(count for count, _ in channel_prints.values())
+                hq_prints = parse_fingerprints(fetch(IDS.format(held_at_hq(database, copy))))
+                rows = count_rows_in(channel_prints)
                 compared += rows
                 buckets[copy.source] = differing_buckets(channel_prints, hq_prints)
                 # What has no usable id has no bucket; on PostgreSQL there is no such row.
@@ -159,7 +152,7 @@ def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Finger
         held = f"SELECT event_id AS id FROM public.{copy.source} WHERE acknowledged_at IS NOT NULL"  # noqa: S608
         with channel.cursor() as cursor:
             cursor.execute(IDS.format(held))
-            return dict(parse_id_fingerprints(cursor.fetchall()))
+            return parse_fingerprints(cursor.fetchall())
     fingerprints: Fingerprints = {}
     for (value,) in channel.connection.execute(
         f'SELECT CAST("event_id" AS BLOB) FROM "{copy.source}"'  # noqa: S608 - our own names
@@ -168,9 +161,7 @@ def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Finger
         text = (value or b"").decode("ascii", "replace")
         if GUID_FORM.fullmatch(text):
             id = UUID(text).bytes
-            count, total = fingerprints.get(id[0], (0, 0))
-            hashed = int.from_bytes(hashlib.sha256(id).digest()[:4])
-            fingerprints[id[0]] = (count + 1, total + hashed)
+            add_row(fingerprints, id[0], int.from_bytes(hashlib.sha256(id).digest()[:4]))
     return fingerprints
 
 
@@ -179,15 +170,6 @@ def held_at_hq(database: ChannelDatabase, copy: ComparedTable) -> str:
     return f"""SELECT event_id AS id FROM {copy.source} WHERE database_id = {database.pk}
                 UNION SELECT event_id FROM quarantine
                        WHERE database_id = {database.pk} AND "table" = '{copy.source}'"""  # noqa: S608
-
-
-def parse_id_fingerprints(rows: Iterable[Row]) -> Iterator[tuple[int, tuple[int, int]]]:
-    return ((int(byte), (int(count), int(total))) for byte, count, total in rows)
-
-
-def differing_buckets(channel_prints: Fingerprints, hq_prints: Fingerprints) -> list[int]:
-    """The first bytes under which both sides do not have the same."""
-    return [byte for byte in range(256) if channel_prints.get(byte) != hq_prints.get(byte)]
 
 
 def bucket_condition(buckets: Sequence[int]) -> str:
@@ -229,7 +211,7 @@ def find_differences(
     ]
     differences[DifferenceKind.NOT_ARRIVED] += [
         ("customer", account, customer)
-        for _, account, customer in fetch(contents.NOT_ARRIVED.format(**copies.names))
+        for _, account, customer in fetch(contents.NOT_ARRIVED, **copies.names)
     ]
     return differences
 
@@ -257,22 +239,21 @@ def find_content_differences(
     return [row for row in wrong if row.customer is not None]
 
 
-FOREIGN = sql.SQL(
-    """SELECT v.async_account::text FROM {map} v
-               LEFT JOIN guid_map m USING (async_account)
-               LEFT JOIN customer k ON k.id = m.customer_id
-              WHERE (v.company, v.account_number)
-                    IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
-)
+# A GUID for which the channel has another account than HQ.
+FOREIGN = """
+    SELECT held.async_account::text FROM {map} held
+      LEFT JOIN guid_map guid USING (async_account)
+      LEFT JOIN customer ON customer.id = guid.customer_id
+     WHERE (held.company, held.account_number)
+           IS DISTINCT FROM (customer.company_id::text, customer.account_number::text)"""
 # An account that the channel shows under another GUID than the one that created it.
-OTHER_GUID = sql.SQL(
-    """SELECT v.account_number FROM {customers} v
-                  JOIN customer k ON k.company_id = v.company
-                   AND k.account_number = v.account_number
-                  LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'
-                 WHERE v.async_account IS NOT NULL
-                   AND v.async_account IS DISTINCT FROM m.async_account"""
-)
+OTHER_GUID = """
+    SELECT held.account_number FROM {customers} held
+      JOIN customer ON customer.company_id = held.company
+                   AND customer.account_number = held.account_number
+      LEFT JOIN guid_map guid ON guid.customer_id = customer.id AND guid.origin = 'created'
+     WHERE held.async_account IS NOT NULL
+       AND held.async_account IS DISTINCT FROM guid.async_account"""
 
 # -------------------------------------------------------------------- telling
 
@@ -296,15 +277,11 @@ def record_differences(step: RunStep, comparison: Comparison) -> None:
                 detail={"keys": [key for _, key, _ in rows[:MAX_REPORTED_DIFFERENCES]]},
             )
     if not (comparison.rows[DifferenceKind.STRAY] or step.is_dry):
-        close_resolved_incidents(step.its_database)
-
-
-def close_resolved_incidents(database: ChannelDatabase) -> None:
-    """Nobody needs to close what the till has put right."""
-    for incident in Incident.objects.open().filter(
-        database=database, kind=IncidentKind.PARTS_ALONE
-    ):
-        incident.close("Every line and payment has its header now.")
+        # Nobody needs to close what the till has put right.
+        resolved = Incident.objects.filter(
+            database=step.its_database, kind=IncidentKind.PARTS_ALONE
+        )
+        resolved.close("Every line and payment has its header now.")
 
 
 INCIDENTS = {
@@ -367,38 +344,6 @@ def repair_contents(step: RunStep, channel: FencedChannel, wrong: Sequence[Wrong
 
 # What somebody has put above it in a channel cannot be outdone.
 MAX_VERSION = 1 << 62
-
-
-def raise_versions_above(highest: Mapping[int, int], company: str) -> dict[int, int]:
-    """Put customers of a company above the versions given, each by a change. Returns the new ones.
-
-    Whom no channel is to have gets no change number.
-    """
-    raised: dict[int, int] = dict(
-        fetch(
-            """UPDATE customer k
-                  SET hq_version = greatest(k.hq_version, above.version) + 1,
-                      change_no = CASE WHEN k.change_no IS NOT NULL
-                                       THEN %(first)s - 1 + above.turn END
-                 FROM unnest(%(ids)s::bigint[], %(versions)s::bigint[])
-                      WITH ORDINALITY above (id, version, turn)
-                WHERE k.id = above.id RETURNING k.id, k.hq_version""",
-            {
-                "first": reserve_changes(company, len(highest)),
-                "ids": list(highest),
-                "versions": list(highest.values()),
-            },
-        )
-    )
-    for kind in CHILDREN:
-        run_sql(
-            sql.SQL(
-                """UPDATE {} r SET hq_version = k.hq_version FROM customer k
-                    WHERE k.id = r.customer_id AND r.customer_id = ANY(%s)"""
-            ).format(sql.Identifier(kind.table)),
-            [list(raised)],
-        )
-    return raised
 
 
 def inactive_rows(target: Target, extra: Sequence[WrongRow]) -> TableData:

@@ -17,7 +17,7 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange.open import visit
 from stores.hqdb.sql import batched, fetch, identifiers, run_sql
-from stores.hqdb.work_table import WorkTable, query_table, session_table
+from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.models.package import ExceptionReason
@@ -25,12 +25,13 @@ from stores.pipeline import number_journal
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK as ROWS
 from stores.pipeline.download.exceptions import add_exceptions
-from stores.pipeline.events.kinds import CHILDREN, CUSTOMER
+from stores.pipeline.events.kinds import CUSTOMER
 from stores.pipeline.fence.visit import FencedChannel
 from stores.pipeline.integrity.contents import NOT_ARRIVED
 from stores.pipeline.integrity.snapshot import Copies, channels_snapshot
 from stores.pipeline.integrity.tables import COMPARED_CONTENTS, COMPARED_EVENTS
 from stores.pipeline.integrity.upload import receipts
+from stores.pipeline.integrity.versions import raise_versions_above
 
 ACCOUNT_COLUMNS = """company text, account text, guid uuid, channel_id bigint, number bigint,
     is_creator boolean, is_home boolean"""
@@ -177,10 +178,8 @@ def reopen_events(recovery: Recovery) -> None:
 def close_incidents() -> int:
     """Close what stopped conversion. Returns how many incidents."""
     Headquarters.objects.filter(pk=1).update(identity=number_journal.server_identity())
-    return sum(
-        incident.close("Headquarters was recovered from its channels and the number journal.")
-        for incident in Incident.objects.open().filter(kind__in=SETTLED_BY_RECOVERY)
-    )
+    settled = Incident.objects.filter(kind__in=SETTLED_BY_RECOVERY)
+    return settled.close("Headquarters was recovered from its channels and the number journal.")
 
 
 # -------------------------------------------------------------------- what others know
@@ -535,40 +534,23 @@ def raise_versions(sources: Sources) -> int:
 
     A channel keeps the higher version, so what HQ learns anew would never reach it.
     """
-    with query_table(
-        "behind",
-        """SELECT c.id, max(v.hq_version) + 1 AS version
-             FROM {customers} v
-             JOIN customer c ON c.company_id = v.company AND c.account_number = v.account_number
-            GROUP BY c.id, c.hq_version HAVING max(v.hq_version) > c.hq_version
-                OR c.event_at = '1900-01-01' AND max(v.hq_version) >= c.hq_version""",
+    behind = fetch(
+        """WITH behind AS (
+             SELECT customer.company_id, customer.id, max(held.hq_version) AS version
+               FROM {customers} held
+               JOIN customer ON customer.company_id = held.company
+                            AND customer.account_number = held.account_number
+              GROUP BY customer.id HAVING max(held.hq_version) > customer.hq_version
+                  OR customer.event_at = '1900-01-01'
+                     AND max(held.hq_version) >= customer.hq_version)
+           SELECT company_id, json_object_agg(id, version ORDER BY id) FROM behind
+            GROUP BY company_id ORDER BY company_id""",
         **sources.names,
-    ) as behind:
-        customers = 0
-        for company, ids, versions in fetch(
-            """SELECT c.company_id, array_agg(c.id ORDER BY c.id),
-                      array_agg(b.version ORDER BY c.id)
-                 FROM {behind} b JOIN customer c USING (id) GROUP BY 1 ORDER BY 1""",
-            behind=behind,
-        ):
-            customers += run_sql(
-                """UPDATE customer c
-                      SET hq_version = b.version,
-                          change_no = CASE WHEN c.change_no IS NOT NULL
-                                           THEN %(first)s - 1 + b.turn END
-                     FROM unnest(%(ids)s::bigint[], %(versions)s::bigint[])
-                          WITH ORDINALITY b (id, version, turn)
-                    WHERE b.id = c.id""",
-                {"first": reserve_changes(company, len(ids)), "ids": ids, "versions": versions},
-            )
-        for kind in CHILDREN:
-            run_sql(
-                """UPDATE {table} c SET hq_version = b.version
-                     FROM {behind} b WHERE b.id = c.customer_id""",
-                table=sql.Identifier(kind.table),
-                behind=behind,
-            )
-    return customers
+    )
+    return sum(
+        len(raise_versions_above({int(pk): version for pk, version in versions.items()}, company))
+        for company, versions in behind
+    )
 
 
 def send_lacking_again(sources: Sources) -> int:
@@ -577,7 +559,7 @@ def send_lacking_again(sources: Sources) -> int:
     They refused it, and HQ has forgotten that. Returns how many customers, of each channel.
     """
     lacking: dict[int, list[int]] = defaultdict(list)
-    for database_id, _, customer in fetch(NOT_ARRIVED.format(**sources.names)):
+    for database_id, _, customer in fetch(NOT_ARRIVED, **sources.names):
         lacking[database_id].append(customer)
     return sum(
         add_exceptions(database, lacking[database.pk], ExceptionReason.NOT_ARRIVED)

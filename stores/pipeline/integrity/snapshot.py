@@ -1,13 +1,13 @@
 """Read what is compared of every channel, each as of one moment, into work tables of HQ."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from tempfile import SpooledTemporaryFile
+from functools import partial
 from typing import IO, Any
 
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
@@ -15,7 +15,7 @@ from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import READ_ISSUED
-from stores.hqdb.sql import identifiers, listed, run_sql
+from stores.hqdb.sql import copy_stream, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
@@ -28,14 +28,13 @@ from stores.pipeline.integrity.tables import (
     COMPARED_MAP,
     COMPARED_PARTS,
     COMPARED_TABLES,
+    COPIED_TABLES,
     ComparedTable,
     sample_condition,
     sampled_part_condition,
 )
 
 MAX_NUMBER = 10**18 - 1
-# What a copy between two databases may hold in memory.
-IN_MEMORY = 1 << 24
 # Statements of a check, and of reading a large channel, may take longer than those of a visit.
 STATEMENT_TIMEOUT_S = 600
 SET_TIMEOUT = f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"
@@ -114,8 +113,7 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
 
     `with_rows` compares the rows that HQ wrote as well, and keeps those of parts that differ.
     """
-    parts = [part for its in COMPARED_PARTS.values() for part in its]
-    with copies_of([*COMPARED_TABLES, *COMPARED_CONTENTS, *parts]) as copies:
+    with copies_of_channels() as copies:
         snapshot = Snapshot(copies, full, with_rows)
         for database in ChannelDatabase.objects.enabled().with_channel():
             try:
@@ -128,13 +126,14 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
 
 
 @contextmanager
-def copies_of(compared: Sequence[ComparedTable]) -> Iterator[Copies]:
+def copies_of_channels() -> Iterator[Copies]:
+    """Empty work tables for copies."""
     with ExitStack() as stack:
         channels = stack.enter_context(session_table("seen_channel", CHANNEL_COLUMNS))
         held = stack.enter_context(held_contents(channels))
         tables = {
             copy.target: stack.enter_context(session_table(copy.target, copy_columns(copy)))
-            for copy in compared
+            for copy in COPIED_TABLES
         }
         yield Copies(channels, tables, held)
 
@@ -149,19 +148,10 @@ def copy_columns(copy: ComparedTable) -> sql.Composed:
 def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
     """Copy one channel, all its tables as of one moment; nothing of it if it goes away."""
     with transaction.atomic():
-        # HQ's clock and notes before the channel is opened: what was noted earlier must be
-        # seen, and a visit that begins meanwhile only moves the fence on.
+        # Before the channel is opened: what was noted earlier must be seen, and a visit that begins
+        # meanwhile only moves the fence on.
         copies = snapshot.copies
-        run_sql(
-            """INSERT INTO {channels}
-                      (database_id, label, read_at, generation, confirmed_epoch,
-                       confirmed_nonce, intended_epoch, intended_nonce, noted_position)
-               SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
-                      intended_epoch, intended_nonce, position
-                 FROM channel_database WHERE id = %s""",
-            [database.label, database.pk],
-            **copies.names,
-        )
+        note_channel(database, copies)
         with connect(database) as alias, read_transaction(connections[alias]) as channel:
             rows = {
                 copy.source: copy_table(channel, database, copies, copy) for copy in COMPARED_TABLES
@@ -180,6 +170,20 @@ def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
             shown, orphans = read_lookup(channel, database), read_orphans(channel, database)
     snapshot.shown += shown
     snapshot.orphans += orphans
+
+
+def note_channel(database: ChannelDatabase, copies: Copies) -> None:
+    """Write down HQ's clock, and what HQ has noted of the channel by now."""
+    run_sql(
+        """INSERT INTO {channels}
+                  (database_id, label, read_at, generation, confirmed_epoch, confirmed_nonce,
+                   intended_epoch, intended_nonce, noted_position)
+           SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
+                  intended_epoch, intended_nonce, position
+             FROM channel_database WHERE id = %s""",
+        [database.label, database.pk],
+        **copies.names,
+    )
 
 
 def copy_contents(
@@ -220,15 +224,10 @@ def copy_table(
     part: str = "",
 ) -> int:
     """Copy one table, or a part of it, into its work table. Returns how many rows."""
-    with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
-        copy_sqlite_rows(channel, database, copy, part, rows)
-        rows.seek(0)
-        with connection.cursor() as cursor:
-            cursor.copy_expert(sql.SQL("COPY {} FROM STDIN").format(copies.of(copy)), rows)
-            return int(cursor.rowcount)
+    return copy_stream(copies.of(copy), partial(write_rows, channel, database, copy, part))
 
 
-def copy_sqlite_rows(
+def write_rows(
     channel: BaseDatabaseWrapper,
     database: ChannelDatabase,
     copy: ComparedTable,

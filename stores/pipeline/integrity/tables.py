@@ -60,6 +60,12 @@ COMPARED_CONTENTS = [contents_of_table(table) for table in STAGED_TABLES]
 COMPARED_PARTS = {
     event: [contents_of_table(part) for part in parts] for event, parts in PARTS_BY_TABLE.items()
 }
+# All tables of a channel of which copies are made.
+COPIED_TABLES = (
+    *COMPARED_TABLES,
+    *COMPARED_CONTENTS,
+    *(part for parts in COMPARED_PARTS.values() for part in parts),
+)
 
 
 def sampled_part_condition(source: str, part: str) -> str:

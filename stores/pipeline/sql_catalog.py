@@ -261,7 +261,7 @@ def of_convert() -> Iterator[ComposedStatement]:
         yield from of_known_customers(kind)
         supersede = convert.supersede_statement(kind)
         yield entry("convert/supersede_quarantined", supersede, of=kind.name)
-        known = convert.EVENTS_OF_KNOWN.format(view=sql.Identifier(kind.view))
+        known = convert.EVENTS_OF_KNOWN.format(**kind.names)
         yield entry("convert/events_of_known", known, of=kind.name)
     for table in balance.HELD_ROWS:
         days = balance.DAYS_OF_BALANCE.format(name=sql.Literal(table))

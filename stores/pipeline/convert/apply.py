@@ -84,7 +84,7 @@ def contested_ids(chunk: Chunk, kind: EventKind) -> list[str]:
 
 
 def contested_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
-    return CONTESTED_IDS.format(events=chunk.events(kind), key=sql.Identifier(kind.key[0]))
+    return CONTESTED_IDS.format(events=chunk.events(kind), **kind.names)
 
 
 def apply_or_fail(chunk: Chunk, keys: Sequence[EventKey]) -> Applied:
@@ -155,6 +155,6 @@ def pending_events_of(company: Company, kind: EventKind, guids: Sequence[UUID]) 
             WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
               AND company_id = %s AND status = 'pending'""",
         [list(map(str, guids)), company.pk],
-        view=sql.Identifier(kind.view),
+        **kind.names,
     )
     return [event for (event,) in rows]

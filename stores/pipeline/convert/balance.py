@@ -88,7 +88,7 @@ def for_each_place(words: str) -> sql.Composed:
 
 
 def held_events(kind: EventKind) -> sql.Composed:
-    return HELD_EVENTS.format(name=sql.Literal(kind.event), view=sql.Identifier(kind.view))
+    return HELD_EVENTS.format(**kind.names)
 
 
 def held_documents(part: DocumentTable) -> sql.Composed:

@@ -68,12 +68,7 @@ class Chunk:
 
     def events(self, kind: EventKind) -> sql.Composed:
         """Query for the events of one kind, but for those that were opened. See its file."""
-        return CHUNK_EVENTS.format(due=self.due, **event_names(kind))
-
-
-def event_names(kind: EventKind) -> dict[str, sql.Composable]:
-    """The staging table of a kind of events, and its name as a text."""
-    return {"event": sql.Identifier(kind.event), "name": sql.Literal(kind.event)}
+        return CHUNK_EVENTS.format(due=self.due, **kind.names)
 
 
 def due_events() -> AbstractContextManager[WorkTable]:
@@ -92,9 +87,9 @@ def applied_history(kind: EventKind, customers: WorkTable) -> AbstractContextMan
 def history_query(kind: EventKind, customers: WorkTable) -> sql.Composed:
     columns = [*staged_columns(kind), *STATE_COLUMNS]
     return HISTORY.format(
-        view=sql.Identifier(kind.view),
         customers=customers,
         columns=identifiers(columns, of="event"),
+        **kind.names,
     )
 
 

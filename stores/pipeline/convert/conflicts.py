@@ -38,10 +38,8 @@ def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
         for column in kind.columns
     )
     return RECORD_CONFLICTS.format(
-        table=sql.Identifier(kind.table),
         history=history,
         claimed=claimed,
-        owner=sql.Identifier(kind.owner),
         creation_counts=sql.Literal(kind not in KINDS_WITH_CREATION),
         same_key=same_key(kind, "lost", "row"),
         same_key_as_lost=same_key(kind, "event", "lost"),
@@ -52,9 +50,9 @@ def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
 
 
 def conflict_names(kind: EventKind, edit: str) -> dict[str, sql.Composable]:
-    """How a conflict names the row of `edit`: by the staging table, and its key if it has one."""
+    """The names of the kind; {key} names the row of `edit` among its customer's, as a text."""
     key = sql.SQL("{}::text").format(sql.Identifier(edit, kind.key[0])) if kind.key else None
-    return {"name": sql.Literal(kind.event), "key": key or sql.SQL("''")}
+    return {**kind.names, "key": key or sql.SQL("''")}
 
 
 def field_values(column: str) -> sql.Composable:

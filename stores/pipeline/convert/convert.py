@@ -178,7 +178,7 @@ def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
             """SELECT DISTINCT batch_id FROM {event}
                 WHERE event_id = ANY(%s::uuid[]) AND batch_id = ANY(%s::bigint[])""",
             values,
-            event=sql.Identifier(kind.event),
+            **kind.names,
         )
     }
 
@@ -218,7 +218,7 @@ def events_of_known(company: Company, kind: EventKind, skipped: Iterable[UUID]) 
         "skipped": list(map(str, skipped)),
         "limit": CUSTOMERS_PER_CHUNK,
     }
-    rows = fetch(EVENTS_OF_KNOWN, values, view=sql.Identifier(kind.view))
+    rows = fetch(EVENTS_OF_KNOWN, values, **kind.names)
     return [event for (event,) in rows]
 
 
@@ -266,7 +266,6 @@ def supersede_statement(kind: EventKind) -> sql.Composed:
         for column in kind.key
     ]
     return SUPERSEDE_QUARANTINED.format(
-        view=sql.Identifier(kind.view),
-        name=sql.Literal(kind.event),
         is_same=sql.SQL(" AND ").join(same_keys or [sql.SQL("true")]),
+        **kind.names,
     )

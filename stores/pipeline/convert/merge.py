@@ -174,12 +174,10 @@ def unapplied_statement(claim: Claim) -> sql.Composed:
         claimed=claim.claimed,
         events=claim.events,
         is_claimed=claim.is_claimed,
-        table=sql.Identifier(kind.table),
-        name=sql.Literal(kind.event),
         field=sql.Literal(kind.key[0]),
-        key=sql.Identifier(kind.key[0]),
         is_customers_own=sql.Literal(kind not in KINDS_WITH_ID),
         open_failing=open_failing(kind, claim.chunk.due),
+        **kind.names,
     )
 
 
@@ -193,8 +191,7 @@ def merge_statement(
     kind = claim.kind
     names = {
         "newest_events": newest_events(claim),
-        "table": sql.Identifier(kind.table),
-        "key": sql.Identifier(kind.key[0]),
+        **kind.names,
         "or_replace": or_replace(kind) if may_replace else sql.SQL(""),
     }
     if kind not in KINDS_WITH_ID:
@@ -224,11 +221,10 @@ def or_replace(kind: EventKind) -> sql.Composed:
 def primary_names(
     kind: EventKind, *, customer: str = "event.customer_id"
 ) -> dict[str, sql.Composable]:
-    """The rows and their id, and within what only one row of a customer may be primary."""
+    """The names of the kind, and within what only one row of a customer may be primary."""
     within = str(kind.primary)
     return {
-        "table": sql.Identifier(kind.table),
-        "key": sql.Identifier(kind.key[0]),
+        **kind.names,
         "within": sql.Identifier(within),
         "within_of_event": normalized_column(kind, within, customer=customer),
     }
@@ -242,7 +238,6 @@ def demote_primaries(claim: Claim) -> None:
 
 def demote_statement(claim: Claim) -> sql.Composed:
     return DEMOTE_PRIMARIES.format(
-        event=sql.Identifier(claim.kind.event),
         claimed=claim.claimed,
         # The staging table does not say whose an event is.
         **primary_names(claim.kind, customer="claimed.customer_id"),

@@ -15,7 +15,7 @@ from stores.hqdb.retry import bisect_keys, bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models import Company, NumberSequence
-from stores.pipeline.convert.chunk import Chunk, event_names
+from stores.pipeline.convert.chunk import Chunk
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 
 OPEN_FAILING = load(__file__, "_open_failing")
@@ -104,7 +104,7 @@ def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> int:
 
 
 def take_events_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
-    return TAKE_EVENTS.format(due=due, **event_names(kind))
+    return TAKE_EVENTS.format(due=due, **kind.names)
 
 
 # --------------------------------------------------------------------------- opening
@@ -119,7 +119,7 @@ class Opened(NamedTuple):
 
 def open_failing(kind: EventKind, due: WorkTable) -> sql.Composed:
     """The end of each statement that opens events; see its file."""
-    return OPEN_FAILING.format(due=due, name=sql.Literal(kind.event))
+    return OPEN_FAILING.format(due=due, **kind.names)
 
 
 def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> Opened:
@@ -132,8 +132,8 @@ def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> Opened:
 def open_claimed_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
     return OPEN_CLAIMED.format(
         claimed=claimed,
-        name=sql.Literal(kind.event),
         open_failing=open_failing(kind, chunk.due),
+        **kind.names,
     )
 
 
@@ -166,9 +166,7 @@ def fail_refused(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> dict[
 
 
 def refused_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
-    return FAIL_REFUSED.format(
-        event=sql.Identifier(kind.event), open_failing=open_failing(kind, due)
-    )
+    return FAIL_REFUSED.format(open_failing=open_failing(kind, due), **kind.names)
 
 
 # --------------------------------------------------------------------------- waiting

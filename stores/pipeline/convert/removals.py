@@ -56,13 +56,12 @@ def removed_query(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sq
     )
     return REMOVED.format(
         entity_of_row=listed([sql.SQL("{} AS customer_id").format(owner), *keys]),
-        table=sql.Identifier(kind.table),
         history=history,
-        owner=sql.Identifier(kind.owner),
         claimed=claimed,
         is_about_row=sql.SQL(" AND ").join(
             [sql.SQL("event.customer_id = {}").format(owner), *same_keys]
         ),
+        **kind.names,
     )
 
 
@@ -85,10 +84,10 @@ def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -
 
 def remove_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
     return REMOVE_AGAIN.format(
-        table=sql.Identifier(kind.table),
         edits=edits,
         entity=identifiers(kind.entity),
         same_entity=same_entity(kind),
+        **kind.names,
     )
 
 

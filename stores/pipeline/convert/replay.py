@@ -47,7 +47,7 @@ def customers_to_replay(claim: Claim) -> sql.Composed:
         claimed=claim.claimed,
         events=claim.events,
         is_claimed=claim.is_claimed,
-        name=sql.Literal(claim.kind.event),
+        **claim.kind.names,
     )
 
 
@@ -63,7 +63,6 @@ def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> s
     is_active = sql.Identifier("entity", "is_active")
     return REPLAY.format(
         history=history,
-        table=sql.Identifier(kind.table),
         again=again,
         entity=identifiers(kind.entity),
         entity_of_event=entity_of_event(kind),
@@ -73,6 +72,7 @@ def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> s
         new_values=listed([*(new_value(kind, column) for column in stated), is_active]),
         held_values=identifiers([*stated, "is_active"], of="row"),
         same_entity=same_entity(kind),
+        **kind.names,
     )
 
 

@@ -145,8 +145,8 @@ def stage_event(
 
 def stage_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
     return STAGE_EVENT.format(
-        event=sql.Identifier(kind.event),
         incoming=incoming,
         columns=identifiers(kind.sent_columns),
         values=stored_values(kind, kind.sent_columns, of="incoming"),
+        **kind.names,
     )

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg2 import sql
-
 from stores.channeldb.exchange.protocol import EventBatch
 from stores.channeldb.exchange.sqlite_values import READERS, InvalidRow, InvalidValue, copy_line
 from stores.hqdb.sql import fetch, fetch_one, run_sql
@@ -206,7 +204,7 @@ def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
             [flaw.field for flaw in flaws.values()],
             [flaw.rule for flaw in flaws.values()],
         ],
-        event=sql.Identifier(kind.event),
+        **kind.names,
     )
 
 

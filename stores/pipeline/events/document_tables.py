@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
+from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import EventTable
+from stores.hqdb.sql import Name
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
 from stores.pipeline.events.kinds import TYPE_OF_COLUMN, normalized, sent_columns
@@ -40,6 +42,10 @@ class DocumentTable:
     @property
     def sent_columns(self) -> tuple[str, ...]:
         return sent_columns(self.event)
+
+    @property
+    def names(self) -> dict[str, Name]:
+        return {"event": sql.Identifier(self.event), "name": sql.Literal(self.event)}
 
     @property
     def types(self) -> tuple[str, ...]:

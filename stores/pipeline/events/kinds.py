@@ -1,11 +1,15 @@
 """The five kinds of events as the steps need them: tables, columns, keys."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
+from psycopg2 import sql
+
 from stores.channeldb.models import Event
 from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE_BY_NAME
+from stores.hqdb.sql import Name
 
 # PostgreSQL's types of what travels, by the kinds of a channel's columns; texts have no limit yet.
 MONEY_TYPE = "numeric"
@@ -87,6 +91,24 @@ class EventKind:
         return "id" if self.name == "customer" else "customer_id"
 
     @property
+    def names(self) -> dict[str, Name]:
+        """The holes of statements about the kind, which mean the same in every file.
+
+        {event}: the staging table; {name}: the same as a text; {view}: the events with their state;
+        {table}: HQ's rows; {owner}: their customer; {key}: which of the customer's a row is.
+        """
+        names: dict[str, Name] = {
+            "event": sql.Identifier(self.event),
+            "name": sql.Literal(self.event),
+            "view": sql.Identifier(self.view),
+            "table": sql.Identifier(self.table),
+            "owner": sql.Identifier(self.owner),
+        }
+        if self.key:
+            names["key"] = sql.Identifier(self.key[0])
+        return names
+
+    @property
     def entity(self) -> tuple[str, ...]:
         """What names one entity in events: the customer, and which of its rows."""
         return ("customer_id", *self.key)
@@ -127,6 +149,10 @@ class StagedTable(Protocol):
     @property
     def sent_columns(self) -> tuple[str, ...]:
         """Its columns, in the order in which they travel."""
+
+    @property
+    def names(self) -> Mapping[str, Name]:
+        """Its names in statements: {event} and, as a text, {name}."""
 
     def type_of(self, column: str) -> str:
         """PostgreSQL's type of a column while it travels."""

@@ -1,5 +1,6 @@
 """The parts of a check: queries for what is wrong, and rules that the database must have."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,20 @@ class Check:
     late: int = 0
 
 
+RULE_QUERIES = {
+    "constraint": """SELECT FROM pg_constraint c
+         WHERE c.conrelid = to_regclass(%(table)s) AND c.conname = %(name)s AND c.convalidated
+           AND NOT EXISTS (SELECT FROM pg_trigger t
+                            WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D')""",
+    "unique index": """SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+         WHERE i.indrelid = to_regclass(%(table)s) AND c.relname = %(name)s
+           AND i.indisunique AND i.indisvalid""",
+    "trigger": """SELECT FROM pg_trigger t
+         WHERE t.tgrelid = to_regclass(%(table)s) AND t.tgname = %(name)s
+           AND t.tgenabled IN ('O', 'A')""",
+}
+
+
 @dataclass(frozen=True)
 class DatabaseRule:
     """A constraint, unique index or trigger of HQ's database that guards an invariant."""
@@ -36,11 +51,35 @@ class DatabaseRule:
     table: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} on {self.table}"
+
+    def is_there(self) -> bool:
+        """Whether it exists, is validated and enabled."""
+        statement = f"SELECT EXISTS ({RULE_QUERIES[self.kind]})"
+        return bool(fetch_one(statement, {"table": self.table, "name": self.name})[0])
+
 
 def check_result(
-    id: str, title: str, checked: int, *breaches: list[dict[str, Any]], late: int = 0
+    id: str,
+    title: str,
+    checked: int,
+    *breaches: str | DatabaseRule | list[dict[str, Any]],
+    names: Mapping[str, Name] | None = None,
+    late: int = 0,
 ) -> Check:
-    offending = [breach for rows in breaches for breach in rows]
+    """Check an invariant: a database rule must be there, and a query must find nothing.
+
+    A breach may also be a list of the rows that were found. `names` are the holes of the queries.
+    """
+    offending: list[dict[str, Any]] = []
+    for breach in breaches:
+        if isinstance(breach, DatabaseRule):
+            offending += [] if breach.is_there() else [{"missing": str(breach)}]
+        elif isinstance(breach, str):
+            offending += offending_rows(breach, **(names or {}))
+        else:
+            offending += breach
     return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 
 
@@ -59,28 +98,3 @@ def count_rows(table: str | WorkTable, condition: str = "true") -> int:
     name = sql.Identifier(table) if isinstance(table, str) else table
     statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(name, sql.SQL(condition))
     return int(fetch_one(statement)[0])
-
-
-RULE_QUERIES = {
-    "constraint": """SELECT FROM pg_constraint c
-         WHERE c.conrelid = to_regclass(%(table)s) AND c.conname = %(name)s AND c.convalidated
-           AND NOT EXISTS (SELECT FROM pg_trigger t
-                            WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D')""",
-    "unique index": """SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-         WHERE i.indrelid = to_regclass(%(table)s) AND c.relname = %(name)s
-           AND i.indisunique AND i.indisvalid""",
-    "trigger": """SELECT FROM pg_trigger t
-         WHERE t.tgrelid = to_regclass(%(table)s) AND t.tgname = %(name)s
-           AND t.tgenabled IN ('O', 'A')""",
-}
-
-
-def missing_rules(*rules: DatabaseRule) -> list[dict[str, Any]]:
-    """The rules that are missing, not validated or disabled."""
-    return [
-        {"missing": f"{rule.kind} {rule.name} on {rule.table}"}
-        for rule in rules
-        if not fetch_one(
-            f"SELECT EXISTS ({RULE_QUERIES[rule.kind]})", {"table": rule.table, "name": rule.name}
-        )[0]
-    ]

@@ -19,7 +19,6 @@ from stores.pipeline.integrity.checks import (
     DatabaseRule,
     check_result,
     count_rows,
-    missing_rules,
     offending_rows,
 )
 from stores.pipeline.integrity.evidence import Evidence
@@ -139,29 +138,21 @@ def addresses_have_one_owner(evidence: Evidence) -> Check:
         "Every address has one owner, at most one is primary for each purpose, and none is lost.",
         count_rows("customer_address"),
         evidence.snapshot.unreachable,
-        missing_rules(
-            DatabaseRule("trigger", "customer_address", "its_customer_exists"),
-            DatabaseRule("unique index", "customer_address", "one_primary_address_per_purpose"),
-        ),
-        offending_rows(
-            """SELECT address.address_id::text, 'no owner' AS what FROM customer_address address
-                 LEFT JOIN customer ON customer.id = address.customer_id
-                WHERE customer.id IS NULL"""
-        ),
-        offending_rows(
-            """SELECT event.address_id::text, 'owner is not what its GUID became' AS what
-                 FROM staged_address event JOIN guid_map USING (async_account)
-                 LEFT JOIN customer_address address USING (address_id)
-                WHERE event.status = 'applied' AND event.account_number IS NULL
-                  AND address.customer_id IS DISTINCT FROM guid_map.customer_id"""
-        ),
-        offending_rows(
-            """SELECT customer.account_number, address.purpose, count(*) AS primaries
-                 FROM customer_address address JOIN customer ON customer.id = address.customer_id
-                WHERE address.is_primary AND address.is_active
-                GROUP BY address.customer_id, customer.account_number, address.purpose
-               HAVING count(*) > 1"""
-        ),
+        DatabaseRule("trigger", "customer_address", "its_customer_exists"),
+        DatabaseRule("unique index", "customer_address", "one_primary_address_per_purpose"),
+        """SELECT address.address_id::text, 'no owner' AS what FROM customer_address address
+             LEFT JOIN customer ON customer.id = address.customer_id
+            WHERE customer.id IS NULL""",
+        """SELECT event.address_id::text, 'owner is not what its GUID became' AS what
+             FROM staged_address event JOIN guid_map USING (async_account)
+             LEFT JOIN customer_address address USING (address_id)
+            WHERE event.status = 'applied' AND event.account_number IS NULL
+              AND address.customer_id IS DISTINCT FROM guid_map.customer_id""",
+        """SELECT customer.account_number, address.purpose, count(*) AS primaries
+             FROM customer_address address JOIN customer ON customer.id = address.customer_id
+            WHERE address.is_primary AND address.is_active
+            GROUP BY address.customer_id, customer.account_number, address.purpose
+           HAVING count(*) > 1""",
         *(
             false_receipts(copy, evidence.copies)
             for copy in COMPARED_EVENTS
@@ -233,8 +224,6 @@ def clocks_decide_nothing(evidence: Evidence) -> Check:
         f" arrived in the future ({sample_description(evidence.snapshot)}).",
         count_rows(evidence.shown),
         wrong_rows(evidence, "is_ahead"),
-        offending_rows(
-            f"""SELECT 'taken over in the future' AS what, max(staged_at)::text AS at
-                  FROM async_customer HAVING max(staged_at) > clock_timestamp() + {GRACE}"""  # noqa: S608
-        ),
+        f"""SELECT 'taken over in the future' AS what, max(staged_at)::text AS at
+              FROM async_customer HAVING max(staged_at) > clock_timestamp() + {GRACE}""",  # noqa: S608
     )

@@ -11,7 +11,6 @@ from stores.pipeline.integrity.checks import (
     DatabaseRule,
     check_result,
     count_rows,
-    missing_rules,
     offending_rows,
 )
 from stores.pipeline.integrity.evidence import Evidence
@@ -26,11 +25,9 @@ def one_account_per_guid(evidence: Evidence) -> Check:
         "I1",
         "One GUID has at most one account.",
         count_rows("guid_map"),
-        missing_rules(DatabaseRule("constraint", "guid_map", "guid_map_pkey")),
-        offending_rows(
-            """SELECT async_account::text, count(*) AS accounts FROM guid_map
-                GROUP BY async_account HAVING count(*) > 1"""
-        ),
+        DatabaseRule("constraint", "guid_map", "guid_map_pkey"),
+        """SELECT async_account::text, count(*) AS accounts FROM guid_map
+            GROUP BY async_account HAVING count(*) > 1""",
     )
 
 
@@ -39,25 +36,19 @@ def one_guid_creates_an_account(evidence: Evidence) -> Check:
         "I2",
         "Each account has exactly one GUID that created it; any other GUID is linked.",
         count_rows("customer"),
-        missing_rules(
-            DatabaseRule("constraint", "customer", "account_is_unique_in_its_company"),
-            DatabaseRule("unique index", "guid_map", "one_guid_creates_an_account"),
-            DatabaseRule("constraint", "guid_map", "guid_origin_is_known"),
-        ),
-        offending_rows(
-            """SELECT company_id AS company, account_number, count(*) AS customers FROM customer
-                GROUP BY company_id, account_number HAVING count(*) > 1"""
-        ),
-        offending_rows(
-            """SELECT customer.company_id AS company, customer.account_number,
-                      count(guid_map.async_account) AS creating_guids
-                 FROM customer
-                 LEFT JOIN guid_map ON guid_map.customer_id = customer.id
-                  AND guid_map.origin = 'created'
-                GROUP BY customer.id, customer.company_id, customer.account_number, customer.number
-               HAVING count(guid_map.async_account) > 1
-                   OR (customer.number IS NOT NULL AND count(guid_map.async_account) = 0)"""
-        ),
+        DatabaseRule("constraint", "customer", "account_is_unique_in_its_company"),
+        DatabaseRule("unique index", "guid_map", "one_guid_creates_an_account"),
+        DatabaseRule("constraint", "guid_map", "guid_origin_is_known"),
+        """SELECT company_id AS company, account_number, count(*) AS customers FROM customer
+            GROUP BY company_id, account_number HAVING count(*) > 1""",
+        """SELECT customer.company_id AS company, customer.account_number,
+                  count(guid_map.async_account) AS creating_guids
+             FROM customer
+             LEFT JOIN guid_map ON guid_map.customer_id = customer.id
+              AND guid_map.origin = 'created'
+            GROUP BY customer.id, customer.company_id, customer.account_number, customer.number
+           HAVING count(guid_map.async_account) > 1
+               OR (customer.number IS NOT NULL AND count(guid_map.async_account) = 0)""",
     )
 
 
@@ -67,32 +58,26 @@ def numbers_have_no_gaps(evidence: Evidence) -> Check:
         "A company's account numbers have no gap and no duplicate, and none is above the next"
         " number to issue.",
         count_rows("customer", "number IS NOT NULL"),
-        missing_rules(
-            DatabaseRule("constraint", "customer", "number_is_issued_once_in_its_company"),
-            DatabaseRule("trigger", "customer", "accounts_fit_their_sequence"),
-            DatabaseRule("trigger", "customer", "a_customer_is_never_deleted"),
-            DatabaseRule("trigger", "number_sequence", "the_next_number_never_falls"),
-            DatabaseRule("trigger", "number_sequence", "a_used_sequence_is_never_deleted"),
-        ),
-        offending_rows(
-            """SELECT sequence.company_id AS company, count(customer.number) AS have,
-                      sequence.next - sequence.start AS should,
-                      min(customer.number) AS smallest, max(customer.number) AS largest,
-                      sequence.next
-                 FROM number_sequence sequence LEFT JOIN customer USING (company_id)
-                GROUP BY sequence.company_id, sequence.start, sequence.next
-               HAVING count(DISTINCT customer.number) <> sequence.next - sequence.start
-                   OR count(customer.number) <> sequence.next - sequence.start
-                   OR coalesce(min(customer.number), sequence.start) <> sequence.start
-                   OR coalesce(max(customer.number), sequence.start - 1) <> sequence.next - 1"""
-        ),
-        offending_rows(
-            """SELECT customer.company_id AS company, customer.account_number, customer.number
-                 FROM customer LEFT JOIN number_sequence sequence USING (company_id)
-                WHERE CASE WHEN customer.number IS NOT NULL THEN sequence.next IS NULL
-                      ELSE account_place(sequence.format, customer.account_number)
-                           BETWEEN sequence.start AND sequence.largest END"""
-        ),
+        DatabaseRule("constraint", "customer", "number_is_issued_once_in_its_company"),
+        DatabaseRule("trigger", "customer", "accounts_fit_their_sequence"),
+        DatabaseRule("trigger", "customer", "a_customer_is_never_deleted"),
+        DatabaseRule("trigger", "number_sequence", "the_next_number_never_falls"),
+        DatabaseRule("trigger", "number_sequence", "a_used_sequence_is_never_deleted"),
+        """SELECT sequence.company_id AS company, count(customer.number) AS have,
+                  sequence.next - sequence.start AS should,
+                  min(customer.number) AS smallest, max(customer.number) AS largest,
+                  sequence.next
+             FROM number_sequence sequence LEFT JOIN customer USING (company_id)
+            GROUP BY sequence.company_id, sequence.start, sequence.next
+           HAVING count(DISTINCT customer.number) <> sequence.next - sequence.start
+               OR count(customer.number) <> sequence.next - sequence.start
+               OR coalesce(min(customer.number), sequence.start) <> sequence.start
+               OR coalesce(max(customer.number), sequence.start - 1) <> sequence.next - 1""",
+        """SELECT customer.company_id AS company, customer.account_number, customer.number
+             FROM customer LEFT JOIN number_sequence sequence USING (company_id)
+            WHERE CASE WHEN customer.number IS NOT NULL THEN sequence.next IS NULL
+                  ELSE account_place(sequence.format, customer.account_number)
+                       BETWEEN sequence.start AND sequence.largest END""",
     )
 
 
@@ -101,16 +86,12 @@ def accounts_have_their_format(evidence: Evidence) -> Check:
         "I4",
         "Account numbers follow the format of their company, which never changes once used.",
         count_rows("customer", "number IS NOT NULL"),
-        missing_rules(
-            DatabaseRule("trigger", "customer", "an_account_never_changes"),
-            DatabaseRule("trigger", "number_sequence", "the_format_is_frozen_once_used"),
-        ),
-        offending_rows(
-            """SELECT customer.company_id AS company, customer.account_number, customer.number
-                 FROM customer JOIN number_sequence sequence USING (company_id)
-                WHERE customer.number IS NOT NULL
-                  AND customer.account_number <> account_text(sequence.format, customer.number)"""
-        ),
+        DatabaseRule("trigger", "customer", "an_account_never_changes"),
+        DatabaseRule("trigger", "number_sequence", "the_format_is_frozen_once_used"),
+        """SELECT customer.company_id AS company, customer.account_number, customer.number
+             FROM customer JOIN number_sequence sequence USING (company_id)
+            WHERE customer.number IS NOT NULL
+              AND customer.account_number <> account_text(sequence.format, customer.number)""",
     )
 
 
@@ -120,30 +101,26 @@ def accounts_are_never_rewritten(evidence: Evidence) -> Check:
         "A GUID keeps its account forever: at headquarters, in its events and in the channels.",
         count_rows("guid_map"),
         evidence.snapshot.unreachable,
-        missing_rules(DatabaseRule("trigger", "guid_map", "the_map_never_changes")),
-        offending_rows(
-            """SELECT seen.label AS channel, held.async_account::text,
-                      held.account_number AS in_channel,
-                      customer.account_number AS at_headquarters
-                 FROM {map} held JOIN {channels} seen USING (database_id)
-                 JOIN guid_map USING (async_account)
-                 JOIN customer ON customer.id = guid_map.customer_id
-                WHERE held.company IS DISTINCT FROM customer.company_id
-                   OR held.account_number IS DISTINCT FROM customer.account_number""",
-            **evidence.names,
-        ),
-        offending_rows(
-            """SELECT event.async_account::text, event.event_id::text,
-                      was.account_number AS applied_to,
-                      customer.account_number AS at_headquarters
-                 FROM async_customer event JOIN guid_map USING (async_account)
-                 JOIN customer ON customer.id = guid_map.customer_id
-                 JOIN customer was ON was.event_database = coalesce(event.database_id, 0)
-                  AND was.event_generation = event.generation
-                  AND was.event_counter = event.replication_counter
-                WHERE event.account_number IS NULL AND was.id <> guid_map.customer_id
-                  AND was.company_id = event.company_id"""
-        ),
+        DatabaseRule("trigger", "guid_map", "the_map_never_changes"),
+        """SELECT seen.label AS channel, held.async_account::text,
+                  held.account_number AS in_channel,
+                  customer.account_number AS at_headquarters
+             FROM {map} held JOIN {channels} seen USING (database_id)
+             JOIN guid_map USING (async_account)
+             JOIN customer ON customer.id = guid_map.customer_id
+            WHERE held.company IS DISTINCT FROM customer.company_id
+               OR held.account_number IS DISTINCT FROM customer.account_number""",
+        """SELECT event.async_account::text, event.event_id::text,
+                  was.account_number AS applied_to,
+                  customer.account_number AS at_headquarters
+             FROM async_customer event JOIN guid_map USING (async_account)
+             JOIN customer ON customer.id = guid_map.customer_id
+             JOIN customer was ON was.event_database = coalesce(event.database_id, 0)
+              AND was.event_generation = event.generation
+              AND was.event_counter = event.replication_counter
+            WHERE event.account_number IS NULL AND was.id <> guid_map.customer_id
+              AND was.company_id = event.company_id""",
+        names=evidence.names,
     )
 
 
@@ -154,26 +131,20 @@ def accounts_stay_in_their_company(evidence: Evidence) -> Check:
         " their own company's accounts, and can change only GUIDs that they created or received.",
         count_rows("guid_map"),
         evidence.snapshot.unreachable,
-        missing_rules(
-            DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
-            DatabaseRule("trigger", "channel", "a_channel_keeps_its_company"),
-        ),
-        offending_rows(
-            """SELECT guid_map.async_account::text, guid_map.company_id AS company,
-                      channel.company_id AS of_channel,
-                      customer.company_id AS of_customer
-                 FROM guid_map LEFT JOIN channel ON channel.id = guid_map.channel_id
-                 LEFT JOIN customer ON customer.id = guid_map.customer_id
-                WHERE channel.company_id <> guid_map.company_id
-                   OR customer.company_id <> guid_map.company_id"""
-        ),
-        offending_rows(
-            """SELECT guid_map.async_account::text, guid_map.company_id AS company,
-                      min(event.company_id) AS of_its_event
-                 FROM guid_map JOIN async_customer event USING (async_account)
-                GROUP BY guid_map.async_account, guid_map.company_id
-               HAVING bool_and(event.company_id <> guid_map.company_id)"""
-        ),
+        DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
+        DatabaseRule("trigger", "channel", "a_channel_keeps_its_company"),
+        """SELECT guid_map.async_account::text, guid_map.company_id AS company,
+                  channel.company_id AS of_channel,
+                  customer.company_id AS of_customer
+             FROM guid_map LEFT JOIN channel ON channel.id = guid_map.channel_id
+             LEFT JOIN customer ON customer.id = guid_map.customer_id
+            WHERE channel.company_id <> guid_map.company_id
+               OR customer.company_id <> guid_map.company_id""",
+        """SELECT guid_map.async_account::text, guid_map.company_id AS company,
+                  min(event.company_id) AS of_its_event
+             FROM guid_map JOIN async_customer event USING (async_account)
+            GROUP BY guid_map.async_account, guid_map.company_id
+           HAVING bool_and(event.company_id <> guid_map.company_id)""",
         *(
             offending_rows(
                 """SELECT seen.label AS channel, {source} AS "table", held.company,
@@ -232,41 +203,31 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
         "Account, customer, applied event and the change that channels are sent are created"
         " together.",
         count_rows("guid_map"),
-        missing_rules(
-            DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
-            DatabaseRule("trigger", "customer", "a_change_takes_a_new_number"),
-            DatabaseRule("trigger", "customer", "new_customers_are_remembered"),
-            DatabaseRule("trigger", "customer", "changes_are_remembered"),
-            DatabaseRule("constraint", "customer", "a_change_number_is_given_once"),
-            DatabaseRule("trigger", "company", "the_change_number_never_falls"),
-        ),
-        offending_rows(
-            """SELECT event.async_account::text, 'applied without account' AS what
-                 FROM staged_customer event LEFT JOIN guid_map USING (async_account)
-                WHERE event.status IN ('applied', 'superseded') AND event.is_by_guid
-                  AND event.reason IS DISTINCT FROM 'corrected'
-                  AND guid_map.async_account IS NULL"""
-        ),
-        offending_rows(
-            """SELECT guid_map.async_account::text, 'account without customer' AS what
-                 FROM guid_map LEFT JOIN customer ON customer.id = guid_map.customer_id
-                WHERE customer.id IS NULL"""
-        ),
-        offending_rows(
-            """SELECT guid_map.async_account::text, 'account without event' AS what FROM guid_map
-                WHERE NOT EXISTS (SELECT FROM staged_customer event
-                                   WHERE event.async_account = guid_map.async_account
-                                     -- Replaced: a later edit reached a recovered HQ before it.
-                                     AND event.status IN ('applied', 'superseded', 'erased'))"""
-        ),
-        offending_rows(
-            """SELECT guid_map.async_account::text, 'no change' AS what
-                 FROM guid_map
-                 JOIN customer ON customer.id = guid_map.customer_id
-                 JOIN company ON company.code = customer.company_id
-                 LEFT JOIN customer_change ON customer_change.customer_id = customer.id
-                  AND customer_change.change_no = customer.change_no
-                WHERE customer_change.version IS DISTINCT FROM customer.hq_version
-                   OR customer.change_no > company.change_no"""
-        ),
+        DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
+        DatabaseRule("trigger", "customer", "a_change_takes_a_new_number"),
+        DatabaseRule("trigger", "customer", "new_customers_are_remembered"),
+        DatabaseRule("trigger", "customer", "changes_are_remembered"),
+        DatabaseRule("constraint", "customer", "a_change_number_is_given_once"),
+        DatabaseRule("trigger", "company", "the_change_number_never_falls"),
+        """SELECT event.async_account::text, 'applied without account' AS what
+             FROM staged_customer event LEFT JOIN guid_map USING (async_account)
+            WHERE event.status IN ('applied', 'superseded') AND event.is_by_guid
+              AND event.reason IS DISTINCT FROM 'corrected'
+              AND guid_map.async_account IS NULL""",
+        """SELECT guid_map.async_account::text, 'account without customer' AS what
+             FROM guid_map LEFT JOIN customer ON customer.id = guid_map.customer_id
+            WHERE customer.id IS NULL""",
+        """SELECT guid_map.async_account::text, 'account without event' AS what FROM guid_map
+            WHERE NOT EXISTS (SELECT FROM staged_customer event
+                               WHERE event.async_account = guid_map.async_account
+                                 -- Replaced: a later edit reached a recovered HQ before it.
+                                 AND event.status IN ('applied', 'superseded', 'erased'))""",
+        """SELECT guid_map.async_account::text, 'no change' AS what
+             FROM guid_map
+             JOIN customer ON customer.id = guid_map.customer_id
+             JOIN company ON company.code = customer.company_id
+             LEFT JOIN customer_change ON customer_change.customer_id = customer.id
+              AND customer_change.change_no = customer.change_no
+            WHERE customer_change.version IS DISTINCT FROM customer.hq_version
+               OR customer.change_no > company.change_no""",
     )

@@ -13,7 +13,6 @@ from stores.pipeline.integrity.checks import (
     DatabaseRule,
     check_result,
     count_rows,
-    missing_rules,
     offending_rows,
 )
 from stores.pipeline.integrity.evidence import Evidence
@@ -53,19 +52,13 @@ def runs_do_not_overlap(evidence: Evidence) -> Check:
         "I28",
         "At most one run of a job and scope is live, and fencing numbers only grow.",
         count_rows("job_run"),
-        missing_rules(
-            DatabaseRule("unique index", "job_run", "one_live_run_per_job_and_scope"),
-            DatabaseRule("trigger", "run_step", "fencing_numbers_only_grow"),
-        ),
-        offending_rows(
-            """SELECT job, scope, count(*) AS live FROM job_run
-                WHERE status IN ('queued', 'running') GROUP BY job, scope HAVING count(*) > 1"""
-        ),
-        offending_rows(
-            """SELECT fencing_no, count(*) AS steps FROM run_step WHERE fencing_no IS NOT NULL
-                GROUP BY fencing_no HAVING count(*) > 1
-                    OR fencing_no > (SELECT last_value FROM run_step_fencing)"""
-        ),
+        DatabaseRule("unique index", "job_run", "one_live_run_per_job_and_scope"),
+        DatabaseRule("trigger", "run_step", "fencing_numbers_only_grow"),
+        """SELECT job, scope, count(*) AS live FROM job_run
+            WHERE status IN ('queued', 'running') GROUP BY job, scope HAVING count(*) > 1""",
+        """SELECT fencing_no, count(*) AS steps FROM run_step WHERE fencing_no IS NOT NULL
+            GROUP BY fencing_no HAVING count(*) > 1
+                OR fencing_no > (SELECT last_value FROM run_step_fencing)""",
     )
 
 
@@ -85,24 +78,18 @@ def runs_end_and_count_truly(evidence: Evidence) -> Check:
         "I29",
         "Every run ends, no step of it is lost, and its counts match the rows with its ID.",
         count_rows("job_run"),
-        offending_rows(
-            f"""SELECT run_id::text AS run, step, 'silent beyond its lease' AS what FROM run_step
-                 WHERE status = 'running' AND lease_until < clock_timestamp() - {GRACE}"""  # noqa: S608
-        ),
-        offending_rows(
-            """SELECT run.id::text AS run, run.job, 'has no step left, and has not ended' AS what
-                 FROM job_run run
-                WHERE run.ended_at IS NULL
-                  AND NOT EXISTS (SELECT FROM run_step step
-                                   WHERE step.run_id = run.id AND step.stage = run.stage
-                                     AND step.status IN ('queued', 'running'))"""
-        ),
-        offending_rows(
-            """SELECT run.id::text AS run, run.job, 'has a step without end' AS what
-                 FROM job_run run JOIN run_step step ON step.run_id = run.id
-                WHERE run.ended_at IS NOT NULL AND step.ended_at IS NULL
-                GROUP BY run.id, run.job"""
-        ),
+        f"""SELECT run_id::text AS run, step, 'silent beyond its lease' AS what FROM run_step
+             WHERE status = 'running' AND lease_until < clock_timestamp() - {GRACE}""",  # noqa: S608
+        """SELECT run.id::text AS run, run.job, 'has no step left, and has not ended' AS what
+             FROM job_run run
+            WHERE run.ended_at IS NULL
+              AND NOT EXISTS (SELECT FROM run_step step
+                               WHERE step.run_id = run.id AND step.stage = run.stage
+                                 AND step.status IN ('queued', 'running'))""",
+        """SELECT run.id::text AS run, run.job, 'has a step without end' AS what
+             FROM job_run run JOIN run_step step ON step.run_id = run.id
+            WHERE run.ended_at IS NOT NULL AND step.ended_at IS NULL
+            GROUP BY run.id, run.job""",
         *(offending_rows(miscounted(word)) for word in CARRIED),
         late=count_rows("run_step", "status = 'running' AND lease_until < clock_timestamp()"),
     )
@@ -119,29 +106,21 @@ def idle_runs_leave_nothing(evidence: Evidence) -> Check:
         "A run with nothing to do leaves nothing behind: no session with rows, no account, no"
         " applied event.",
         count_rows("job_run", "status = 'nothing_to_do'"),
-        offending_rows(
-            """SELECT run.id::text AS run, run.job, 'uploaded' AS what
-                 FROM upload_session session JOIN job_run run ON run.id = session.run_id
-                WHERE run.status = 'nothing_to_do' AND session.staged + session.quarantined > 0"""
-        ),
-        offending_rows(
-            """SELECT run.id::text AS run, run.job, 'distributed' AS what
-                 FROM download_session session JOIN job_run run ON run.id = session.run_id
-                WHERE run.status = 'nothing_to_do' AND session.customers > 0"""
-        ),
-        offending_rows(
-            """SELECT run.id::text AS run, run.job, 'gave an account' AS what
-                 FROM (SELECT DISTINCT run_id FROM guid_map) created
-                 JOIN job_run run ON run.id = created.run_id
-                WHERE run.status = 'nothing_to_do'"""
-        ),
-        offending_rows(
-            """SELECT run.id::text AS run, run.job, 'applied an event' AS what
-                 FROM job_run run
-                WHERE run.status = 'nothing_to_do'
-                  AND (EXISTS (SELECT FROM settled_event settled WHERE settled.run_id = run.id)
-                       OR EXISTS (SELECT FROM upload_batch batch
-                                    JOIN staged_customer event ON event.batch_id = batch.id
-                                   WHERE batch.run_id = run.id AND event.status = 'applied'))"""
-        ),
+        """SELECT run.id::text AS run, run.job, 'uploaded' AS what
+             FROM upload_session session JOIN job_run run ON run.id = session.run_id
+            WHERE run.status = 'nothing_to_do' AND session.staged + session.quarantined > 0""",
+        """SELECT run.id::text AS run, run.job, 'distributed' AS what
+             FROM download_session session JOIN job_run run ON run.id = session.run_id
+            WHERE run.status = 'nothing_to_do' AND session.customers > 0""",
+        """SELECT run.id::text AS run, run.job, 'gave an account' AS what
+             FROM (SELECT DISTINCT run_id FROM guid_map) created
+             JOIN job_run run ON run.id = created.run_id
+            WHERE run.status = 'nothing_to_do'""",
+        """SELECT run.id::text AS run, run.job, 'applied an event' AS what
+             FROM job_run run
+            WHERE run.status = 'nothing_to_do'
+              AND (EXISTS (SELECT FROM settled_event settled WHERE settled.run_id = run.id)
+                   OR EXISTS (SELECT FROM upload_batch batch
+                                JOIN staged_customer event ON event.batch_id = batch.id
+                               WHERE batch.run_id = run.id AND event.status = 'applied'))""",
     )

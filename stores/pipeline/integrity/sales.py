@@ -6,7 +6,6 @@ from stores.pipeline.integrity.checks import (
     DatabaseRule,
     check_result,
     count_rows,
-    missing_rules,
     offending_rows,
 )
 from stores.pipeline.integrity.evidence import Evidence
@@ -22,33 +21,23 @@ def a_sale_is_kept_once(evidence: Evidence) -> Check:
         "I21",
         "Every sale written at a till is kept exactly once, or is in quarantine.",
         count_rows("retail_transaction"),
-        missing_rules(
-            DatabaseRule("unique index", "retail_transaction", "a_transaction_is_kept_once"),
-            DatabaseRule(
-                "unique index", "retail_transaction", "a_number_of_a_store_is_one_transaction"
-            ),
-            DatabaseRule(
-                "unique index", "retail_transaction", "a_storeless_transaction_is_kept_once"
-            ),
-            DatabaseRule("trigger", "retail_transaction", "a_transaction_is_never_deleted"),
+        DatabaseRule("unique index", "retail_transaction", "a_transaction_is_kept_once"),
+        DatabaseRule(
+            "unique index", "retail_transaction", "a_number_of_a_store_is_one_transaction"
         ),
-        offending_rows(
-            """SELECT channel_id, transaction_id, count(*) AS times FROM retail_transaction
-                GROUP BY 1, 2 HAVING count(*) > 1"""
-        ),
-        offending_rows(
-            """SELECT transaction_id, store_number, count(*) AS channels FROM retail_transaction
-                WHERE NOT shares_number
-                GROUP BY company_id, transaction_id, store_number,
-                         CASE WHEN store_number IS NULL THEN content_hash END
-               HAVING count(*) > 1"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'lines missing' AS what
-                 FROM retail_transaction sale
-                WHERE sale.line_count > (SELECT count(*) FROM retail_transaction_line line
-                                          WHERE line.transaction_id = sale.id)"""
-        ),
+        DatabaseRule("unique index", "retail_transaction", "a_storeless_transaction_is_kept_once"),
+        DatabaseRule("trigger", "retail_transaction", "a_transaction_is_never_deleted"),
+        """SELECT channel_id, transaction_id, count(*) AS times FROM retail_transaction
+            GROUP BY 1, 2 HAVING count(*) > 1""",
+        """SELECT transaction_id, store_number, count(*) AS channels FROM retail_transaction
+            WHERE NOT shares_number
+            GROUP BY company_id, transaction_id, store_number,
+                     CASE WHEN store_number IS NULL THEN content_hash END
+           HAVING count(*) > 1""",
+        """SELECT sale.transaction_id, 'lines missing' AS what
+             FROM retail_transaction sale
+            WHERE sale.line_count > (SELECT count(*) FROM retail_transaction_line line
+                                      WHERE line.transaction_id = sale.id)""",
     )
 
 
@@ -58,50 +47,42 @@ def what_is_accepted_adds_up(evidence: Evidence) -> Check:
         "Every accepted sale adds up exactly: lines, payments and total. A posted order equals its"
         " payments and the recorded differences.",
         count_rows("retail_transaction", "validation_status = 'successful'"),
-        missing_rules(
-            DatabaseRule("constraint", "retail_transaction", "amounts_are_numbers"),
-            DatabaseRule("constraint", "retail_transaction_line", "line_amounts_are_numbers"),
-            DatabaseRule("constraint", "retail_transaction_payment", "payment_amounts_are_numbers"),
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, sale.gross_amount::text AS total,
-                      lines.total::text AS lines, payments.total::text AS payments
-                 FROM retail_transaction sale
-                CROSS JOIN LATERAL (
-                      SELECT coalesce(sum(net_amount + tax_amount), 0) AS total
-                        FROM retail_transaction_line
-                       WHERE transaction_id = sale.id AND NOT coalesce(is_voided, false)) lines
-                CROSS JOIN LATERAL (
-                      SELECT coalesce(sum(amount), 0) AS total
-                        FROM retail_transaction_payment
-                       WHERE transaction_id = sale.id) payments
-                WHERE sale.validation_status = 'successful'
-                  AND (sale.gross_amount <> lines.total
-                       OR sale.payment_amount <> payments.total)"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, sale.transaction_type, sale.gross_amount::text AS total,
-                      sale.payment_amount::text AS payments
-                 FROM retail_transaction sale
-                WHERE sale.validation_status = 'successful'
-                  AND CASE sale.transaction_type
-                      WHEN 'return' THEN greatest(sale.gross_amount, sale.payment_amount) > 0
-                      WHEN 'customer_order' THEN
-                           sale.gross_amount < 0
-                           OR (sale.gross_amount > 0 AND sale.payment_amount < 0)
-                      ELSE false END"""
-        ),
-        offending_rows(
-            """SELECT sales_order.number, sales_order.gross_amount::text AS total,
-                      payments.posted::text AS posted
-                 FROM sales_order
-                 JOIN statement ON statement.id = sales_order.statement_id
-                 LEFT JOIN (SELECT sales_order_id, sum(amount) AS posted
-                              FROM posted_payment GROUP BY sales_order_id) payments
-                        ON payments.sales_order_id = sales_order.id
-                WHERE statement.state = 'posted'
-                  AND sales_order.gross_amount <> coalesce(payments.posted, 0)"""
-        ),
+        DatabaseRule("constraint", "retail_transaction", "amounts_are_numbers"),
+        DatabaseRule("constraint", "retail_transaction_line", "line_amounts_are_numbers"),
+        DatabaseRule("constraint", "retail_transaction_payment", "payment_amounts_are_numbers"),
+        """SELECT sale.transaction_id, sale.gross_amount::text AS total,
+                  lines.total::text AS lines, payments.total::text AS payments
+             FROM retail_transaction sale
+            CROSS JOIN LATERAL (
+                  SELECT coalesce(sum(net_amount + tax_amount), 0) AS total
+                    FROM retail_transaction_line
+                   WHERE transaction_id = sale.id AND NOT coalesce(is_voided, false)) lines
+            CROSS JOIN LATERAL (
+                  SELECT coalesce(sum(amount), 0) AS total
+                    FROM retail_transaction_payment
+                   WHERE transaction_id = sale.id) payments
+            WHERE sale.validation_status = 'successful'
+              AND (sale.gross_amount <> lines.total
+                   OR sale.payment_amount <> payments.total)""",
+        """SELECT sale.transaction_id, sale.transaction_type, sale.gross_amount::text AS total,
+                  sale.payment_amount::text AS payments
+             FROM retail_transaction sale
+            WHERE sale.validation_status = 'successful'
+              AND CASE sale.transaction_type
+                  WHEN 'return' THEN greatest(sale.gross_amount, sale.payment_amount) > 0
+                  WHEN 'customer_order' THEN
+                       sale.gross_amount < 0
+                       OR (sale.gross_amount > 0 AND sale.payment_amount < 0)
+                  ELSE false END""",
+        """SELECT sales_order.number, sales_order.gross_amount::text AS total,
+                  payments.posted::text AS posted
+             FROM sales_order
+             JOIN statement ON statement.id = sales_order.statement_id
+             LEFT JOIN (SELECT sales_order_id, sum(amount) AS posted
+                          FROM posted_payment GROUP BY sales_order_id) payments
+                    ON payments.sales_order_id = sales_order.id
+            WHERE statement.state = 'posted'
+              AND sales_order.gross_amount <> coalesce(payments.posted, 0)""",
     )
 
 
@@ -110,33 +91,25 @@ def no_sale_is_posted_under_a_temporary_identity(evidence: Evidence) -> Check:
         "I23",
         "No sale, order or payment is posted under a temporary identity: each has an account.",
         count_rows("sales_order") + count_rows("posted_payment"),
-        missing_rules(
-            DatabaseRule("constraint", "retail_transaction", "what_is_ordered_has_an_account"),
-            DatabaseRule("trigger", "retail_transaction", "channel_and_customer_share_the_company"),
-            DatabaseRule("trigger", "sales_order", "channel_and_customer_share_the_company"),
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'posted without account' AS what
-                 FROM retail_transaction sale
-                 LEFT JOIN statement
-                        ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
-                WHERE sale.customer_id IS NULL
-                  AND (sale.sales_order_id IS NOT NULL OR statement.state = 'posted')"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'posted for another account' AS what
-                 FROM retail_transaction sale
-                 JOIN sales_order ON sales_order.id = sale.sales_order_id
-                WHERE sales_order.customer_id <> sale.customer_id"""
-        ),
-        offending_rows(
-            """SELECT posted.id AS payment, posted.kind, 'posted for another account' AS what
-                 FROM posted_payment posted
-                 LEFT JOIN sales_order ON sales_order.id = posted.sales_order_id
-                 LEFT JOIN retail_transaction sale ON sale.id = posted.transaction_id
-                WHERE posted.customer_id
-                      IS DISTINCT FROM coalesce(sales_order.customer_id, sale.customer_id)"""
-        ),
+        DatabaseRule("constraint", "retail_transaction", "what_is_ordered_has_an_account"),
+        DatabaseRule("trigger", "retail_transaction", "channel_and_customer_share_the_company"),
+        DatabaseRule("trigger", "sales_order", "channel_and_customer_share_the_company"),
+        """SELECT sale.transaction_id, 'posted without account' AS what
+             FROM retail_transaction sale
+             LEFT JOIN statement
+                    ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
+            WHERE sale.customer_id IS NULL
+              AND (sale.sales_order_id IS NOT NULL OR statement.state = 'posted')""",
+        """SELECT sale.transaction_id, 'posted for another account' AS what
+             FROM retail_transaction sale
+             JOIN sales_order ON sales_order.id = sale.sales_order_id
+            WHERE sales_order.customer_id <> sale.customer_id""",
+        """SELECT posted.id AS payment, posted.kind, 'posted for another account' AS what
+             FROM posted_payment posted
+             LEFT JOIN sales_order ON sales_order.id = posted.sales_order_id
+             LEFT JOIN retail_transaction sale ON sale.id = posted.transaction_id
+            WHERE posted.customer_id
+                  IS DISTINCT FROM coalesce(sales_order.customer_id, sale.customer_id)""",
     )
 
 
@@ -146,58 +119,44 @@ def a_sale_is_posted_once(evidence: Evidence) -> Check:
         "Every sale is in exactly one posted statement and one order, and every prepayment in"
         " exactly one posted statement, or it is listed as excluded with the reason.",
         count_rows("retail_transaction"),
-        missing_rules(
-            DatabaseRule("trigger", "retail_transaction", "settled_for_ever"),
-            DatabaseRule("trigger", "retail_transaction", "a_posted_prepayment_is_kept"),
-            DatabaseRule("unique index", "posted_payment", "a_prepayment_is_posted_once"),
-            DatabaseRule("unique index", "posted_payment", "a_tender_is_posted_once_an_order"),
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'posted statement, no order' AS what
-                 FROM retail_transaction sale JOIN statement ON statement.id = sale.statement_id
-                WHERE statement.state = 'posted' AND sale.sales_order_id IS NULL"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'order of another statement' AS what
-                 FROM retail_transaction sale
-                 JOIN sales_order ON sales_order.id = sale.sales_order_id
-                WHERE sales_order.statement_id IS DISTINCT FROM sale.statement_id"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id,
-                      CASE WHEN statement.state = 'posted' THEN 'posted, and excluded'
-                           ELSE 'not posted, and nothing says why' END AS what
-                 FROM retail_transaction sale
-                 LEFT JOIN statement
-                        ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
-                 LEFT JOIN excluded_sale excluded ON excluded.transaction_id = sale.id
-                WHERE (sale.transaction_type IN ('sale', 'return')
-                       OR EXISTS (SELECT FROM retail_transaction_payment payment
-                                   WHERE payment.transaction_id = sale.id AND payment.amount <> 0))
-                  AND (statement.state = 'posted') IS TRUE
-                      = (coalesce(excluded.reason, '') <> '')"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'prepayments in a posted statement, not posted' AS what
-                 FROM retail_transaction sale
-                 JOIN statement ON statement.id = sale.prepayment_statement_id
-                WHERE statement.state = 'posted'
-                  AND NOT EXISTS (SELECT FROM posted_payment posted
-                                   WHERE posted.transaction_id = sale.id
-                                     AND posted.statement_id = statement.id)"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'prepayment posted by another statement' AS what
-                 FROM posted_payment posted
-                 JOIN retail_transaction sale ON sale.id = posted.transaction_id
-                WHERE posted.statement_id IS DISTINCT FROM sale.prepayment_statement_id"""
-        ),
-        offending_rows(
-            """SELECT sale.transaction_id, 'voided, and posted' AS what FROM retail_transaction sale
-                WHERE sale.entry_status = 'voided'
-                  AND (sale.sales_order_id IS NOT NULL OR sale.statement_id IS NOT NULL
-                       OR sale.prepayment_statement_id IS NOT NULL)"""
-        ),
+        DatabaseRule("trigger", "retail_transaction", "settled_for_ever"),
+        DatabaseRule("trigger", "retail_transaction", "a_posted_prepayment_is_kept"),
+        DatabaseRule("unique index", "posted_payment", "a_prepayment_is_posted_once"),
+        DatabaseRule("unique index", "posted_payment", "a_tender_is_posted_once_an_order"),
+        """SELECT sale.transaction_id, 'posted statement, no order' AS what
+             FROM retail_transaction sale JOIN statement ON statement.id = sale.statement_id
+            WHERE statement.state = 'posted' AND sale.sales_order_id IS NULL""",
+        """SELECT sale.transaction_id, 'order of another statement' AS what
+             FROM retail_transaction sale
+             JOIN sales_order ON sales_order.id = sale.sales_order_id
+            WHERE sales_order.statement_id IS DISTINCT FROM sale.statement_id""",
+        """SELECT sale.transaction_id,
+                  CASE WHEN statement.state = 'posted' THEN 'posted, and excluded'
+                       ELSE 'not posted, and nothing says why' END AS what
+             FROM retail_transaction sale
+             LEFT JOIN statement
+                    ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
+             LEFT JOIN excluded_sale excluded ON excluded.transaction_id = sale.id
+            WHERE (sale.transaction_type IN ('sale', 'return')
+                   OR EXISTS (SELECT FROM retail_transaction_payment payment
+                               WHERE payment.transaction_id = sale.id AND payment.amount <> 0))
+              AND (statement.state = 'posted') IS TRUE
+                  = (coalesce(excluded.reason, '') <> '')""",
+        """SELECT sale.transaction_id, 'prepayments in a posted statement, not posted' AS what
+             FROM retail_transaction sale
+             JOIN statement ON statement.id = sale.prepayment_statement_id
+            WHERE statement.state = 'posted'
+              AND NOT EXISTS (SELECT FROM posted_payment posted
+                               WHERE posted.transaction_id = sale.id
+                                 AND posted.statement_id = statement.id)""",
+        """SELECT sale.transaction_id, 'prepayment posted by another statement' AS what
+             FROM posted_payment posted
+             JOIN retail_transaction sale ON sale.id = posted.transaction_id
+            WHERE posted.statement_id IS DISTINCT FROM sale.prepayment_statement_id""",
+        """SELECT sale.transaction_id, 'voided, and posted' AS what FROM retail_transaction sale
+            WHERE sale.entry_status = 'voided'
+              AND (sale.sales_order_id IS NOT NULL OR sale.statement_id IS NOT NULL
+                   OR sale.prepayment_statement_id IS NOT NULL)""",
     )
 
 
@@ -254,39 +213,33 @@ def totals_are_those_of_the_sales(evidence: Evidence) -> Check:
         "A statement posts exactly what was paid for its sales and orders, per tender and"
         " currency. With the exclusions, that is everything paid on the business date.",
         count_rows("statement", "state = 'posted'"),
-        offending_rows(
-            f"""SELECT statement.id AS statement, amounts.tender_type, amounts.currency,
-                       sum(amounts.sold)::text AS sold, sum(amounts.summed)::text AS summed,
-                       sum(amounts.posted)::text AS posted
-                  FROM statement
-                  JOIN ({AMOUNTS_OF_STATEMENTS}) amounts ON amounts.statement_id = statement.id
-                 WHERE statement.state = 'posted'
-                 GROUP BY statement.id, amounts.tender_type, amounts.currency
-                HAVING sum(amounts.sold) <> sum(amounts.summed)
-                    OR sum(amounts.sold) <> sum(amounts.posted)
-                    OR sum(amounts.prepaid) <> sum(amounts.posted_prepaid)"""  # noqa: S608
-        ),
-        offending_rows(
-            f"""SELECT statement.id AS statement, totals.currency, sum(totals.sold)::text AS sold,
-                       sum(totals.summed)::text AS summed, sum(totals.ordered)::text AS ordered
-                  FROM statement
-                  JOIN ({TOTALS_OF_STATEMENTS}) totals ON totals.statement_id = statement.id
-                 WHERE statement.state = 'posted'
-                 GROUP BY statement.id, totals.currency
-                HAVING sum(totals.sold) <> sum(totals.summed)
-                    OR sum(totals.sold) <> sum(totals.ordered)"""  # noqa: S608
-        ),
-        offending_rows(
-            f"""SELECT channel.code AS channel, amounts.business_date::text, amounts.tender_type,
-                       amounts.currency, sum(amounts.sold)::text AS sold,
-                       sum(amounts.posted)::text AS posted,
-                       sum(amounts.excluded)::text AS excluded
-                  FROM ({AMOUNTS_OF_DAYS}) amounts
-                  JOIN channel ON channel.id = amounts.channel_id
-                 GROUP BY channel.code, amounts.business_date, amounts.tender_type,
-                       amounts.currency
-                HAVING sum(amounts.sold) <> sum(amounts.posted) + sum(amounts.excluded)"""  # noqa: S608
-        ),
+        f"""SELECT statement.id AS statement, amounts.tender_type, amounts.currency,
+                   sum(amounts.sold)::text AS sold, sum(amounts.summed)::text AS summed,
+                   sum(amounts.posted)::text AS posted
+              FROM statement
+              JOIN ({AMOUNTS_OF_STATEMENTS}) amounts ON amounts.statement_id = statement.id
+             WHERE statement.state = 'posted'
+             GROUP BY statement.id, amounts.tender_type, amounts.currency
+            HAVING sum(amounts.sold) <> sum(amounts.summed)
+                OR sum(amounts.sold) <> sum(amounts.posted)
+                OR sum(amounts.prepaid) <> sum(amounts.posted_prepaid)""",  # noqa: S608
+        f"""SELECT statement.id AS statement, totals.currency, sum(totals.sold)::text AS sold,
+                   sum(totals.summed)::text AS summed, sum(totals.ordered)::text AS ordered
+              FROM statement
+              JOIN ({TOTALS_OF_STATEMENTS}) totals ON totals.statement_id = statement.id
+             WHERE statement.state = 'posted'
+             GROUP BY statement.id, totals.currency
+            HAVING sum(totals.sold) <> sum(totals.summed)
+                OR sum(totals.sold) <> sum(totals.ordered)""",  # noqa: S608
+        f"""SELECT channel.code AS channel, amounts.business_date::text, amounts.tender_type,
+                   amounts.currency, sum(amounts.sold)::text AS sold,
+                   sum(amounts.posted)::text AS posted,
+                   sum(amounts.excluded)::text AS excluded
+              FROM ({AMOUNTS_OF_DAYS}) amounts
+              JOIN channel ON channel.id = amounts.channel_id
+             GROUP BY channel.code, amounts.business_date, amounts.tender_type,
+                   amounts.currency
+            HAVING sum(amounts.sold) <> sum(amounts.posted) + sum(amounts.excluded)""",  # noqa: S608
     )
 
 
@@ -296,24 +249,22 @@ def posted_is_frozen(evidence: Evidence) -> Check:
         "A posted statement never changes: the hash of its rows is the one taken when it was"
         " posted.",
         count_rows("statement", "state = 'posted'"),
-        missing_rules(
-            DatabaseRule("trigger", "statement", "a_posted_statement_is_frozen"),
-            DatabaseRule("trigger", "statement_tender", "frozen_once_posted"),
-            DatabaseRule("trigger", "statement_total", "frozen_once_posted"),
-            DatabaseRule("trigger", "statement_aggregate", "frozen_once_posted"),
-            DatabaseRule("trigger", "sales_order", "frozen_once_posted"),
-            DatabaseRule("trigger", "posted_payment", "frozen_once_posted"),
-            DatabaseRule("trigger", "retail_transaction", "only_open_statements_take_sales"),
-            DatabaseRule("trigger", "retail_transaction", "frozen_once_settled"),
-            DatabaseRule("trigger", "retail_transaction_line", "frozen_once_settled"),
-            DatabaseRule("trigger", "retail_transaction_payment", "frozen_once_settled"),
-            *(
-                DatabaseRule("trigger", table, "nothing_is_added_to_a_settled_transaction")
-                for table in ("retail_transaction_line", "retail_transaction_payment")
-            ),
-            DatabaseRule("trigger", "posted_payment", "posted_payments_are_kept"),
-            DatabaseRule("unique index", "statement", "one_statement_per_sequence"),
+        DatabaseRule("trigger", "statement", "a_posted_statement_is_frozen"),
+        DatabaseRule("trigger", "statement_tender", "frozen_once_posted"),
+        DatabaseRule("trigger", "statement_total", "frozen_once_posted"),
+        DatabaseRule("trigger", "statement_aggregate", "frozen_once_posted"),
+        DatabaseRule("trigger", "sales_order", "frozen_once_posted"),
+        DatabaseRule("trigger", "posted_payment", "frozen_once_posted"),
+        DatabaseRule("trigger", "retail_transaction", "only_open_statements_take_sales"),
+        DatabaseRule("trigger", "retail_transaction", "frozen_once_settled"),
+        DatabaseRule("trigger", "retail_transaction_line", "frozen_once_settled"),
+        DatabaseRule("trigger", "retail_transaction_payment", "frozen_once_settled"),
+        *(
+            DatabaseRule("trigger", table, "nothing_is_added_to_a_settled_transaction")
+            for table in ("retail_transaction_line", "retail_transaction_payment")
         ),
+        DatabaseRule("trigger", "posted_payment", "posted_payments_are_kept"),
+        DatabaseRule("unique index", "statement", "one_statement_per_sequence"),
         offending_rows(CHANGED_STATEMENTS),
     )
 
@@ -323,18 +274,14 @@ def one_order_per_confirmation(evidence: Evidence) -> Check:
         "I27",
         "Every customer order becomes at most one sales order, whose state only moves forward.",
         count_rows("sales_order", "confirmation_number IS NOT NULL"),
-        missing_rules(
-            DatabaseRule("unique index", "sales_order", "one_order_per_confirmation_number"),
-            DatabaseRule("trigger", "sales_order", "a_sales_order_moves_forward"),
-            DatabaseRule("trigger", "sales_order", "a_sales_order_keeps_its_values"),
-            DatabaseRule("trigger", "sales_order", "a_sales_order_is_never_deleted"),
-        ),
-        offending_rows(
-            """SELECT sales_order.number, count(sale.id) AS documents FROM sales_order
-                 LEFT JOIN retail_transaction sale ON sale.sales_order_id = sales_order.id
-                WHERE sales_order.confirmation_number IS NOT NULL
-                GROUP BY sales_order.id, sales_order.number HAVING count(sale.id) <> 1"""
-        ),
+        DatabaseRule("unique index", "sales_order", "one_order_per_confirmation_number"),
+        DatabaseRule("trigger", "sales_order", "a_sales_order_moves_forward"),
+        DatabaseRule("trigger", "sales_order", "a_sales_order_keeps_its_values"),
+        DatabaseRule("trigger", "sales_order", "a_sales_order_is_never_deleted"),
+        """SELECT sales_order.number, count(sale.id) AS documents FROM sales_order
+             LEFT JOIN retail_transaction sale ON sale.sales_order_id = sales_order.id
+            WHERE sales_order.confirmation_number IS NOT NULL
+            GROUP BY sales_order.id, sales_order.number HAVING count(sale.id) <> 1""",
     )
 
 

@@ -23,7 +23,6 @@ from stores.pipeline.integrity.checks import (
     DatabaseRule,
     check_result,
     count_rows,
-    missing_rules,
     offending_rows,
 )
 from stores.pipeline.integrity.evidence import Evidence
@@ -166,18 +165,16 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
         " and day.",
         count_rows("upload_session"),
         offending_rows(lost_or_doubled_query()),
-        missing_rules(
-            *(
-                DatabaseRule("trigger", table, "arrivals_are_counted")
-                for table in (*TRAVELLING_TABLES, "quarantine")
-            ),
-            DatabaseRule("constraint", "upload_session", "every_row_read_is_accounted_for"),
-            *(
-                DatabaseRule("trigger", table, "a_staged_event_never_changes")
-                for table in STAGING_TABLES
-            ),
-            DatabaseRule("trigger", "upload_batch", "a_batch_is_converted_once"),
+        *(
+            DatabaseRule("trigger", table, "arrivals_are_counted")
+            for table in (*TRAVELLING_TABLES, "quarantine")
         ),
+        DatabaseRule("constraint", "upload_session", "every_row_read_is_accounted_for"),
+        *(
+            DatabaseRule("trigger", table, "a_staged_event_never_changes")
+            for table in STAGING_TABLES
+        ),
+        DatabaseRule("trigger", "upload_batch", "a_batch_is_converted_once"),
         offending_rows(miscounted_uploads()),
         offending_rows(miscounted_batches()),
     )
@@ -217,10 +214,8 @@ def quarantine_is_lossless(evidence: Evidence) -> Check:
         "I12",
         "A quarantined row is kept whole, with its reason, and is pending nowhere else.",
         count_rows("quarantine"),
-        missing_rules(
-            DatabaseRule("constraint", "quarantine", "a_bad_row_is_kept_once"),
-            DatabaseRule("constraint", "quarantine", "quarantine_has_a_reason"),
-        ),
+        DatabaseRule("constraint", "quarantine", "a_bad_row_is_kept_once"),
+        DatabaseRule("constraint", "quarantine", "quarantine_has_a_reason"),
         list(islice(damaged_rows(), MAX_OFFENDING)),
         *(offending_rows(pending_as_well(kind)) for kind in EVENT_KINDS),
     )
@@ -233,7 +228,7 @@ def pending_as_well(kind: EventKind) -> sql.Composed:
              FROM quarantine JOIN {view} event ON event.event_id = quarantine.event_id
             WHERE quarantine."table" = {name} AND quarantine.status = 'open'
               AND quarantine.reason <> 'event_conflict' AND event.status = 'pending'"""
-    ).format(view=sql.Identifier(kind.view), name=sql.Literal(kind.event))
+    ).format(**kind.names)
 
 
 def damaged_rows() -> Iterator[dict[str, Any]]:
@@ -261,50 +256,39 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
         sum(count_rows(table) for table in STAGING_TABLES)
         + count_rows("retail_transaction")
         + count_rows("statement"),
-        missing_rules(
-            DatabaseRule("constraint", "open_event", "a_failed_event_says_why"),
-            DatabaseRule("constraint", "open_event", "open_event_status_is_known"),
-            DatabaseRule("trigger", "open_event", "an_event_is_open_or_settled"),
-            DatabaseRule("trigger", "settled_event", "an_event_is_open_or_settled"),
-            DatabaseRule("constraint", "retail_transaction", "an_order_that_waits_says_why"),
-            DatabaseRule("constraint", "statement", "an_open_statement_says_why"),
-        ),
-        offending_rows(
-            """SELECT "table", event_id::text, 'failed without reason' AS what
-                 FROM open_event WHERE status = 'failed' AND coalesce(reason, '') = ''"""
-        ),
-        offending_rows(
-            """SELECT open."table", open.event_id::text, 'open and settled' AS what
-                 FROM open_event open JOIN settled_event USING ("table", event_id)"""
-        ),
+        DatabaseRule("constraint", "open_event", "a_failed_event_says_why"),
+        DatabaseRule("constraint", "open_event", "open_event_status_is_known"),
+        DatabaseRule("trigger", "open_event", "an_event_is_open_or_settled"),
+        DatabaseRule("trigger", "settled_event", "an_event_is_open_or_settled"),
+        DatabaseRule("constraint", "retail_transaction", "an_order_that_waits_says_why"),
+        DatabaseRule("constraint", "statement", "an_open_statement_says_why"),
+        """SELECT "table", event_id::text, 'failed without reason' AS what
+             FROM open_event WHERE status = 'failed' AND coalesce(reason, '') = ''""",
+        """SELECT open."table", open.event_id::text, 'open and settled' AS what
+             FROM open_event open JOIN settled_event USING ("table", event_id)""",
         # A later conversion has left a batch, an event without a reason, or one with an account.
-        offending_rows(
-            f"""SELECT batch.id AS batch, batch.rows, 'passed by' AS what
-                  FROM upload_batch batch
-                  JOIN {{last_starts}} conversion ON conversion.step = 'convert'
-                   AND conversion.company_id = batch.company_id
-                 WHERE batch.converted_at IS NULL
-                   AND batch.staged_at < conversion.since - {GRACE}""",  # noqa: S608
-            **evidence.names,
-        ),
-        offending_rows(
-            f"""SELECT event."table", event.event_id::text,
-                       coalesce(event.reason, 'none') AS reason, 'passed by' AS what
-                  FROM open_event event
-                  JOIN {{last_starts}} conversion ON conversion.step = 'convert'
-                   AND conversion.company_id = event.company_id
-                  LEFT JOIN guid_map ON guid_map.async_account = event.async_account
-                  LEFT JOIN customer ON customer.company_id = event.company_id
-                   AND customer.account_number = event.account_number
-                 WHERE event.status = 'waiting'
-                   AND coalesce(event.released_at, guid_map.created_at, customer.created_at)
-                       < conversion.since - {GRACE}
-                   AND coalesce(event.released_at, event.last_tried_at)
-                       < conversion.since - {GRACE}""",  # noqa: S608
-            **evidence.names,
-        ),
+        f"""SELECT batch.id AS batch, batch.rows, 'passed by' AS what
+              FROM upload_batch batch
+              JOIN {{last_starts}} conversion ON conversion.step = 'convert'
+               AND conversion.company_id = batch.company_id
+             WHERE batch.converted_at IS NULL
+               AND batch.staged_at < conversion.since - {GRACE}""",  # noqa: S608
+        f"""SELECT event."table", event.event_id::text,
+                   coalesce(event.reason, 'none') AS reason, 'passed by' AS what
+              FROM open_event event
+              JOIN {{last_starts}} conversion ON conversion.step = 'convert'
+               AND conversion.company_id = event.company_id
+              LEFT JOIN guid_map ON guid_map.async_account = event.async_account
+              LEFT JOIN customer ON customer.company_id = event.company_id
+               AND customer.account_number = event.account_number
+             WHERE event.status = 'waiting'
+               AND coalesce(event.released_at, guid_map.created_at, customer.created_at)
+                   < conversion.since - {GRACE}
+               AND coalesce(event.released_at, event.last_tried_at)
+                   < conversion.since - {GRACE}""",  # noqa: S608
         late=count_rows("open_event", "status = 'waiting'")
         + count_rows("upload_batch", "converted_at IS NULL"),
+        names=evidence.names,
     )
 
 
@@ -319,13 +303,12 @@ def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
         for column, value in sent.items()
     )
     return CHANGED_EVENTS.format(
-        name=sql.Literal(kind.event),
-        event=sql.Identifier(kind.event),
         contents=copies.of(content),
         channels=copies.channels,
         differing=listed(differing),
         columns=identifiers(columns, of="event"),
         sent=listed(sent.values()),
+        **kind.names,
     )
 
 

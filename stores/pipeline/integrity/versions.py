@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from psycopg2 import sql
-
 from stores.hqdb.sql import fetch, run_sql
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.events.kinds import CHILDREN
@@ -36,6 +34,6 @@ def raise_versions_above(highest: Mapping[int, int], company: str) -> list[int]:
                  FROM customer
                 WHERE customer.id = row.customer_id AND row.customer_id = ANY(%s)""",
             [raised],
-            table=sql.Identifier(kind.table),
+            **kind.names,
         )
     return raised

@@ -213,7 +213,7 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
               SET reason = 'event_conflict', field = 'event_id', rule = 'an id of its own'
              FROM {event} held WHERE held.event_id = row.event_id""",
         rows=rows,
-        event=sql.Identifier(kind.event),
+        **kind.names,
     )
     new, refused = bisect_rows(partial(insert_rows, source, kind, rows), partial(row_keys, rows))
     return StagingCounts(

@@ -99,8 +99,8 @@ def drop_known(kind: EventKind, incoming: WorkTable) -> None:
     (is_known,) = fetch_one(
         """SELECT EXISTS (SELECT FROM {event} WHERE event_id =
                (SELECT event_id FROM {incoming} ORDER BY replication_counter LIMIT 1))""",
-        event=sql.Identifier(kind.event),
         incoming=incoming,
+        **kind.names,
     )
     if is_known:
         with prefer_index_scans():
@@ -109,10 +109,10 @@ def drop_known(kind: EventKind, incoming: WorkTable) -> None:
 
 def drop_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
     return DROP_KNOWN.format(
-        event=sql.Identifier(kind.event),
         incoming=incoming,
         content=stored_values(kind, content_columns(kind), of="incoming"),
         held_content=identifiers(content_columns(kind), of="held"),
+        **kind.names,
     )
 
 
@@ -152,7 +152,7 @@ def reject_invalid_rows(
             WHERE incoming.replication_counter = rejected.replication_counter""",
         rejected=rejected,
         incoming=incoming,
-        event=sql.Identifier(kind.event),
+        **kind.names,
     )
 
 
@@ -234,11 +234,11 @@ def insert_incoming(
 
 def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str) -> sql.Composed:
     return INSERT_STAGED.format(
-        event=sql.Identifier(kind.event),
         incoming=incoming,
         columns=identifiers(kind.sent_columns),
         values=stored_values(kind, kind.sent_columns, of="incoming"),
         or_skip=sql.SQL(or_skip),
+        **kind.names,
     )
 
 
@@ -261,9 +261,9 @@ def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable
     return REJECT_CONFLICTING.format(
         rejected=rejected,
         incoming=incoming,
-        event=sql.Identifier(kind.event),
         content=stored_values(kind, content_columns(kind), of="incoming"),
         held_content=identifiers(content_columns(kind), of="held"),
+        **kind.names,
     )
 
 
@@ -326,7 +326,6 @@ def rows_of_erased(incoming: WorkTable) -> sql.Composed:
 
 def erase_statement(kind: EventKind, incoming: WorkTable, of_erased: WorkTable) -> sql.Composed:
     return STAGE_ERASED.format(
-        event=sql.Identifier(kind.event),
         incoming=incoming,
         of_erased=of_erased,
         columns=sql.SQL("").join(
@@ -335,6 +334,7 @@ def erase_statement(kind: EventKind, incoming: WorkTable, of_erased: WorkTable) 
         values=sql.SQL("").join(
             sql.SQL(", {}").format(erased_value(kind, column)) for column in kind.key
         ),
+        **kind.names,
     )
 
 

@@ -3,13 +3,15 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from random import uniform
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg2
 from django.db import DatabaseError, OperationalError, connection, transaction
 from psycopg2 import errorcodes
+
+from stores.hqdb.sql import Query, fetch, run_sql
 
 logger = logging.getLogger(__name__)
 # Another transaction got in the way; the same again may well succeed.
@@ -113,6 +115,22 @@ def bisect_rows(
                 half = len(part) // 2
                 parts += [part[half:], part[:half]]
     return done, refused
+
+
+def run_for_rows(
+    statement: Query, values: Mapping[str, Any], parameter: str, keys: Query
+) -> tuple[int, dict[Any, str]]:
+    """Execute a statement for many rows, and without those that the database refuses.
+
+    The statement is given the keys of rows as a further parameter, NULL for all; the query `keys`
+    finds them. Returns how many rows it touched, and for each refused key what the database said.
+    """
+
+    def run(part: Sequence[Any] | None) -> int:
+        return run_sql(statement, {**values, parameter: None if part is None else list(part)})
+
+    done, refused = bisect_rows(run, lambda: [key for (key,) in fetch(keys, values)])
+    return sum(done), refused
 
 
 def bisect_keys(

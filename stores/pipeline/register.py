@@ -1,18 +1,17 @@
 """Make a channel known: its row in HQ and its database. It begins without any customer."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from stores.channeldb import provision
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.models import ExchangeState
 from stores.channeldb.provision import (
     create_database,
     grant_till_role,
     migrate_database,
+    renew_identity,
     write_company,
 )
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
@@ -20,6 +19,7 @@ from stores.models.customer import Customer
 from stores.pipeline.convert.accounts import import_account
 
 DEFAULT_GROUP = "Default"
+DEFAULT_FORMAT = "C-######"
 EMBEDDED_URL = "embedded"
 
 
@@ -27,16 +27,11 @@ class RegistrationRefused(Exception):
     """The channel cannot be registered like this."""
 
 
-@dataclass(frozen=True)
-class NumberRange:
-    format: str = "C-######"
-    first: int = 1
-    last: int | None = None
+class RegisteredOtherwise(RegistrationRefused):
+    """The channel or its company is registered with another value."""
 
-    @property
-    def largest(self) -> int:
-        """The last number; without one as many as the format holds."""
-        return self.last if self.last is not None else 10 ** self.format.count("#") - 1
+    def __init__(self, subject: str, present: object) -> None:
+        super().__init__(f"{subject} is registered with {present}; change it in the settings.")
 
 
 def register_channel(
@@ -105,13 +100,12 @@ def register_company(
         company = Company(code=code, name=code)
         require_valid(company, code="--company")
         company.save(force_insert=True)
-        numbers = NumberRange(account_format or "C-######", 1 if first is None else first, last)
+        account_format = account_format or DEFAULT_FORMAT
+        first = 1 if first is None else first
+        # As many as the format holds.
+        last = 10 ** account_format.count("#") - 1 if last is None else last
         sequence = NumberSequence(
-            company=company,
-            format=numbers.format,
-            start=numbers.first,
-            next=numbers.first,
-            largest=numbers.largest,
+            company=company, format=account_format, start=first, next=first, largest=last
         )
         require_valid(
             sequence, format="--account-format", start="--first-number", largest="--last-number"
@@ -125,9 +119,7 @@ def register_company(
         ("--last-number", last, known and known.largest),
     ):
         if value is not None and value != present:
-            raise RegistrationRefused(
-                f"{option}: company {code} is registered with {present}; change it in the settings."
-            )
+            raise RegisteredOtherwise(f"{option}: company {code}", present)
     return company
 
 
@@ -141,9 +133,9 @@ def ensure_channel(**values: Any) -> Channel:
     for field, value in values.items():
         present = getattr(known, field)
         if value != present and not (value == "" and field in ("profile", "country")):
-            raise RegistrationRefused(
-                f"Channel {known.code} is registered with {field.replace('_', ' ')} {present}"
-                " and is left unchanged; change it in the settings."
+            raise RegisteredOtherwise(
+                f"Channel {known.code}",
+                f"{field.replace('_', ' ')} {present} and is left unchanged",
             )
     return known
 
@@ -153,9 +145,8 @@ def ensure_default_customer(channel: Channel, account: str | None) -> None:
     present = channel.default_customer
     if present is not None:
         if account is not None and present.account_number != account:
-            raise RegistrationRefused(
-                f"Channel {channel.code} is registered with default customer "
-                f"{present.account_number}; change it in the settings."
+            raise RegisteredOtherwise(
+                f"Channel {channel.code}", f"default customer {present.account_number}"
             )
         return
     account = account or f"DEFAULT-{channel.code}"
@@ -203,15 +194,9 @@ def ensure_database(
     known = ChannelDatabase.objects.filter(channel=channel, name=register).first()
     if known is not None:
         if known.url != url:
-            raise RegistrationRefused(
-                f"Channel {known.label} is registered with another database;"
-                " change it in the settings."
-            )
+            raise RegisteredOtherwise(f"Channel {known.label}", "another database")
         if group is not None and known.group.name != group:
-            raise RegistrationRefused(
-                f"Channel {known.label} is registered with group {known.group.name};"
-                " change it in the settings."
-            )
+            raise RegisteredOtherwise(f"Channel {known.label}", f"group {known.group.name}")
         return known
     if other := ChannelDatabase.objects.filter(url=url).first():
         raise RegistrationRefused(f"--database: it belongs to channel {other.label} already.")
@@ -242,7 +227,7 @@ def prepare_database(database: ChannelDatabase, till_role: str | None, is_copy: 
     with connect(database) as alias:
         write_company(alias, database.channel.company_id)
         if is_new and is_copy:
-            provision.renew_identity(alias)
+            renew_identity(alias)
         state = ExchangeState.objects.using(alias).get()
     if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=state.pk).exists():
         raise RegistrationRefused(

@@ -208,7 +208,7 @@ def of_staging(kind: EventKind) -> Iterator[ComposedStatement]:
     yield entry("upload/drop_known", staging.drop_statement(kind, rows), of=of)
     reject = staging.reject_statement(kind, rows, REJECTED)
     yield entry("upload/reject_invalid_rows", reject, of=of)
-    insert = staging.insert_statement(kind, rows, "")
+    insert = staging.insert_statement(kind, rows)
     yield entry("upload/insert_staged", insert, of=of)
     insert_or_skip = staging.insert_statement(kind, rows, staging.SKIP_KNOWN)
     yield entry("upload/insert_staged", insert_or_skip, of=f"{of}.skip")

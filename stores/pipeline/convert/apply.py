@@ -154,7 +154,7 @@ def pending_events_of(company: Company, kind: EventKind, guids: Sequence[UUID]) 
         """SELECT event_id FROM {view}
             WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
               AND company_id = %s AND status = 'pending'""",
-        [list(map(str, guids)), company.pk],
+        [list(guids), company.pk],
         **kind.names,
     )
     return [event for (event,) in rows]

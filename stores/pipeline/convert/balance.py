@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.retry import bisect_rows
-from stores.hqdb.sql import assignments, fetch, identifiers, listed, run_sql
+from stores.hqdb.retry import run_for_rows
+from stores.hqdb.sql import assignments, identifiers, listed
 from stores.models import Channel, ChannelDatabase, Company
 from stores.models.balance import BALANCE_PARTS as PLACES
 from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER, DocumentTable
@@ -57,14 +57,8 @@ def database_ids(*channels: Channel) -> list[int]:
 def count_table(table: str, databases: Sequence[int], *, is_moved: bool) -> dict[str, str]:
     """Count the days of one table again. Returns those that the database refuses."""
     values = {"databases": list(databases), "is_moved": is_moved}
-
-    def count_days(days: Sequence[str] | None) -> int:
-        return run_sql(recount(table), {**values, "days": None if days is None else list(days)})
-
-    def all_days() -> list[str]:
-        return [day for (day,) in fetch(DAYS_OF_BALANCE, values, name=sql.Literal(table))]
-
-    _, refused = bisect_rows(count_days, all_days)
+    days = DAYS_OF_BALANCE.format(name=sql.Literal(table))
+    _, refused = run_for_rows(recount(table), values, "days", days)
     return {f"{table} {day}": refusal for day, refusal in refused.items()}
 
 

@@ -5,7 +5,7 @@ their events, and marks the batches. It commits all of it or nothing.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
@@ -16,11 +16,11 @@ from stores.failpoints import failpoint
 from stores.hqdb.files import load
 from stores.hqdb.retry import (
     DATABASE_ERRORS,
-    bisect_rows,
     describe_error,
     in_chunks,
     in_savepoint,
     is_data_error,
+    run_for_rows,
 )
 from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
@@ -170,7 +170,7 @@ def in_order_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
 
 def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
     """Those of the chunk's batches in which some events are."""
-    values = [list(map(str, events)), list(chunk.batches)]
+    values = [list(events), list(chunk.batches)]
     return {
         batch
         for kind in EVENT_KINDS
@@ -215,7 +215,7 @@ def events_of_known(company: Company, kind: EventKind, skipped: Iterable[UUID]) 
     """Some pending events of one kind whose customer HQ knows."""
     values = {
         "company": company.pk,
-        "skipped": list(map(str, skipped)),
+        "skipped": list(skipped),
         "limit": CUSTOMERS_PER_CHUNK,
     }
     rows = fetch(EVENTS_OF_KNOWN, values, **kind.names)
@@ -240,21 +240,13 @@ def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:
 
 def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
     """Close quarantined rows that a later, applied event replaces. Returns those that stay open."""
-    statement = supersede_statement(kind)
-    values = {"table": kind.event, "company": company.pk}
-
-    def close(numbers: Sequence[int] | None) -> int:
-        return run_sql(statement, {**values, "some": None if numbers is None else list(numbers)})
-
-    def open_numbers() -> list[int]:
-        rows = fetch(
-            """SELECT id FROM quarantine
-                WHERE status = 'open' AND "table" = %(table)s ORDER BY id""",
-            values,
-        )
-        return [number for (number,) in rows]
-
-    _, refused = bisect_rows(close, open_numbers)
+    _, refused = run_for_rows(
+        supersede_statement(kind),
+        {"table": kind.event, "company": company.pk},
+        "some",
+        """SELECT id FROM quarantine
+            WHERE status = 'open' AND "table" = %(table)s ORDER BY id""",
+    )
     return refused
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.retry import bisect_keys, bisect_rows
+from stores.hqdb.retry import bisect_keys, run_for_rows
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models import Company, NumberSequence
@@ -85,7 +85,7 @@ def due_condition(chunk: Chunk) -> sql.Composable:
 
 
 def due_values(chunk: Chunk, skipped: Iterable[UUID]) -> dict[str, object]:
-    return chunk.values | {"skipped": list(map(str, skipped)), "limit": MAX_DUE}
+    return chunk.values | {"skipped": list(skipped), "limit": MAX_DUE}
 
 
 def due_statement(is_due: sql.Composable) -> sql.Composed:
@@ -98,9 +98,7 @@ def take_due_statement(due: WorkTable, is_due: sql.Composable) -> sql.Composed:
 
 def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> int:
     """Take pending events ahead of their batch, those that are given. Returns how many."""
-    return run_sql(
-        take_events_statement(kind, chunk.due), chunk.values | {"events": list(map(str, events))}
-    )
+    return run_sql(take_events_statement(kind, chunk.due), chunk.values | {"events": list(events)})
 
 
 def take_events_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
@@ -159,7 +157,7 @@ def fail_refused(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> dict[
     """
 
     def fail(keys: Sequence[UUID]) -> int:
-        return len(fetch(refused_statement(kind, chunk.due), {"events": list(map(str, keys))}))
+        return len(fetch(refused_statement(kind, chunk.due), {"events": list(keys)}))
 
     _, refused = bisect_keys(fail, events)
     return refused
@@ -177,19 +175,13 @@ def write_wait_reasons(company: Company) -> dict[UUID, str]:
 
     Returns the events on which the database does not let it be written, with what it said.
     """
-
-    def write(keys: Sequence[UUID] | None) -> int:
-        chosen = None if keys is None else list(map(str, keys))
-        return run_sql(WRITE_WAIT_REASONS, {"company": company.pk, "events": chosen})
-
-    def waiting() -> list[UUID]:
-        rows = fetch(
-            "SELECT event_id FROM open_event WHERE company_id = %s AND status = 'waiting'",
-            [company.pk],
-        )
-        return [event for (event,) in rows]
-
-    return bisect_rows(write, waiting)[1]
+    _, refused = run_for_rows(
+        WRITE_WAIT_REASONS,
+        {"company": company.pk},
+        "events",
+        "SELECT event_id FROM open_event WHERE company_id = %(company)s AND status = 'waiting'",
+    )
+    return refused
 
 
 def count_waiting(company: Company) -> int:

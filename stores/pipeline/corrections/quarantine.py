@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from stores.hqdb.retry import bisect_keys
@@ -115,14 +115,28 @@ def release_group(rows: Sequence[Quarantine], *, by: Any, because: str) -> Resol
     failing = restage(source, kind, rows) if kind else restage_documents(source, rows)
     record_attempts(kind or HEADER, failing)
     passed = [row.pk for row in rows if row.pk not in failing]
-    Quarantine.objects.filter(pk__in=passed).update(
-        status=QuarantineStatus.RELEASED,
-        settled_at=Now(),
-        settled_by=by,
-        settled_because=because,
+    settle(
+        Quarantine.objects.filter(pk__in=passed),
+        QuarantineStatus.RELEASED,
+        by=by,
+        because=because,
         became=F("event_id"),
     )
     return Resolution(len(passed), [str(number) for number in failing])
+
+
+def settle(
+    rows: QuerySet[Quarantine],
+    status: QuarantineStatus,
+    *,
+    by: Any,
+    because: str,
+    became: F | UUID | None = None,
+) -> int:
+    """Close quarantined rows; `became` is the event that each is now. Returns how many."""
+    return rows.update(
+        status=status, settled_at=Now(), settled_by=by, settled_because=because, became=became
+    )
 
 
 def event_kind_of(table: str) -> EventKind | None:
@@ -145,12 +159,7 @@ def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resol
     resolution = Resolution(still_open=unsettled_events(events))
     for batch in batched(numbers, CASES_PER_CHUNK):
         rows = Quarantine.objects.open().filter(pk__in=batch)
-        resolution.done += rows.update(
-            status=QuarantineStatus.DISMISSED,
-            settled_at=Now(),
-            settled_by=by,
-            settled_because=because,
-        )
+        resolution.done += settle(rows, QuarantineStatus.DISMISSED, by=by, because=because)
     return resolution
 
 
@@ -248,13 +257,8 @@ def lock_case(case: str) -> LockedCase:
 
 
 def supersede_row(number: int, made: UUID, by: Any) -> None:
-    Quarantine.objects.filter(pk=number).update(
-        status=QuarantineStatus.SUPERSEDED,
-        settled_at=Now(),
-        settled_by=by,
-        settled_because=CORRECTED_MESSAGE,
-        became=made,
-    )
+    row = Quarantine.objects.filter(pk=number)
+    settle(row, QuarantineStatus.SUPERSEDED, by=by, because=CORRECTED_MESSAGE, became=made)
 
 
 def supersede_event(kind: EventKind, event: Any) -> None:

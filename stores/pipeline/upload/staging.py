@@ -4,19 +4,17 @@ Uploads bring rows here from the channels, releases bring them back from quarant
 same rules. They are in a work table; another one names those that cannot be used.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.retry import bisect_rows, is_data_error
+from stores.hqdb.retry import is_data_error, run_for_rows
 from stores.hqdb.sql import (
     copy_in,
-    fetch,
     fetch_one,
     identifiers,
     listed,
@@ -199,40 +197,24 @@ def insert_staged(
 
     Should the database refuse one for a reason that no rule foresees, it is found by halving.
     """
+    origin = origin_columns(source)
     # To look for known rows costs half as much again as to insert, and mostly there are none.
     try:
         with transaction.atomic():
-            return insert_incoming(source, kind, incoming, ""), {}
+            return run_sql(insert_statement(kind, incoming), origin | {"counters": None}), {}
     except DatabaseError as error:
         if not is_data_error(error):
             raise
-    staged, refused = bisect_rows(
-        partial(insert_incoming, source, kind, incoming, SKIP_KNOWN),
-        partial(fetch_counters, incoming),
-    )
-    return sum(staged), refused
-
-
-def fetch_counters(incoming: WorkTable) -> list[int]:
-    rows = fetch("SELECT replication_counter FROM {incoming} ORDER BY 1", incoming=incoming)
-    return [counter for (counter,) in rows]
-
-
-def insert_incoming(
-    source: UploadSource,
-    kind: EventKind,
-    incoming: WorkTable,
-    or_skip: str,
-    counters: Sequence[int] | None = None,
-) -> int:
-    """Insert incoming rows into staging; `or_skip` is what to do with those it holds."""
-    return run_sql(
-        insert_statement(kind, incoming, or_skip),
-        origin_columns(source) | {"counters": None if counters is None else list(counters)},
+    counters = sql.SQL("SELECT replication_counter FROM {incoming} ORDER BY 1")
+    return run_for_rows(
+        insert_statement(kind, incoming, SKIP_KNOWN),
+        origin,
+        "counters",
+        counters.format(incoming=incoming),
     )
 
 
-def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str) -> sql.Composed:
+def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str = "") -> sql.Composed:
     return INSERT_STAGED.format(
         incoming=incoming,
         columns=identifiers(kind.sent_columns),

@@ -74,10 +74,11 @@ def settle_fields(company: Company, customer: Customer | None = None) -> int:
     """
     values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
     run_sql(
-        """UPDATE field_to_correct f SET customer_id = event.customer_id
+        """UPDATE field_to_correct mark SET customer_id = event.customer_id
              FROM staged_customer event
-            WHERE f.settled_at IS NULL AND f.company_id = %(company)s AND f.customer_id IS NULL
-              AND event.event_id = f.event_id
+            WHERE mark.settled_at IS NULL AND mark.company_id = %(company)s
+              AND mark.customer_id IS NULL
+              AND event.event_id = mark.event_id
               AND event.status IN ('applied', 'superseded')""",
         values,
     )
@@ -87,5 +88,5 @@ def settle_fields(company: Company, customer: Customer | None = None) -> int:
 def settle_statement() -> sql.Composed:
     cases = (f"WHEN '{rule.field}' THEN ({rule.broken}) IS NOT TRUE" for rule in OPTIONAL_RULES)
     return SETTLE_FIELDS.format(
-        is_right=sql.SQL(f"CASE f.field {' '.join(cases)} END"), is_later=sql.SQL(IS_LATER)
+        is_right=sql.SQL(f"CASE mark.field {' '.join(cases)} END"), is_later=sql.SQL(IS_LATER)
     )

@@ -138,7 +138,7 @@ class WrongRow(NamedTuple):
 def text_of(column: str, kind: str) -> sql.Composable:
     """A column as a text that is the same on both engines and in HQ."""
     forms = {"boolean": "{}::int::text", "date": "to_char({}, 'YYYY-MM-DD')"}
-    value = sql.SQL(forms.get(kind, "{}::text")).format(sql.Identifier("r", column))
+    value = sql.SQL(forms.get(kind, "{}::text")).format(sql.Identifier("row", column))
     return sql.SQL("coalesce({}, {})").format(value, NULL_LITERAL)
 
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from psycopg2 import sql
 
 from stores.channeldb.exchange.open import visit
-from stores.hqdb.sql import batched, fetch, identifiers, run_sql
+from stores.hqdb.sql import batched, fetch, run_sql
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
@@ -241,25 +241,32 @@ def what_others_know(
             # the account.
             """INSERT INTO {known}
                WITH maker AS MATERIALIZED (
-                 SELECT DISTINCT ON (v.async_account) v.async_account, b.channel_id
-                   FROM {customer_events} v JOIN channel_database b ON b.id = v.database_id
-                  WHERE v.operation = 'create' AND v.async_account IS NOT NULL
-                  ORDER BY v.async_account, v.occurred_at, b.channel_id)
-               SELECT m.company, m.account_number, m.async_account,
-                      coalesce(e.channel_id, b.channel_id),
-                      account_place(q.format, m.account_number),
-                      bool_or(k.async_account = m.async_account),
-                      bool_or(e.channel_id IS NOT NULL)
-                 FROM {map} m JOIN channel_database b ON b.id = m.database_id
-                 LEFT JOIN number_sequence q ON q.company_id = m.company
-                 LEFT JOIN {customers} k ON k.database_id = m.database_id
-                       AND k.company = m.company AND k.account_number = m.account_number
-                 LEFT JOIN maker e ON e.async_account = m.async_account
+                 SELECT DISTINCT ON (event.async_account) event.async_account,
+                        channel_database.channel_id
+                   FROM {customer_events} event
+                   JOIN channel_database ON channel_database.id = event.database_id
+                  WHERE event.operation = 'create' AND event.async_account IS NOT NULL
+                  ORDER BY event.async_account, event.occurred_at, channel_database.channel_id)
+               SELECT mapped.company, mapped.account_number, mapped.async_account,
+                      coalesce(maker.channel_id, channel_database.channel_id),
+                      account_place(sequence.format, mapped.account_number),
+                      bool_or(shown.async_account = mapped.async_account),
+                      bool_or(maker.channel_id IS NOT NULL)
+                 FROM {map} mapped
+                 JOIN channel_database ON channel_database.id = mapped.database_id
+                 LEFT JOIN number_sequence sequence ON sequence.company_id = mapped.company
+                 LEFT JOIN {customers} shown
+                        ON shown.database_id = mapped.database_id
+                       AND shown.company = mapped.company
+                       AND shown.account_number = mapped.account_number
+                 LEFT JOIN maker ON maker.async_account = mapped.async_account
                 GROUP BY 1, 2, 3, 4, 5
                UNION ALL
-               SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
-                 FROM {numbers} t
-                 LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company""",
+               SELECT issued.company, issued.account, issued.guid, channel.id, issued.number,
+                      issued.guid IS NOT NULL, true
+                 FROM {numbers} issued
+                 LEFT JOIN channel
+                        ON channel.code = issued.channel AND channel.company_id = issued.company""",
             customer_events=copies.of(created),
             **sources.names,
         )
@@ -270,9 +277,10 @@ def what_others_know(
 def unregistered_databases(sources: Sources) -> list[dict[str, Any]]:
     """Databases that are not the registered ones: what they know is somebody else's."""
     rows = fetch(
-        """SELECT c.label FROM {channels} c JOIN channel_database b ON b.id = c.database_id
-            WHERE c.identity IS DISTINCT FROM b.database_id::text
-              AND b.confirmed_nonce IS NOT NULL
+        """SELECT seen.label
+             FROM {channels} seen JOIN channel_database ON channel_database.id = seen.database_id
+            WHERE seen.identity IS DISTINCT FROM channel_database.database_id::text
+              AND channel_database.confirmed_nonce IS NOT NULL
             ORDER BY 1""",
         **sources.names,
     )
@@ -283,36 +291,42 @@ CONFLICTS = {
     "a GUID has two accounts": """
         SELECT guid::text, string_agg(DISTINCT account, ', ' ORDER BY account)
           FROM (SELECT guid, company, account FROM {known} WHERE guid IS NOT NULL
-                UNION SELECT m.async_account, m.company_id, c.account_number
-                        FROM guid_map m JOIN customer c ON c.id = m.customer_id) a
+                UNION SELECT guid.async_account, guid.company_id, customer.account_number
+                        FROM guid_map guid JOIN customer ON customer.id = guid.customer_id) named
          GROUP BY guid HAVING count(DISTINCT (company, account)) > 1""",
     "an account was created by two GUIDs": """
         SELECT company || ' ' || account, string_agg(DISTINCT guid::text, ', ')
           FROM (SELECT company, account, guid FROM {known} WHERE is_creator
-                UNION SELECT m.company_id, c.account_number, m.async_account
-                        FROM guid_map m JOIN customer c ON c.id = m.customer_id
-                       WHERE m.origin = 'created') a
+                UNION SELECT guid.company_id, customer.account_number, guid.async_account
+                        FROM guid_map guid JOIN customer ON customer.id = guid.customer_id
+                       WHERE guid.origin = 'created') created
          GROUP BY company, account HAVING count(DISTINCT guid) > 1""",
     "an account does not fit the number sequence of its company": """
-        SELECT DISTINCT k.company || ' ' || k.account, ''
-          FROM {known} k LEFT JOIN number_sequence q ON q.company_id = k.company
-         WHERE (q.company_id IS NULL OR k.number IS NULL
-                OR NOT k.number BETWEEN q.start AND q.largest)
-           AND NOT EXISTS (SELECT FROM customer c
-                            WHERE c.company_id = k.company AND c.account_number = k.account)""",
+        SELECT DISTINCT known.company || ' ' || known.account, ''
+          FROM {known} known
+          LEFT JOIN number_sequence sequence ON sequence.company_id = known.company
+         WHERE (sequence.company_id IS NULL OR known.number IS NULL
+                OR NOT known.number BETWEEN sequence.start AND sequence.largest)
+           AND NOT EXISTS (SELECT FROM customer
+                            WHERE customer.company_id = known.company
+                              AND customer.account_number = known.account)""",
     "a channel has seen a number that its company cannot have issued": """
-        SELECT h.label, h.company || ' ' || h.number
-          FROM {seen_heights} h LEFT JOIN number_sequence q ON q.company_id = h.company
-         WHERE h.series = 'account' AND (q.company_id IS NULL OR h.number > q.largest)
+        SELECT seen.label, seen.company || ' ' || seen.number
+          FROM {seen_heights} seen
+          LEFT JOIN number_sequence sequence ON sequence.company_id = seen.company
+         WHERE seen.series = 'account'
+           AND (sequence.company_id IS NULL OR seen.number > sequence.largest)
         UNION ALL
-        SELECT h.label, h.company || ' ' || h.series || ' ' || h.number
-          FROM {seen_heights} h LEFT JOIN company c ON c.code = h.company
-         WHERE h.series <> 'account' AND c.code IS NULL""",
+        SELECT seen.label, seen.company || ' ' || seen.series || ' ' || seen.number
+          FROM {seen_heights} seen LEFT JOIN company ON company.code = seen.company
+         WHERE seen.series <> 'account' AND company.code IS NULL""",
     "the channel that created a customer is not registered": """
         SELECT DISTINCT company || ' ' || account, coalesce(guid::text, '')
-          FROM {known} k WHERE guid IS NOT NULL
-           AND NOT EXISTS (SELECT FROM {known} o WHERE o.guid = k.guid AND o.channel_id IS NOT NULL)
-           AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = k.guid)""",
+          FROM {known} known
+         WHERE guid IS NOT NULL
+           AND NOT EXISTS (SELECT FROM {known} other
+                            WHERE other.guid = known.guid AND other.channel_id IS NOT NULL)
+           AND NOT EXISTS (SELECT FROM guid_map WHERE async_account = known.guid)""",
 }
 
 
@@ -322,16 +336,13 @@ def conflicts(sources: Sources) -> list[dict[str, Any]]:
         {"what": what, "about": about, "between": between}
         for what, statement in CONFLICTS.items()
         for about, between in fetch(
-            sql.SQL(f"{statement} ORDER BY 1 LIMIT {MAX_REPORTED_CONFLICTS}").format(
-                **sources.names
-            )
+            f"{statement} ORDER BY 1 LIMIT {MAX_REPORTED_CONFLICTS}", **sources.names
         )
     ]
 
 
-# What HQ, the journal and customers' accounts vouch for, or a second channel.
-LONE_HEIGHTS = sql.SQL(
-    """
+# Above what HQ, the journal and customers' accounts vouch for, or a second channel.
+LONE_HEIGHTS = """
     WITH vouched AS (
       SELECT company, series, max(number) AS number
         FROM (SELECT company_id AS company, 'account' AS series, next - 1 AS number
@@ -340,20 +351,19 @@ LONE_HEIGHTS = sql.SQL(
               UNION ALL SELECT company, series, number FROM {heights}
               UNION ALL SELECT company, 'account', number FROM {known}
               UNION ALL
-              SELECT v.company, 'account', account_place(s.format, v.account_number)
-                FROM {customers} v JOIN number_sequence s ON s.company_id = v.company
-               WHERE account_place(s.format, v.account_number) BETWEEN s.start AND s.largest
+              SELECT shown.company, 'account', account_place(format, shown.account_number)
+                FROM {customers} shown JOIN number_sequence ON company_id = shown.company
+               WHERE account_place(format, shown.account_number) BETWEEN start AND largest
               UNION ALL
               SELECT company, series, number
                 FROM (SELECT *, row_number() OVER (PARTITION BY company, series
                                                    ORDER BY number DESC) AS place
-                        FROM {seen_heights}) ranked WHERE place = 2) n
+                        FROM {seen_heights}) ranked WHERE place = 2) sources
        GROUP BY 1, 2)
-    SELECT h.label, split_part(h.label, '/', 1), h.company, h.series, h.number,
-           h.number - coalesce(v.number, 0)
-      FROM {seen_heights} h LEFT JOIN vouched v USING (company, series)
-     WHERE h.number - coalesce(v.number, 0) > %s ORDER BY 1, 3, 4 LIMIT %s"""
-)
+    SELECT seen.label, split_part(seen.label, '/', 1), company, series, seen.number,
+           seen.number - coalesce(vouched.number, 0)
+      FROM {seen_heights} seen LEFT JOIN vouched USING (company, series)
+     WHERE seen.number - coalesce(vouched.number, 0) > %s ORDER BY 1, 3, 4 LIMIT %s"""
 
 
 def lone_heights(sources: Sources, most_void: int) -> list[dict[str, Any]]:
@@ -377,21 +387,22 @@ def raise_counters(sources: Sources) -> dict[str, int]:
     """Put each company's next number above every number known anywhere. Returns those raised."""
     return dict(
         fetch(
-            """UPDATE number_sequence q SET next = top.number + 1
+            """UPDATE number_sequence SET next = highest.number + 1
                  FROM (SELECT company, max(number) AS number
                          FROM (SELECT company, number FROM {known}
                                UNION ALL
-                               SELECT v.company, account_place(s.format, v.account_number)
-                                 FROM {customers} v
-                                 JOIN number_sequence s ON s.company_id = v.company
-                                WHERE account_place(s.format, v.account_number)
-                                      BETWEEN s.start AND s.largest
+                               SELECT shown.company, account_place(format, shown.account_number)
+                                 FROM {customers} shown
+                                 JOIN number_sequence ON company_id = shown.company
+                                WHERE account_place(format, shown.account_number)
+                                      BETWEEN start AND largest
                                UNION ALL
                                SELECT company, number FROM {seen_heights}
-                                WHERE series = 'account') n
-                        GROUP BY company) top
-                WHERE top.company = q.company_id AND top.number >= q.next
-            RETURNING q.company_id, q.next""",
+                                WHERE series = 'account') sources
+                        GROUP BY company) highest
+                WHERE highest.company = number_sequence.company_id
+                  AND highest.number >= number_sequence.next
+               RETURNING number_sequence.company_id, number_sequence.next""",
             **sources.names,
         )
     )
@@ -404,11 +415,11 @@ def raise_change_numbers(sources: Sources, distrusted: Sequence[ChannelDatabase]
     sent everything again.
     """
     run_sql(
-        """UPDATE company o SET change_no = top.position
-             FROM (SELECT p.key AS company, max(p.value::bigint) AS position
-                     FROM {channels} c, jsonb_each_text(c.positions) p
-                    WHERE c.database_id <> ALL(%s) GROUP BY 1) top
-            WHERE o.code = top.company AND top.position > o.change_no""",
+        """UPDATE company SET change_no = highest.position
+             FROM (SELECT held.key AS company, max(held.value::bigint) AS position
+                     FROM {channels} seen, jsonb_each_text(seen.positions) held
+                    WHERE seen.database_id <> ALL(%s) GROUP BY 1) highest
+            WHERE company.code = highest.company AND highest.position > company.change_no""",
         [[database.pk for database in distrusted]],
         **sources.names,
     )
@@ -423,13 +434,13 @@ def raise_documents(sources: Sources) -> list[dict[str, Any]]:
     Returns what was issued and HQ does not know, from and to.
     """
     forgotten = fetch(
-        """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
+        """SELECT company, series, coalesce(max(issued.number), 0), max(known.number)
              FROM (SELECT company, series, number FROM {heights}
                    UNION ALL
                    SELECT company, series, number FROM {seen_heights}
-                    WHERE series <> 'account') n
-             LEFT JOIN issued_document i USING (company, series)
-            GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0)
+                    WHERE series <> 'account') known
+             LEFT JOIN issued_document issued USING (company, series)
+            GROUP BY 1, 2 HAVING max(known.number) > coalesce(max(issued.number), 0)
             ORDER BY 1, 2 DESC""",
         **sources.names,
     )
@@ -467,36 +478,34 @@ def import_accounts(sources: Sources) -> tuple[int, int]:
     A customer begins with what its channel's default customer gives it, as one that is converted;
     its events, sent again, fill it. They must count as newer than this beginning.
     """
-    inherited = ("language", "currency", "customer_group")
     accounts = run_sql(
-        sql.SQL(
-            """INSERT INTO customer (company_id, account_number, number, hq_version, event_at,
-                                     customer_type, {inherited})
-               SELECT DISTINCT ON (k.company, k.number)
-                      k.company, k.account, k.number, 1, '1900-01-01',
-                      coalesce(d.customer_type, 'person'), {defaults}
-                 FROM {known} k LEFT JOIN channel h ON h.id = k.channel_id
-                 LEFT JOIN customer d ON d.id = h.default_customer_id
-                WHERE k.guid IS NOT NULL
-                  AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = k.company
-                                     AND c.account_number = k.account)
-                ORDER BY k.company, k.number, k.is_creator DESC NULLS LAST, k.is_home DESC,
-                         k.channel_id"""
-        ).format(
-            inherited=identifiers(inherited),
-            defaults=identifiers(inherited, of="d"),
-            **sources.names,
-        )
+        """INSERT INTO customer (company_id, account_number, number, hq_version, event_at,
+                                 customer_type, language, currency, customer_group)
+           SELECT DISTINCT ON (known.company, known.number)
+                  known.company, known.account, known.number, 1, '1900-01-01',
+                  coalesce(inherited.customer_type, 'person'), inherited.language,
+                  inherited.currency, inherited.customer_group
+             FROM {known} known LEFT JOIN channel ON channel.id = known.channel_id
+             LEFT JOIN customer inherited ON inherited.id = channel.default_customer_id
+            WHERE known.guid IS NOT NULL
+              AND NOT EXISTS (SELECT FROM customer
+                               WHERE customer.company_id = known.company
+                                 AND customer.account_number = known.account)
+            ORDER BY known.company, known.number, known.is_creator DESC NULLS LAST,
+                     known.is_home DESC, known.channel_id""",
+        **sources.names,
     )
     guids = run_sql(
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
-           SELECT DISTINCT ON (k.guid) k.guid, k.company, c.id, k.channel_id,
-                  CASE WHEN k.is_creator THEN 'created' ELSE 'linked' END
-             FROM {known} k
-             JOIN customer c ON c.company_id = k.company AND c.account_number = k.account
-            WHERE k.guid IS NOT NULL AND k.channel_id IS NOT NULL
-              AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = k.guid)
-            ORDER BY k.guid, k.is_home DESC, k.is_creator DESC NULLS LAST, k.channel_id""",
+           SELECT DISTINCT ON (known.guid) known.guid, known.company, customer.id,
+                  known.channel_id, CASE WHEN known.is_creator THEN 'created' ELSE 'linked' END
+             FROM {known} known
+             JOIN customer ON customer.company_id = known.company
+                          AND customer.account_number = known.account
+            WHERE known.guid IS NOT NULL AND known.channel_id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM guid_map guid WHERE guid.async_account = known.guid)
+            ORDER BY known.guid, known.is_home DESC, known.is_creator DESC NULLS LAST,
+                     known.channel_id""",
         **sources.names,
     )
     number_imported()
@@ -511,9 +520,9 @@ def number_imported() -> None:
             GROUP BY 1 ORDER BY 1"""
     ):
         run_sql(
-            """UPDATE customer k SET change_no = %(first)s - 1 + imported.turn
+            """UPDATE customer SET change_no = %(first)s - 1 + imported.turn
                  FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY imported (id, turn)
-                WHERE k.id = imported.id""",
+                WHERE customer.id = imported.id""",
             {"first": reserve_changes(company, len(ids)), "ids": ids},
         )
 
@@ -522,10 +531,11 @@ def fill_gaps() -> int:
     """Void accounts for numbers of which only the height is known, so that none is missing."""
     return run_sql(
         """INSERT INTO customer (company_id, account_number, number, state, is_active)
-           SELECT q.company_id, account_text(q.format, n), n, 'void', false
-             FROM number_sequence q, generate_series(q.start, q.next - 1) n
-            WHERE NOT EXISTS (SELECT FROM customer c
-                               WHERE c.company_id = q.company_id AND c.number = n)"""
+           SELECT sequence.company_id, account_text(sequence.format, n), n, 'void', false
+             FROM number_sequence sequence, generate_series(sequence.start, sequence.next - 1) n
+            WHERE NOT EXISTS (SELECT FROM customer
+                               WHERE customer.company_id = sequence.company_id
+                                 AND customer.number = n)"""
     )
 
 
@@ -570,13 +580,13 @@ def send_lacking_again(sources: Sources) -> int:
 def confirm_visits(sources: Sources) -> None:
     """Take the latest visit of each channel as confirmed where HQ has forgotten it."""
     run_sql(
-        """UPDATE channel_database b
-              SET confirmed_epoch = c.epoch, confirmed_nonce = c.nonce::uuid,
-                  intended_epoch = c.epoch + 1, intended_nonce = gen_random_uuid()
-             FROM {channels} c
-            WHERE c.database_id = b.id AND c.epoch > b.confirmed_epoch
-              AND (c.epoch, c.nonce::uuid)
-                  IS DISTINCT FROM (b.intended_epoch, b.intended_nonce)""",
+        """UPDATE channel_database known
+              SET confirmed_epoch = seen.epoch, confirmed_nonce = seen.nonce::uuid,
+                  intended_epoch = seen.epoch + 1, intended_nonce = gen_random_uuid()
+             FROM {channels} seen
+            WHERE seen.database_id = known.id AND seen.epoch > known.confirmed_epoch
+              AND (seen.epoch, seen.nonce::uuid)
+                  IS DISTINCT FROM (known.intended_epoch, known.intended_nonce)""",
         **sources.names,
     )
 

@@ -198,9 +198,9 @@ def lost_or_doubled_query() -> sql.Composed:
         for table, rows in CAPTURED_ROWS.items()
     )
     parts = (
-        f"""SELECT t.database_id, '{part.event}', t.staged_at, 1
-              FROM {part.event} p JOIN {HEADER.event} t ON t.id = p.transaction_id
-             WHERE t.session_id IS NOT NULL
+        f"""SELECT sale.database_id, '{part.event}', sale.staged_at, 1
+              FROM {part.event} part JOIN {HEADER.event} sale ON sale.id = part.transaction_id
+             WHERE sale.session_id IS NOT NULL
             UNION ALL
             SELECT database_id, '{part.event}', first_seen_at, rows_aside(raw, '{part.event}')
               FROM quarantine WHERE "table" = '{HEADER.event}'"""  # noqa: S608

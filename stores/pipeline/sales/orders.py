@@ -78,9 +78,9 @@ def process_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int
         write_reasons(sales, blockers, is_scheduled=step.run.started_by == StartedBy.SCHEDULE)
         posted = create_customer_orders(step, channel, sales, blockers)
     waiting, failed = fetch_one(
-        """SELECT count(*) FILTER (WHERE t.order_status = 'none'),
-                  count(*) FILTER (WHERE t.order_status = 'failed')
-             FROM retail_transaction t WHERE t.id = ANY(%s)""",
+        """SELECT count(*) FILTER (WHERE sale.order_status = 'none'),
+                  count(*) FILTER (WHERE sale.order_status = 'failed')
+             FROM retail_transaction sale WHERE sale.id = ANY(%s)""",
         [list(sales)],
     )
     step.add(posted=posted, waiting=int(waiting), failed=int(failed))

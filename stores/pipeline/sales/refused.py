@@ -13,9 +13,9 @@ from stores.models.transaction import DIGITS, PLACES
 
 SUM_TOO_LARGE, SALE_REFUSED = "sum_too_large", "sale_refused"
 REFUSAL_REASONS = (SUM_TOO_LARGE, SALE_REFUSED)
-# SQL condition: transaction t has such an error.
-IS_REFUSED = f"""EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id
-                          AND e.rule IN ('{SUM_TOO_LARGE}', '{SALE_REFUSED}'))"""
+# SQL condition: `sale` has such an error.
+IS_REFUSED = f"""EXISTS (SELECT FROM transaction_error error WHERE error.transaction_id = sale.id
+                          AND error.rule IN ('{SUM_TOO_LARGE}', '{SALE_REFUSED}'))"""
 # One more than the largest amount of money.
 AMOUNT_LIMIT = 10 ** (DIGITS - PLACES)
 

@@ -1,8 +1,8 @@
 """The rules of validation for sales and orders, and their check.
 
 Each rule is data: its code, the field that it is about, and SQL that is true if it is broken. The
-SQL refers to sale t, its company c, the sums of its lines l and of its payments p; in the rules of
-lines and payments, l is the row. Customers must be converted before the rules are checked.
+SQL refers to `sale`, its `company`, and the sums of its `lines` and `payments`; in the rules of
+lines and payments, to `sale` and `row`. Customers must be converted before the rules are checked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,12 @@ class SaleRule:
 def equals_sum(code: str, field: str, expected: str) -> SaleRule:
     """A rule: an amount of the header equals an expression, such as the sum of its lines."""
     return SaleRule(
-        code, field, f"t.{field} <> {expected}", f"({expected})::text", f"t.{field}::text", True
+        code,
+        field,
+        f"sale.{field} <> {expected}",
+        f"({expected})::text",
+        f"sale.{field}::text",
+        True,
     )
 
 
@@ -46,8 +51,8 @@ def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
         SaleRule(
             "not_rounded",
             column,
-            f"{of}.{column} <> round({of}.{column}, currency_places(t.currency))",
-            f"round({of}.{column}, currency_places(t.currency))::text",
+            f"{of}.{column} <> round({of}.{column}, currency_places(sale.currency))",
+            f"round({of}.{column}, currency_places(sale.currency))::text",
             f"{of}.{column}::text",
             True,
         )
@@ -56,87 +61,92 @@ def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
 
 
 # The GUID and the account number of the sale identify different customers.
-NAMES_TWO = """EXISTS (SELECT FROM guid_map m JOIN customer k USING (company_id)
-                        WHERE m.company_id = t.company_id AND m.async_account = t.async_account
-                          AND k.account_number = t.account_number AND m.customer_id <> k.id)"""
+NAMES_TWO = """EXISTS (SELECT FROM guid_map guid JOIN customer USING (company_id)
+                        WHERE guid.company_id = sale.company_id
+                          AND guid.async_account = sale.async_account
+                          AND customer.account_number = sale.account_number
+                          AND guid.customer_id <> customer.id)"""
 CUSTOMER_RULES = (
-    SaleRule("identity_mismatch", "account_number", f"t.customer_id IS NULL AND {NAMES_TWO}"),
+    SaleRule("identity_mismatch", "account_number", f"sale.customer_id IS NULL AND {NAMES_TWO}"),
     SaleRule(
         "customer_unknown",
         "async_account",
-        "t.async_account IS NOT NULL AND t.customer_id IS NULL AND t.account_number IS NULL",
+        """sale.async_account IS NOT NULL
+           AND sale.customer_id IS NULL AND sale.account_number IS NULL""",
     ),
     SaleRule(
         "customer_unknown",
         "account_number",
-        f"t.account_number IS NOT NULL AND t.customer_id IS NULL AND NOT {NAMES_TWO}",
+        f"sale.account_number IS NOT NULL AND sale.customer_id IS NULL AND NOT {NAMES_TWO}",
     ),
     SaleRule(
         "customer_not_active",
         "customer",
-        "EXISTS (SELECT FROM customer k WHERE k.id = t.customer_id AND k.state <> 'active')",
+        "EXISTS (SELECT FROM customer WHERE id = sale.customer_id AND state <> 'active')",
     ),
 )
 # An instalment for an order, or a deposit that was given back: payments, but nothing ordered.
-IS_FOR_ORDER = "(t.transaction_type = 'customer_order' AND t.payment_amount <> 0)"
+IS_FOR_ORDER = "(sale.transaction_type = 'customer_order' AND sale.payment_amount <> 0)"
 HEADER_RULES = (
     *CUSTOMER_RULES,
     # The business date is in an open period, and near the day of arrival.
-    SaleRule("period_closed", "business_date", "t.business_date <= c.closed_until"),
+    SaleRule("period_closed", "business_date", "sale.business_date <= company.closed_until"),
     SaleRule(
         "business_date_far",
         "business_date",
         # Or near today: the clock of HQ may have been wrong when the sale arrived.
-        """t.business_date NOT BETWEEN t.staged_at::date - 366 AND t.staged_at::date + 2
-           AND t.business_date NOT BETWEEN current_date - 366 AND current_date + 2""",
+        """sale.business_date NOT BETWEEN sale.staged_at::date - 366 AND sale.staged_at::date + 2
+           AND sale.business_date NOT BETWEEN current_date - 366 AND current_date + 2""",
     ),
     # Amounts are rounded to the currency.
     *rounded(
-        "net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount", of="t"
+        "net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount", of="sale"
     ),
     # The header equals the sums of its lines and payments.
-    equals_sum("discount_differs", "discount_amount", "coalesce(l.discount_amount, 0)"),
-    equals_sum("net_differs", "net_amount", "coalesce(l.net_amount, 0)"),
-    equals_sum("tax_differs", "tax_amount", "coalesce(l.tax_amount, 0)"),
-    equals_sum("gross_differs", "gross_amount", "(t.net_amount + t.tax_amount)"),
-    equals_sum("line_count_differs", "line_count", "coalesce(l.lines, 0)"),
-    equals_sum("payment_differs", "payment_amount", "coalesce(p.amount, 0)"),
+    equals_sum("discount_differs", "discount_amount", "coalesce(lines.discount_amount, 0)"),
+    equals_sum("net_differs", "net_amount", "coalesce(lines.net_amount, 0)"),
+    equals_sum("tax_differs", "tax_amount", "coalesce(lines.tax_amount, 0)"),
+    equals_sum("gross_differs", "gross_amount", "(sale.net_amount + sale.tax_amount)"),
+    equals_sum("line_count_differs", "line_count", "coalesce(lines.count, 0)"),
+    equals_sum("payment_differs", "payment_amount", "coalesce(payments.amount, 0)"),
     # Something was sold, or something was paid for an order.
-    SaleRule("nothing_sold", "line_count", f"coalesce(l.sold, 0) = 0 AND NOT {IS_FOR_ORDER}"),
+    SaleRule("nothing_sold", "line_count", f"coalesce(lines.sold, 0) = 0 AND NOT {IS_FOR_ORDER}"),
     # An exchange is a sale with returned lines. If nothing else was sold, it must be a return.
-    SaleRule("only_returned", "transaction_type", "t.transaction_type = 'sale' AND l.most <= 0"),
+    SaleRule(
+        "only_returned", "transaction_type", "sale.transaction_type = 'sale' AND lines.most <= 0"
+    ),
     SaleRule(
         "sign_wrong",
         "payment_amount",
-        "t.transaction_type = 'customer_order' AND l.sold > 0 AND t.payment_amount < 0",
+        "sale.transaction_type = 'customer_order' AND lines.sold > 0 AND sale.payment_amount < 0",
         "NULL",
-        "t.payment_amount::text",
+        "sale.payment_amount::text",
     ),
     # An order whose payments add up to zero is never in a statement, so they would never be posted.
     SaleRule(
         "nothing_paid",
         "payment_amount",
-        "t.transaction_type = 'customer_order' AND p.paid > 0 AND p.amount = 0",
+        "sale.transaction_type = 'customer_order' AND payments.paid > 0 AND payments.amount = 0",
     ),
     # A sale is paid, within the allowed difference. An order may be paid later, but not overpaid.
     SaleRule(
         "not_paid",
         "payment_amount",
-        """CASE WHEN t.payment_amount = t.gross_amount THEN false
-           WHEN t.transaction_type = 'customer_order'
-                AND (t.payment_amount < t.gross_amount OR l.sold = 0) THEN false
-           ELSE abs(t.gross_amount - t.payment_amount)
-                > (SELECT greatest(rounding, tolerance) FROM allowed_difference(t.id)) END""",
-        "t.gross_amount::text",
-        "t.payment_amount::text",
+        """CASE WHEN sale.payment_amount = sale.gross_amount THEN false
+           WHEN sale.transaction_type = 'customer_order'
+                AND (sale.payment_amount < sale.gross_amount OR lines.sold = 0) THEN false
+           ELSE abs(sale.gross_amount - sale.payment_amount)
+                > (SELECT greatest(rounding, tolerance) FROM allowed_difference(sale.id)) END""",
+        "sale.gross_amount::text",
+        "sale.payment_amount::text",
     ),
 )
 # The price of a line before and after discount. However a till rounds, it is off by less than the
 # smallest unit of the currency.
-EXTENDED_PRICE = "(l.quantity * l.price)"
-DISCOUNTED_PRICE = f"({EXTENDED_PRICE} - coalesce(l.discount_amount, 0))"
-CURRENCY_UNIT = "power(10::numeric, -currency_places(t.currency))"
-LINE_IS_LIVE = "NOT coalesce(l.is_voided, false)"
+EXTENDED_PRICE = "(row.quantity * row.price)"
+DISCOUNTED_PRICE = f"({EXTENDED_PRICE} - coalesce(row.discount_amount, 0))"
+CURRENCY_UNIT = "power(10::numeric, -currency_places(sale.currency))"
+LINE_IS_LIVE = "NOT coalesce(row.is_voided, false)"
 
 
 def card_number_rule(column: str) -> SaleRule:
@@ -144,28 +154,28 @@ def card_number_rule(column: str) -> SaleRule:
     return SaleRule(
         "card_number",
         column,
-        f"char_length(l.{column}) > 13 AND l.{column} ~ '[0-9]([ -]?[0-9]){{13}}'"
-        f" AND holds_card_number(l.{column})",
+        f"char_length(row.{column}) > 13 AND row.{column} ~ '[0-9]([ -]?[0-9]){{13}}'"
+        f" AND holds_card_number(row.{column})",
     )
 
 
 LINE_RULES = (
     card_number_rule("description"),
-    SaleRule("item_missing", "item_id", "coalesce(normalize_key(l.item_id), '') = ''"),
+    SaleRule("item_missing", "item_id", "coalesce(normalize_key(row.item_id), '') = ''"),
     *(
-        SaleRule("value_missing", column, f"l.{column} IS NULL")
+        SaleRule("value_missing", column, f"row.{column} IS NULL")
         for column in ("quantity", "price", "net_amount", "tax_amount")
     ),
-    *rounded("net_amount", "tax_amount", "discount_amount", of="l"),
+    *rounded("net_amount", "tax_amount", "discount_amount", of="row"),
     # Amounts have the sign of the quantity. The price has none.
-    SaleRule("price_negative", "price", "l.price < 0", "NULL", "l.price::text"),
+    SaleRule("price_negative", "price", "row.price < 0", "NULL", "row.price::text"),
     *(
         SaleRule(
             "signs_differ",
             column,
-            f"sign(l.quantity) * sign(l.{column}) < 0",
-            "l.quantity::text",
-            f"l.{column}::text",
+            f"sign(row.quantity) * sign(row.{column}) < 0",
+            "row.quantity::text",
+            f"row.{column}::text",
         )
         for column in ("net_amount", "discount_amount", "tax_amount")
     ),
@@ -173,46 +183,51 @@ LINE_RULES = (
     SaleRule(
         "sign_wrong",
         "quantity",
-        f"""{LINE_IS_LIVE} AND CASE t.transaction_type WHEN 'return' THEN l.quantity > 0
-                       WHEN 'customer_order' THEN l.quantity < 0 ELSE false END""",
+        f"""{LINE_IS_LIVE} AND CASE sale.transaction_type WHEN 'return' THEN row.quantity > 0
+                       WHEN 'customer_order' THEN row.quantity < 0 ELSE false END""",
         "NULL",
-        "l.quantity::text",
+        "row.quantity::text",
     ),
     # Quantity, price, discount and net amount agree.
     SaleRule(
         "line_differs",
         "net_amount",
-        f"""{LINE_IS_LIVE} AND l.net_amount <> {DISCOUNTED_PRICE}
-            AND abs(l.net_amount - {DISCOUNTED_PRICE}) >= {CURRENCY_UNIT}""",
-        f"round({DISCOUNTED_PRICE}, currency_places(t.currency))::text",
-        "l.net_amount::text",
+        f"""{LINE_IS_LIVE} AND row.net_amount <> {DISCOUNTED_PRICE}
+            AND abs(row.net_amount - {DISCOUNTED_PRICE}) >= {CURRENCY_UNIT}""",
+        f"round({DISCOUNTED_PRICE}, currency_places(sale.currency))::text",
+        "row.net_amount::text",
     ),
     *(
         SaleRule(
             "more_than_price",
             column,
-            f"""{LINE_IS_LIVE} AND abs(l.{column}) > abs({EXTENDED_PRICE})
-                AND abs(l.{column}) - abs({EXTENDED_PRICE}) >= {CURRENCY_UNIT}""",
+            f"""{LINE_IS_LIVE} AND abs(row.{column}) > abs({EXTENDED_PRICE})
+                AND abs(row.{column}) - abs({EXTENDED_PRICE}) >= {CURRENCY_UNIT}""",
             f"{EXTENDED_PRICE}::text",
-            f"l.{column}::text",
+            f"row.{column}::text",
         )
         for column in ("discount_amount", "tax_amount")
     ),
 )
 PAYMENT_RULES = (
     card_number_rule("tender_type"),
-    *rounded("amount", of="l"),
+    *rounded("amount", of="row"),
     # In a return all payments are negative. In a sale change is.
     SaleRule(
         "sign_wrong",
         "amount",
-        "t.transaction_type = 'return' AND l.amount > 0",
+        "sale.transaction_type = 'return' AND row.amount > 0",
         "NULL",
-        "l.amount::text",
+        "row.amount::text",
     ),
     # There are no exchange rates, so a payment in another currency cannot be added.
     SaleRule(
-        "payment_currency", "currency", "l.currency <> t.currency", "t.currency", "l.currency", True
+        "payment_currency",
+        "currency",
+        "row.currency <> sale.currency",
+        "sale.currency",
+        "row.currency",
+        True,
     ),
 )
 ROW_RULES = (("retail_transaction_line", LINE_RULES), ("retail_transaction_payment", PAYMENT_RULES))

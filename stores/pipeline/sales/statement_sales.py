@@ -10,20 +10,20 @@ from stores.models import Statement
 from stores.models.statement import StatementState
 from stores.models.transaction import BEING_CORRECTED
 
-# SQL conditions on transaction t: a sale or return that is in no statement and no order, and a
+# SQL conditions on `sale`: a sale or return that is in no statement and no order, and a
 # customer order with payments that are in no statement.
-OPEN_SALE_CONDITION = """t.statement_id IS NULL AND t.sales_order_id IS NULL
-          AND t.transaction_type IN ('sale', 'return') AND t.entry_status = 'concluded'"""
-OPEN_PREPAYMENT_CONDITION = """t.prepayment_statement_id IS NULL
-             AND t.transaction_type = 'customer_order'
-             AND t.payment_amount <> 0 AND t.entry_status = 'concluded'"""
+OPEN_SALE_CONDITION = """sale.statement_id IS NULL AND sale.sales_order_id IS NULL
+          AND sale.transaction_type IN ('sale', 'return') AND sale.entry_status = 'concluded'"""
+OPEN_PREPAYMENT_CONDITION = """sale.prepayment_statement_id IS NULL
+             AND sale.transaction_type = 'customer_order'
+             AND sale.payment_amount <> 0 AND sale.entry_status = 'concluded'"""
 # All transactions that a business date still has to post. Each branch uses its own index.
-OPEN_DOCUMENTS = f"""(SELECT t.* FROM retail_transaction t WHERE {OPEN_SALE_CONDITION}
+OPEN_DOCUMENTS = f"""(SELECT sale.* FROM retail_transaction sale WHERE {OPEN_SALE_CONDITION}
              UNION ALL
-            SELECT t.* FROM retail_transaction t WHERE {OPEN_PREPAYMENT_CONDITION})"""  # noqa: S608 - our own names
-# SQL condition: t may enter a statement. A sale that was removed from one has an error.
-READY_CONDITION = f"""t.validation_status = 'successful'
-           AND NOT EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
+            SELECT sale.* FROM retail_transaction sale WHERE {OPEN_PREPAYMENT_CONDITION})"""  # noqa: S608 - our own names
+# SQL condition: `sale` may enter a statement. A sale that was removed from one has an error.
+READY_CONDITION = f"""sale.validation_status = 'successful'
+           AND NOT EXISTS (SELECT FROM transaction_error error WHERE error.transaction_id = sale.id)
            AND NOT {BEING_CORRECTED}"""
 # The transactions in a statement. Of those that are prepaid, it has only the payments.
 IN_STATEMENT = """(SELECT id, customer_id, false AS is_prepaid FROM retail_transaction
@@ -31,7 +31,7 @@ IN_STATEMENT = """(SELECT id, customer_id, false AS is_prepaid FROM retail_trans
                     UNION ALL
                    SELECT id, customer_id, true FROM retail_transaction
                     WHERE prepayment_statement_id = %(statement)s)"""
-OF_ITS_DAY = "t.channel_id = %(channel)s AND t.business_date = %(day)s"
+OF_ITS_DAY = "sale.channel_id = %(channel)s AND sale.business_date = %(day)s"
 
 
 class CancellationRefused(Exception):
@@ -51,12 +51,12 @@ def add_ready_sales(statement: Statement) -> int:
     """Take the ready sales and prepayments of the day into a statement. Returns how many."""
     parameters = statement_parameters(statement)
     sales = run_sql(
-        f"""UPDATE retail_transaction t SET statement_id = %(statement)s
+        f"""UPDATE retail_transaction sale SET statement_id = %(statement)s
              WHERE {OF_ITS_DAY} AND {OPEN_SALE_CONDITION} AND {READY_CONDITION}""",  # noqa: S608 - our own conditions
         parameters,
     )
     prepayments = run_sql(
-        f"""UPDATE retail_transaction t SET prepayment_statement_id = %(statement)s
+        f"""UPDATE retail_transaction sale SET prepayment_statement_id = %(statement)s
              WHERE {OF_ITS_DAY} AND {OPEN_PREPAYMENT_CONDITION} AND {READY_CONDITION}""",  # noqa: S608
         parameters,
     )
@@ -78,10 +78,10 @@ def add_sales(statement: Statement, sales: Sequence[int]) -> None:
 
 def sales_to_try(statement: Statement) -> list[int]:
     """The ids of the transactions in a statement, or of those that a started one takes next."""
-    query = f"SELECT t.id FROM {IN_STATEMENT} t"  # noqa: S608 - our own names
+    query = f"SELECT sale.id FROM {IN_STATEMENT} sale"  # noqa: S608 - our own names
     if statement.state == StatementState.STARTED:
         query += f""" UNION
-            SELECT t.id FROM {OPEN_DOCUMENTS} t WHERE {OF_ITS_DAY} AND {READY_CONDITION}"""  # noqa: S608
+            SELECT sale.id FROM {OPEN_DOCUMENTS} sale WHERE {OF_ITS_DAY} AND {READY_CONDITION}"""  # noqa: S608
     rows = fetch(f"{query} ORDER BY id", statement_parameters(statement))
     return [sale_id for (sale_id,) in rows]
 

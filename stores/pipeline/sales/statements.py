@@ -34,7 +34,7 @@ from stores.pipeline.sales.statement_states import (
     reach,
 )
 
-DAY_HAS_ENDED = """t.business_date
+DAY_HAS_ENDED = """sale.business_date
                    < business_date_of(now(), channel.time_zone, channel.day_ends_at)"""
 STATES_IN_ORDER = [StatementState.STARTED, *STATE_ACTIONS]
 
@@ -114,11 +114,11 @@ def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """
     has_ended = "true" if takes_all_day(channel) else DAY_HAS_ENDED
     rows = fetch(
-        f"""SELECT DISTINCT t.business_date
-              FROM {OPEN_DOCUMENTS} t JOIN channel ON channel.id = t.channel_id
-             WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date)
+        f"""SELECT DISTINCT sale.business_date
+              FROM {OPEN_DOCUMENTS} sale JOIN channel ON channel.id = sale.channel_id
+             WHERE sale.channel_id = %s AND sale.business_date = coalesce(%s, sale.business_date)
                AND {READY_CONDITION} AND {has_ended}
-             ORDER BY t.business_date""",  # noqa: S608
+             ORDER BY sale.business_date""",  # noqa: S608
         [channel.pk, step.run.business_date],
     )
 

@@ -1,8 +1,8 @@
 -- Mark the optional fields of incoming customers that break a rule.
 --
--- {incoming}: the customers. {any_broken}: that a row breaks a rule. {fields}: each field with its
--- rule, and whether that is broken. {is_lost}: that staging cannot hold the day of birth, which is
--- then kept in the mark.
+-- Run by fields_to_correct.record_fields(). {incoming}: the customers. {any_broken}: that a row
+-- breaks a rule. {fields}: each field with its rule, and whether that is broken. {is_lost}: that
+-- staging cannot hold the day of birth, which is then kept in the mark.
 INSERT INTO field_to_correct (company_id, database_id, event_id, async_account, field, rule, value)
 SELECT %(company)s, %(database)s, event_id, async_account, optional.field, optional.rule,
        CASE WHEN optional.field = 'birth_date' AND {is_lost} THEN birth_date::text ELSE '' END

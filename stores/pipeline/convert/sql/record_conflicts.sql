@@ -9,7 +9,8 @@
 -- names the row of `lost` among its customer's. {same_key}: that `lost` is about `row`;
 -- {same_key_as_lost}: that `event` is about the same as `lost`. {creation_counts}: whether making
 -- an entity known can overlook another's edit. {edit_columns}: what is compared of `event`; see its
--- file. {values}: of each field whether both state it, and the values of `lost`, `kept` and `before`.
+-- file. {values}: of each field whether both state it, and the values of `lost`, `kept` and
+-- `before`.
 WITH pair AS MATERIALIZED (
   SELECT DISTINCT ON (kept.event_id, lost.database_id)
          kept.event_id AS kept_event, lost.event_id AS lost_event

@@ -1,9 +1,9 @@
 -- Write a field of one part of many transactions, and record the old and the new values.
 --
--- Returns the transactions that changed. {new_values}: a query for sale, line_number and new.
--- {table}, {key}, {field}: the part, its column with the id of the transaction, and the field.
--- {condition}: that row `part` may get the value of row `change`. {own_line}: that both are the same
--- line; true for a header.
+-- Run by bulk.replace_values(). Returns the transactions that changed. {new_values}: a query for
+-- sale, line_number and new. {table}, {key}, {field}: the part, its column with the id of the
+-- transaction, and the field. {condition}: that row `part` may get the value of row `change`.
+-- {own_line}: that both are the same line; true for a header.
 WITH new_value AS ({new_values}),
 changed AS (
   SELECT change.sale, change.line_number, part.{field} AS old, change.new

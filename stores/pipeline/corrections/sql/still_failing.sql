@@ -1,8 +1,8 @@
 -- Those of corrected sales that still break the rule, or now break another one in the same fields.
 --
--- A customer or an address with a pending event counts as known, because the next run converts it.
--- {errors}, {blockers}: what the sales break now. {before}: the errors that they had. {part}: the
--- part of the sale that row `error` is about.
+-- Run by revalidate.still_failing(). A customer or an address with a pending event counts as known,
+-- because the next run converts it. {errors}, {blockers}: what the sales break now. {before}: the
+-- errors that they had. {part}: the part of the sale that row `error` is about.
 WITH pending AS (
   SELECT sale.id,
          EXISTS (SELECT FROM staged_customer event

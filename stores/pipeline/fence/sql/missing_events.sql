@@ -1,7 +1,8 @@
 -- The first events that HQ holds of a database, used or set aside, and that it no longer has.
 --
--- {name}, {event}: the staging table. {present}: the events that the database has. {number}: what a
--- till called document `event`, {key} in quarantine; other events have no number.
+-- Run by incidents.missing_events(). {name}, {event}: the staging table. {present}: the events that
+-- the database has. {number}: what a till called document `event`, {key} in quarantine; other
+-- events have no number.
 SELECT count(*) OVER (), held.event_id, held.number
   FROM (SELECT event.generation, event.replication_counter, event.event_id, {number} AS number
           FROM {event} event WHERE event.database_id = %(database)s

@@ -1,7 +1,8 @@
 -- Sales that were changed in their channel after they were sent, lines and payments included.
 --
--- HQ saved the hash of a sale when it arrived, so corrections made at HQ are not differences.
--- {described}: the channels' sales, each with its present hash. {channels}: the channels.
+-- For check I40, and for reconcile. HQ saved the hash of a sale when it arrived, so corrections
+-- made at HQ are not differences. {described}: the channels' sales, each with its present hash.
+-- {channels}: the channels.
 SELECT seen.label AS channel, 'retail_transaction' AS "table", sale.event_id::text,
        'content' AS columns
   FROM ({described}) described

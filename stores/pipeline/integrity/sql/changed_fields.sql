@@ -1,8 +1,9 @@
 -- Rows of some customers that differ from the event that they show, and the differing columns.
 --
--- {looked_at}: the customers. {name}, {table}: the table of the rows. {owner}: its column with the
--- customer. {history}: what was applied of these customers. {columns}: those of `row`. {expected}:
--- the values that they must have by `event`. {differing}: the name of each differing column.
+-- For check I16. {looked_at}: the customers. {name}, {table}: the table of the rows. {owner}: its
+-- column with the customer. {history}: what was applied of these customers. {columns}: those of
+-- `row`. {expected}: the values that they must have by `event`. {differing}: the name of each
+-- differing column.
 SELECT customer.account_number, {name} AS "table",
        array_to_string(ARRAY[{differing}], ' ') AS columns
   FROM {looked_at} checked

@@ -1,7 +1,7 @@
 -- Days of which other rows are there than arrived, also where the balance has not seen it.
 --
--- Lines and payments are counted with the sale that they came with. {held}: a query for what was
--- taken over of each table, as database_id, "table", at, rows.
+-- For check I11. Lines and payments are counted with the sale that they came with. {held}: a query
+-- for what was taken over of each table, as database_id, "table", at, rows.
 WITH held AS (
   SELECT database_id, "table", (at AT TIME ZONE 'UTC')::date AS day, sum(rows) AS rows
     FROM ({held}

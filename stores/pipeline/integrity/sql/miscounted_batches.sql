@@ -1,7 +1,8 @@
 -- Batches with other events than they count, and batches of events that are not there.
 --
--- {staged}: the batch_id of every event that was staged.
-WITH staged AS (SELECT batch_id AS id, count(*) AS n FROM ({staged}) r GROUP BY 1)
-SELECT id AS batch, b.rows, s.n AS staged_rows
-  FROM upload_batch b FULL JOIN staged s USING (id)
- WHERE b.rows IS DISTINCT FROM s.n
+-- For check I11. {staged}: the batch_id of every event that was staged.
+WITH staged AS (
+  SELECT batch_id AS id, count(*) AS rows FROM ({staged}) staged_rows GROUP BY batch_id)
+SELECT id AS batch, batch.rows, staged.rows AS staged_rows
+  FROM upload_batch batch FULL JOIN staged USING (id)
+ WHERE batch.rows IS DISTINCT FROM staged.rows

@@ -1,6 +1,6 @@
 -- Uploads of which other rows are there than they counted, or that do not add up.
 --
--- {staged}: a query for the session_id of every row that was staged.
+-- For check I11. {staged}: a query for the session_id of every row that was staged.
 WITH staged AS (
   SELECT session_id AS id, count(*) AS rows FROM ({staged}) staged_rows
    WHERE session_id IS NOT NULL GROUP BY session_id),

@@ -1,8 +1,9 @@
 -- The acknowledged events of one table that HQ has neither staged nor quarantined.
 --
--- A copied database has the receipts of its original, so HQ may have an event from any database.
--- {columns}: columns of the channel's event `held` and of the channel `seen`. {copy}: the channels'
--- events. {channels}: the channels. {name}, {event}: the staging table.
+-- For checks I7 and I15, reconcile and recover. A copied database has the receipts of its original,
+-- so HQ may have an event from any database. {columns}: columns of the channel's event `held` and
+-- of the channel `seen`. {copy}: the channels' events. {channels}: the channels. {name}, {event}:
+-- the staging table.
 SELECT {columns}
   FROM {copy} held JOIN {channels} seen USING (database_id)
   LEFT JOIN {event} event ON event.event_id = held.event_id

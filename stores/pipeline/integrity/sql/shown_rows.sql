@@ -1,15 +1,16 @@
 -- Compare each row of some customers with the events that could have written it.
 --
--- Within a database the event with the higher counter is later, between databases the one with the
--- later time; an event counts as no later than its arrival. Events of HQ are those of database 0.
+-- Run by customers.shown_rows(), for checks I10, I33 and I34. Within a database the event with the
+-- higher counter is later, between databases the one with the later time; an event counts as no
+-- later than its arrival. Events of HQ are those of database 0.
 --   has_event: the event that the row shows is there.
 --   is_outdated: its database has a later event.
 --   is_overtaken: the last event of another database is later than all of its database.
 --   is_ahead: the row's time is later than the arrival of all events.
 --
--- {shown}: the work table of the findings. {looked_at}: the customers. {name}, {table}: the table of
--- the rows. {owner}: its column with the customer. {history}: what was applied of these customers.
--- {key}: the key of `row` as one text. {is_about_row}: that `event` is about `row`.
+-- {shown}: the work table of the findings. {looked_at}: the customers. {name}, {table}: the table
+-- of the rows. {owner}: its column with the customer. {history}: what was applied of these
+-- customers. {key}: the key of `row` as one text. {is_about_row}: that `event` is about `row`.
 INSERT INTO {shown} ("table", customer_id, key, has_event, is_outdated, is_overtaken, is_ahead)
 WITH candidate AS (
   SELECT checked.customer_id, {key} AS key, row.event_at,

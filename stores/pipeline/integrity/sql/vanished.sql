@@ -1,8 +1,8 @@
 -- The events of one table that HQ holds from a channel and that are no longer there.
 --
--- {name}, {event}: the staging table. {channels}: the channels. {copy}: their events. {retention}:
--- how long after their acknowledgement channels may delete events. {condition}: which staged events
--- to look for.
+-- For check I9, and for reconcile. {name}, {event}: the staging table. {channels}: the channels.
+-- {copy}: their events. {retention}: how long after their acknowledgement channels may delete
+-- events. {condition}: which staged events to look for.
 SELECT seen.label AS channel, {name} AS "table", event.event_id::text
   FROM {event} event JOIN {channels} seen USING (database_id)
   LEFT JOIN {copy} held ON held.database_id = event.database_id AND held.event_id = event.event_id

@@ -1,9 +1,9 @@
 -- The rows of a channel that differ from HQ's, or that HQ never sent.
 --
--- A row that only the channel has is wrong if it is active, and if its customer has no pending
--- delivery or no account at HQ. {hashed_rows}: the rows that the channel should have, with hashes.
--- {held_rows}: the channel's rows in the buckets of {held_buckets}, where the fingerprints differ.
--- {sent}: the customers without a pending delivery.
+-- Run by contents.find_wrong_rows(). A row that only the channel has is wrong if it is active, and
+-- if its customer has no pending delivery or no account at HQ. {hashed_rows}: the rows that the
+-- channel should have, with hashes. {held_rows}: the channel's rows in the buckets of
+-- {held_buckets}, where the fingerprints differ. {sent}: the customers without a pending delivery.
 WITH expected AS (
   SELECT hashed.*, get_byte(sha256(convert_to(hashed.key, 'UTF8')), 0) AS bucket
     FROM ({hashed_rows}) hashed),

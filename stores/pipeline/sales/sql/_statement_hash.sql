@@ -1,7 +1,8 @@
 -- The hash of a posted statement: over all rows that belong to it, each written as a text.
 --
--- A text begins with what its row is, and the texts are sorted, so that neither the order nor the
--- kind of rows can change unnoticed. {statement}: the id of the statement.
+-- A part of freeze_statement and of integrity/changed_statements. A text begins with what its row
+-- is, and the texts are sorted, so that neither the order nor the kind of rows can change
+-- unnoticed. {statement}: the id of the statement.
 SELECT sha256(convert_to(string_agg(row, E'\n' ORDER BY row COLLATE "C"), 'UTF8'))
   FROM (
     -- Its sales, with their lines and payments.

@@ -1,9 +1,9 @@
 -- Assign each sale the customer that HQ has under its GUID or its account number.
 --
--- A GUID counts if it is of the sale's company, if the channel could know it, and if the account
--- number of the sale, if there is one, is of the same customer. Without a GUID at HQ the account
--- number decides. The sales are selected first, because the statistics do not know yet how many of
--- them have no customer.
+-- Run by customers.assign_customers(). A GUID counts if it is of the sale's company, if the channel
+-- could know it, and if the account number of the sale, if there is one, is of the same customer.
+-- Without a GUID at HQ the account number decides. The sales are selected first, because the
+-- statistics do not know yet how many of them have no customer.
 --
 -- {is_foreign}: that the channel of the sale could not know `guid`.
 WITH sale AS MATERIALIZED (

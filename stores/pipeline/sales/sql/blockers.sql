@@ -1,9 +1,9 @@
 -- The first reason that keeps each sale from becoming an order: id, what, reason, field, waits.
 --
--- `what` says whether the customer or the address is missing, `waits` whether it may still arrive. A
--- quarantined or failed row gives its own reason. An address that was removed after the order still
--- counts, because the order names it. The branches below are in the order of their `rank`; of
--- several rows of one branch, the oldest counts.
+-- Run by customers.blockers_of(). `what` says whether the customer or the address is missing,
+-- `waits` whether it may still arrive. A quarantined or failed row gives its own reason. An address
+-- that was removed after the order still counts, because the order names it. The branches below are
+-- in the order of their `rank`; of several rows of one branch, the oldest counts.
 --
 -- {is_foreign}: that the channel of sale t could not know GUID guid.
 SELECT sale.id, blocker.what, blocker.reason, blocker.field, blocker.waits
@@ -43,7 +43,8 @@ SELECT sale.id, blocker.what, blocker.reason, blocker.field, blocker.waits
    UNION ALL
    -- The customer has not arrived yet.
    SELECT 'customer' AS what, 'customer_missing' AS reason,
-          CASE WHEN sale.async_account IS NULL THEN 'account_number' ELSE 'async_account' END AS field,
+          CASE WHEN sale.async_account IS NULL THEN 'account_number'
+               ELSE 'async_account' END AS field,
           true AS waits, 5 AS rank, 0 AS age
     WHERE sale.customer_id IS NULL
       AND (sale.async_account IS NOT NULL OR sale.account_number IS NOT NULL)

@@ -1,11 +1,12 @@
 -- Lock the next open sales of a channel that have not passed validation.
 --
--- Sales that another job has locked, or that a person is correcting, are skipped. {is_refused}: that
--- the database has refused sale t. {being_corrected}: that a person is correcting it.
-SELECT t.id FROM retail_transaction t
- WHERE t.channel_id = %(channel)s AND t.id > %(last)s
-   AND t.statement_id IS NULL AND t.sales_order_id IS NULL
-   AND t.entry_status = 'concluded' AND t.validation_status <> 'successful'
-   AND t.business_date = coalesce(%(day)s, t.business_date)
+-- Run by validate.validate_transactions(). Sales that another job has locked, or that a person is
+-- correcting, are skipped. {is_refused}: that the database has refused sale sale.
+-- {being_corrected}: that a person is correcting it.
+SELECT sale.id FROM retail_transaction sale
+ WHERE sale.channel_id = %(channel)s AND sale.id > %(last)s
+   AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL
+   AND sale.entry_status = 'concluded' AND sale.validation_status <> 'successful'
+   AND sale.business_date = coalesce(%(day)s, sale.business_date)
    AND NOT {is_refused} AND NOT {being_corrected}
- ORDER BY t.id LIMIT %(limit)s FOR UPDATE OF t SKIP LOCKED
+ ORDER BY sale.id LIMIT %(limit)s FOR UPDATE OF sale SKIP LOCKED

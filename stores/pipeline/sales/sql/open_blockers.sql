@@ -1,9 +1,9 @@
 -- Count the open sales that cannot be posted, by channel, business date and first reason.
 --
--- The branches below are in the order of their `rank`, in which validation and posting check the
--- same. A sale that only has not been validated yet is not blocked. A customer that HQ does not have
--- is customer_missing until validation has found it missing, and customer_unknown after that. A test
--- compares the result with that of validation.
+-- Run by readiness.readiness(). The branches below are in the order of their `rank`, in which
+-- validation and posting check the same. A sale that only has not been validated yet is not
+-- blocked. A customer that HQ does not have is customer_missing until validation has found it
+-- missing, and customer_unknown after that. A test compares the result with that of validation.
 --
 -- {open_documents}: the sales and orders that a business date still has to post.
 WITH sale AS (

@@ -1,7 +1,8 @@
 -- Count the open sales of each channel and business date, and the customers and addresses that are
 -- converted before they are posted.
 --
--- {open_documents}: the sales and orders that a business date still has to post.
+-- Run by readiness.readiness(). {open_documents}: the sales and orders that a business date still
+-- has to post.
 SELECT sale.channel_id, sale.business_date, count(*) AS sales,
        count(*) FILTER (WHERE sale.validation_status = 'successful') AS validated,
        count(DISTINCT sale.async_account) FILTER (

@@ -1,7 +1,8 @@
-"""The channel side of a trace: what channels hold that HQ has not fetched, and what they know.
+"""The channel side of a trace: which events of a person a channel has, and what it knows of them.
 
-For commands only: a page never opens a channel. Values are compared as text inside the channel, so
-that a till's malformed row is looked at like any other and does not stop the search.
+For commands only: a page never opens a channel. Looked at are events that the channel has no
+acknowledgement for, so HQ may not have fetched them. Values are compared as text inside the
+channel, so that a till's malformed row is looked at like any other and does not stop the search.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class PendingEvent:
-    """An event whose channel does not know yet that HQ holds it."""
+    """An event that the channel has no acknowledgement for: HQ may not have fetched it."""
 
     kind: str
     async_account: str | None
@@ -84,7 +85,8 @@ def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResu
     try:
         with connect(database) as alias:
             pending = list(pending_events(alias, criteria))
-            guids = {*criteria.async_accounts, *(event.async_account or "" for event in pending)}
+            named = {event.async_account for event in pending if event.async_account}
+            guids = {*criteria.async_accounts, *named}
             return ChannelResult(database, pending, list(known_accounts(alias, criteria, guids)))
     except ChannelError as error:
         return ChannelResult(database, error=str(error))
@@ -96,22 +98,26 @@ def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResu
 
 
 def pending_events(alias: str, criteria: Criteria) -> Iterator[PendingEvent]:
-    """What is not acknowledged of the person. Only customer events name e-mail and phone."""
+    """The person's events that the channel has no acknowledgement for, customer events first.
+
+    Only these name e-mail and phone; the GUIDs that they name are searched in the others, too.
+    """
     guids = set(criteria.async_accounts)
     for kind, model in SEARCHED_MODELS.items():
-        is_about = Q(guid__in=guids) | Q(account_number__in=criteria.account_numbers)
+        condition = Q(guid__in=guids) | Q(account_number__in=criteria.account_numbers)
         if kind == "customer":
-            is_about |= contact_condition(criteria)
+            condition |= contact_condition(criteria)
         events = (
             model.objects.using(alias)
             .unacknowledged()
             # GUID and time as plain text, however a till wrote them.
             .annotate(guid=Lower(Cast("async_account", TextField())))
             .annotate(at=Cast("occurred_at", TextField()))
-            .filter(is_about)
+            .filter(condition)
         )
         for guid, account, at in events.values_list("guid", "account_number", "at"):
-            guids |= {guid} - {None}
+            if guid:
+                guids.add(guid)
             yield PendingEvent(kind, guid, account, parse_time(at))
 
 
@@ -124,6 +130,7 @@ def known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> Iterator[
 
 
 def contact_condition(criteria: Criteria) -> Q:
+    # Nothing, unless e-mail or phone is given.
     condition = Q(pk__in=[])
     if criteria.email:
         condition |= Q(email__iexact=criteria.email) | Q(receipt_email__iexact=criteria.email)

@@ -89,7 +89,7 @@ def replace_statement(
         field=sql.Identifier(name),
         table=sql.Identifier(model._meta.db_table),
         key=sql.Identifier(key),
-        own_line=sql.SQL("true" if part == "header" else "part.line_number = change.line_number"),
+        same_line=sql.SQL("true" if part == "header" else "part.line_number = change.line_number"),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from stores.channeldb.exchange.protocol import ChannelState, VisitToken
+from stores.channeldb.exchange.protocol import ChannelState
 from stores.models.incident import IncidentKind
 
 
@@ -51,7 +51,7 @@ def compare_tokens(known: KnownState, state: ChannelState) -> IncidentKind | Non
     token = state.token
     if state.database_id != known.database_id:
         return IncidentKind.WRONG_DATABASE
-    if is_ahead_of_hq(known, state):
+    if numbers_ahead(known, state):
         return IncidentKind.HQ_BEHIND
     if (token.epoch, token.nonce) in known.expected_tokens:
         return IncidentKind.CHANNEL_RESTORED if lacks_events(known, state) else None
@@ -71,14 +71,9 @@ def compare_first_contact(
     """
     if is_taken:
         return IncidentKind.WRONG_DATABASE
-    if state.token.epoch > 0 or is_ahead_of_hq(known, state):
+    if state.token.epoch > 0 or numbers_ahead(known, state):
         return IncidentKind.HQ_BEHIND
     return None
-
-
-def is_ahead_of_hq(known: KnownState, state: ChannelState) -> bool:
-    """Whether the channel has seen numbers that HQ has still to issue."""
-    return bool(numbers_ahead(known, state))
 
 
 def numbers_ahead(known: KnownState, state: ChannelState) -> list[str]:
@@ -109,7 +104,3 @@ def lacks_events(known: KnownState, state: ChannelState) -> bool:
         for table, counter in known.staged.items()
         if table in state.counters
     )
-
-
-def token_as_json(token: VisitToken) -> dict[str, object]:
-    return {"epoch": token.epoch, "nonce": str(token.nonce)}

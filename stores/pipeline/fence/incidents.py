@@ -19,7 +19,6 @@ from stores.pipeline.fence.decision import (
     compare_first_contact,
     compare_tokens,
     numbers_ahead,
-    token_as_json,
 )
 
 MISSING_EVENTS = load(__file__, "missing_events")
@@ -95,7 +94,8 @@ def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
     return {
         "channel": {
             "database_id": str(state.database_id),
-            **token_as_json(state.token),
+            "epoch": state.token.epoch,
+            "nonce": str(state.token.nonce),
             "account_high": state.account_high,
             "issued": state.issued,
             "positions": state.positions,

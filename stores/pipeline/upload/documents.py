@@ -190,7 +190,7 @@ def reject_statement(part: DocumentTable, incoming: IncomingDocuments) -> sql.Co
         incoming=incoming.rows_of(part),
         first_broken=sql.SQL(f"CASE {' '.join(cases)} END"),
         counter=sql.SQL("replication_counter" if is_header else "NULL::bigint"),
-        own_counter=sql.SQL("row.counter" if is_header else "header.replication_counter"),
+        row_counter=sql.SQL("row.counter" if is_header else "header.replication_counter"),
     )
 
 

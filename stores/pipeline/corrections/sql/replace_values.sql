@@ -3,12 +3,12 @@
 -- Run by bulk.replace_values(). Returns the transactions that changed. {new_values}: a query for
 -- sale, line_number and new. {table}, {key}, {field}: the part, its column with the id of the
 -- transaction, and the field. {condition}: that row `part` may get the value of row `change`.
--- {own_line}: that both are the same line; true for a header.
+-- {same_line}: that both are the same line; true for a header.
 WITH new_value AS ({new_values}),
 changed AS (
   SELECT change.sale, change.line_number, part.{field} AS old, change.new
     FROM new_value change
-    JOIN {table} part ON part.{key} = change.sale AND {own_line}
+    JOIN {table} part ON part.{key} = change.sale AND {same_line}
    WHERE part.{field} IS DISTINCT FROM change.new AND ({condition})),
 recorded AS (
   INSERT INTO transaction_change (transaction_id, line_number, field, old, new, reason,
@@ -18,6 +18,6 @@ recorded AS (
 updated AS (
   UPDATE {table} part SET {field} = change.new
     FROM changed change
-   WHERE part.{key} = change.sale AND {own_line}
+   WHERE part.{key} = change.sale AND {same_line}
   RETURNING change.sale)
 SELECT DISTINCT sale FROM updated

@@ -76,9 +76,9 @@ def lose_last_customer():
 
 def test_every_number_is_in_the_journal_once(houston, popup):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(popup, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert journal_entries() == issued_numbers()
     assert len(journal_entries()) == 2
@@ -87,7 +87,7 @@ def test_every_number_is_in_the_journal_once(houston, popup):
 def test_a_number_that_only_the_journal_has_fails_a_check(houston):
     make_customer(houston)
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     lose_last_customer()
 
     check = get_check(Invariant.NO_NUMBER_IS_AHEAD_OF_HQ)
@@ -101,7 +101,7 @@ def test_a_number_that_only_the_journal_has_fails_a_check(houston):
 def test_a_dry_run_writes_nothing_into_the_journal(houston):
     make_customer(houston)
 
-    run("pipeline", dry_run=True)
+    run(JobCode.PIPELINE, dry_run=True)
 
     assert not number_journal.journal_path().exists()
 
@@ -111,15 +111,15 @@ def test_the_journal_is_completed_after_a_process_died_while_writing_it(
     houston, monkeypatch, failpoint
 ):
     make_customer(houston)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     run(JobCode.UPLOAD)
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, failpoint, die)
         with pytest.raises(Died):
-            run("sync-customers")
+            run(JobCode.CONVERT)
     recover_lost_steps()
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert set(journal_entries()) == set(issued_numbers())
     assert query(houston, "SELECT account_number FROM account_map") == [("005001",)]
@@ -131,7 +131,7 @@ def test_a_number_is_not_distributed_before_it_is_in_the_journal(houston, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(number_journal, "append_missing", lambda: None)
-        pipeline = run("pipeline")
+        pipeline = run(JobCode.PIPELINE)
 
     assert pipeline["counts"]["converted"] == 1
     assert query(houston, "SELECT 1 FROM account_map") == []
@@ -145,13 +145,13 @@ def test_a_number_is_not_distributed_before_it_is_in_the_journal(houston, monkey
 def test_numbers_in_the_journal_that_hq_has_lost_stop_conversion(houston):
     make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     lose_last_customer()
     make_customer(houston, "Bo")
     run(JobCode.UPLOAD)
 
-    first = run("sync-customers")
-    second = run("sync-customers")
+    first = run(JobCode.CONVERT)
+    second = run(JobCode.CONVERT)
 
     assert (first["outcome"], second["outcome"]) == ("failed", "failed")
     assert "it was restored from an older backup" in first["message"]
@@ -164,11 +164,11 @@ def test_numbers_in_the_journal_that_hq_has_lost_stop_conversion(houston):
 
 def test_a_lost_journal_is_written_anew(houston):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     number_journal.journal_path().unlink()
     make_customer(houston, "Bo")
 
-    assert run("pipeline")["outcome"] == "succeeded"
+    assert run(JobCode.PIPELINE)["outcome"] == "succeeded"
 
     assert journal_entries() == issued_numbers()
     assert NumberJournal.objects.count() == 2
@@ -177,11 +177,11 @@ def test_a_lost_journal_is_written_anew(houston):
 def test_a_truncated_journal_is_completed(houston):
     make_customer(houston, "Ann")
     make_customer(houston, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     content = number_journal.journal_path().read_bytes()
     number_journal.journal_path().write_bytes(content[:-30])
 
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     assert journal_entries()[-1] == issued_numbers()[-1]
     assert set(issued_numbers()) <= set(journal_entries())
@@ -189,24 +189,24 @@ def test_a_truncated_journal_is_completed(houston):
 
 def test_a_restored_journal_is_completed(houston):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup = number_journal.journal_path().read_bytes()
     make_customer(houston, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     number_journal.journal_path().write_bytes(backup)
 
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     assert journal_entries() == issued_numbers()
 
 
 def test_lines_that_were_read_before_are_not_read_again(houston, monkeypatch):
     make_customer(houston)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     parse = Mock(wraps=number_journal.parse)
     monkeypatch.setattr(number_journal, "parse", parse)
 
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     parse.assert_not_called()
 
@@ -217,16 +217,16 @@ def test_the_journal_is_in_the_data_directory_by_default(hq):
 
 def test_after_a_move_no_number_is_issued_until_every_channel_was_visited(houston, popup):
     make_customer(houston)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     other_server = {"database": 1}
     Headquarters.objects.update(identity=other_server)
     run(JobCode.UPLOAD)
 
-    assert run("sync-customers")["outcome"] == "failed"
+    assert run(JobCode.CONVERT)["outcome"] == "failed"
     run(JobCode.UPLOAD, channels=["houston"])
-    after_houston = run("sync-customers")
+    after_houston = run(JobCode.CONVERT)
     run(JobCode.UPLOAD)
-    after_both = run("sync-customers")
+    after_both = run(JobCode.CONVERT)
 
     assert after_houston["outcome"] == "failed"
     assert "Not visited since: popup." in after_houston["message"]
@@ -239,13 +239,13 @@ def test_after_a_move_no_number_is_issued_until_every_channel_was_visited(housto
 
 def test_a_person_may_confirm_a_move(houston):
     make_customer(houston)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     Headquarters.objects.update(identity={"database": 1})
-    assert run("sync-customers")["outcome"] == "failed"
+    assert run(JobCode.CONVERT)["outcome"] == "failed"
 
     Incident.objects.get().close("Promoted the standby.")
 
-    assert run("sync-customers")["outcome"] == "nothing_to_do"
+    assert run(JobCode.CONVERT)["outcome"] == "nothing_to_do"
     assert Headquarters.objects.get().identity == number_journal.server_identity()
 
 
@@ -263,13 +263,13 @@ def full_disk() -> Iterator[None]:
 
 def test_a_full_disk_is_an_incident_and_issued_accounts_are_distributed_v14a(houston):
     guid = make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
     make_customer(houston, "Bo")
 
     with full_disk():
-        pipeline = run("pipeline")
-        conversion = run("sync-customers")
+        pipeline = run(JobCode.PIPELINE)
+        conversion = run(JobCode.CONVERT)
 
     assert pipeline["outcome"] == "partly"
     assert "The number journal cannot be written: File too large." in conversion["message"]
@@ -279,12 +279,12 @@ def test_a_full_disk_is_an_incident_and_issued_accounts_are_distributed_v14a(hou
 
 def test_the_journal_is_written_once_the_disk_has_room_again_v14a(houston):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(houston, "Bo")
     with full_disk():
-        run("pipeline")
+        run(JobCode.PIPELINE)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert journal_entries() == issued_numbers()
     assert not Incident.objects.open()
@@ -296,26 +296,26 @@ def test_edits_go_on_after_a_process_died_while_the_disk_was_full_v14a(
     houston, monkeypatch, failpoint
 ):
     guid = make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(houston, "Bo")
     with full_disk():
-        run("pipeline")
+        run(JobCode.PIPELINE)
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
     make_customer(houston, "Cy")
     run(JobCode.UPLOAD)
     with full_disk(), monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, failpoint, die)
         with pytest.raises(Died):
-            run("sync-customers")
+            run(JobCode.CONVERT)
     recover_lost_steps()
 
     with full_disk():
-        run("sync-customers")
+        run(JobCode.CONVERT)
 
     assert Customer.objects.get(number=5001).first_name == "Eve"
     assert SettledEvent.objects.count() == 1
     assert Customer.objects.filter(number__isnull=False).count() == 2
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert journal_entries() == issued_numbers()
     assert broken_promises() == []
 
@@ -327,7 +327,7 @@ def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file_v15(
     settings.NUMBER_JOURNAL_DIR.write_text("")
     make_customer(houston)
 
-    pipeline = run("pipeline")
+    pipeline = run(JobCode.PIPELINE)
 
     assert "The number journal cannot be written" in pipeline["message"]
     assert Customer.objects.filter(number__isnull=False).count() == 0
@@ -335,7 +335,7 @@ def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file_v15(
 
 def test_a_writer_that_was_paused_does_not_overwrite_another_writer_v16(houston, monkeypatch):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(houston, "Bo")
     ends_a_line = number_journal.ends_a_line
 
@@ -347,7 +347,7 @@ def test_a_writer_that_was_paused_does_not_overwrite_another_writer_v16(houston,
 
     monkeypatch.setattr(number_journal, "ends_a_line", check_and_let_other_write)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert b"# written meanwhile\n" in number_journal.journal_path().read_bytes()
     assert set(issued_numbers()) <= set(journal_entries())

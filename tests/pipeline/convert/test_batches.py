@@ -54,7 +54,7 @@ def test_an_upload_is_one_batch_of_all_tables_that_its_conversion_marks(store):
     [batch] = UploadBatch.objects.all()
     before = (batch.rows, batch.number, batch.converted_at, batch.run)
 
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     batch.refresh_from_db()
     assert before == (5, 1, None, None)
@@ -70,7 +70,7 @@ def test_rows_that_headquarters_knows_make_no_batch(store):
     make_customer(store, "Ann")
     make_sale(store)
     run(JobCode.UPLOAD)
-    run("reconcile")
+    run(JobCode.RECONCILE)
 
     run(JobCode.UPLOAD)
 
@@ -86,7 +86,7 @@ def test_no_staged_event_is_updated_whatever_becomes_of_it(store, seattle):
     bo, address = make_customer(store, "Bo"), uuid4()
     for guid in (ann, bo):
         make_event("address", store, async_account=guid, address_id=address)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_event("customer", seattle, account_number="005001", operation="update", first_name="Anna")
     make_event(
         "customer",
@@ -99,9 +99,9 @@ def test_no_staged_event_is_updated_whatever_becomes_of_it(store, seattle):
     run(JobCode.UPLOAD)
     staged = row_versions()
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
     release_rows([str(event.event_id) for event in OpenEvent.objects.failed()])
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert row_versions() == staged
     assert broken_promises() == []
@@ -118,7 +118,7 @@ def test_a_chunk_takes_whole_batches_and_several_small_ones(store, seattle, monk
     assert conversion.claim_batches(store.channel.company, []) == together
     monkeypatch.setattr(conversion, "EVENTS_PER_CHUNK", 1)
     assert conversion.claim_batches(store.channel.company, []) == together[:1]
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     assert not UploadBatch.objects.unconverted().exists()
     assert Customer.objects.exclude(number=None).count() == 4
@@ -173,12 +173,12 @@ def test_an_order_converts_its_customer_ahead_of_the_batch_and_the_batch_leaves_
         store, transaction_type="customer_order", confirmation_number="W-1", async_account=ann
     )
     run(JobCode.UPLOAD)
-    run("sync-orders")
+    run(JobCode.ORDERS)
     [ahead] = Customer.objects.exclude(number=None)
     states = dict(AsyncCustomer.objects.values_list("first_name", "status"))
     settled = SettledEvent.objects.count()
 
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     ahead.refresh_from_db()
     assert (ahead.first_name, ahead.hq_version) == ("Ann", 1)

@@ -35,7 +35,7 @@ def ago(minutes: int) -> datetime:
 def ann(store, seattle) -> UUID:
     """The GUID of Ann, whose account both stores know."""
     guid = make_customer(store, "Ann", occurred_at=ago(120), phone="111 111")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     return guid
 
 
@@ -68,7 +68,7 @@ def test_a_later_edit_of_a_till_replaces_an_edit_of_hq_that_it_had_not_seen(
 ):
     edit_at_hq(phone="222 222")
     if is_converted_between:
-        run("sync-customers")
+        run(JobCode.CONVERT)
     edit(store, phone="333 333")
 
     convert()
@@ -123,7 +123,7 @@ def test_a_field_that_only_the_earlier_edit_changed_loses_its_value(store, seatt
 
 def test_an_edit_that_had_seen_the_other_one_is_no_conflict(store, seattle, ann):
     edit(store, 0, phone="222 222")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     edit(seattle, 0, phone="333 333")
     convert()
     edit_at_hq(phone="444 444")
@@ -138,12 +138,13 @@ def test_an_edit_that_had_seen_the_other_one_is_no_conflict(store, seattle, ann)
 def test_each_part_of_a_customer_has_its_own_conflict(store, seattle, ann):
     address = {"address_id": uuid4(), "async_account": ann}
     make_event("address", store, **address, occurred_at=ago(100))
-    make_event("attribute", store, async_account=ann, value="M", occurred_at=ago(100))
-    run("pipeline")
-    for shop, minutes, city, size in ((store, 20, "Austin", "L"), (seattle, 10, "Dallas", "XL")):
+    size = {"async_account": ann, "attribute": "SIZE"}
+    make_event("attribute", store, **size, value="M", occurred_at=ago(100))
+    run(JobCode.PIPELINE)
+    for shop, minutes, city, value in ((store, 20, "Austin", "L"), (seattle, 10, "Dallas", "XL")):
         update = {"operation": "update", "occurred_at": ago(minutes)}
         make_event("address", shop, **address, **update, city=city)
-        make_event("attribute", shop, async_account=ann, **update, value=size)
+        make_event("attribute", shop, **size, **update, value=value)
 
     convert()
 
@@ -182,7 +183,7 @@ def test_a_conflict_is_open_if_a_clock_is_more_than_15_minutes_off(
     houston, seattle, clock_error, is_open
 ):
     make_customer(houston, "Ann", occurred_at=ago(120), phone="111 111")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     edit_at_hq(phone="222 222")
     edit(
         seattle,
@@ -215,8 +216,8 @@ def test_running_again_finds_no_further_conflict(store, seattle, ann):
     edit(seattle, 10, phone="333 333")
     convert()
 
-    run("pipeline")
-    run("sync-customers")
+    run(JobCode.PIPELINE)
+    run(JobCode.CONVERT)
 
     assert EditConflict.objects.count() == 1
     assert broken_promises() == []
@@ -229,7 +230,7 @@ def test_new_customers_are_not_compared(houston, seattle):
     run(JobCode.UPLOAD)
 
     with CaptureQueriesContext(connection) as captured:
-        run("sync-customers")
+        run(JobCode.CONVERT)
 
     assert not [query for query in captured if "edit_conflict" in query["sql"]]
 
@@ -249,7 +250,7 @@ def test_the_trace_shows_simultaneous_edits_in_the_order_of_their_databases(
     seattle, popup, command
 ):
     guid = make_customer(seattle, "Ann", occurred_at=ago(120), phone="111 111")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     moment = ago(10)
     for shop, phone in ((seattle, "222 222"), (popup, "333 333")):
         edit(shop, async_account=guid, phone=phone, occurred_at=moment)

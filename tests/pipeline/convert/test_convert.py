@@ -44,7 +44,7 @@ def test_converting_twice_is_the_same_as_once(store):
     convert()
     before = get_ann()
 
-    conversion = run("sync-customers")
+    conversion = run(JobCode.CONVERT)
 
     assert conversion["outcome"] == "nothing_to_do"
     after = get_ann()
@@ -121,7 +121,7 @@ def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seat
 @pytest.mark.slow
 def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
     guid = make_customer(houston, "Ann", occurred_at=EARLIER)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     for channel, name, occurred_at in ((seattle, "Last", NOW), (houston, "First", LATER)):
         make_event(
             "customer",

@@ -60,7 +60,7 @@ def ann(store, seattle) -> UUID:
     guid = make_customer(store, "Ann", occurred_at=ago(60))
     for kind in ("address", "contact", "affiliation", "attribute"):
         make_event(kind, store, async_account=guid, occurred_at=ago(60), **KEYS[kind])
-    run("pipeline")
+    run(JobCode.PIPELINE)
     return guid
 
 
@@ -101,7 +101,7 @@ def remove_then_edit(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID
     change_all(store, ann, "deactivate", 20)
     convert()
     change_all(seattle, ann, "update")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
 
 def edit_then_remove(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID) -> None:
@@ -110,7 +110,7 @@ def edit_then_remove(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID
     convert()
     assert active_at_hq() == ALL_ACTIVE
     change_all(store, ann, "deactivate", 20)
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
 
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
@@ -130,7 +130,7 @@ def test_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen_p19(
     assert tables_in_conflict() == {kind.event for kind in EVENT_KINDS}
     places = {(row.kept_place, row.lost_place) for row in EditConflict.objects.open()}
     assert places == {(store.label, "seattle")}
-    assert run("pipeline")["outcome"] == "nothing_to_do"
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
     assert broken_promises() == []
 
 
@@ -161,16 +161,16 @@ def test_a_person_decides_what_is_restored_p19(store, seattle, ann, hq_user, rem
     assert tables_in_conflict() == set()
 
     # Seattle is told of the decisions, so its next edit restores everything.
-    run("pipeline")
+    run(JobCode.PIPELINE)
     change_all(seattle, ann, "update")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert active_at_hq() == ALL_ACTIVE
     assert active_in(store) == ALL_ACTIVE
     assert tables_in_conflict() == set()
 
     # Another edit of the other store opens no conflict again.
     make_event("customer", store, async_account=ann, operation="update", phone="555 555")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert active_at_hq() == ALL_ACTIVE
     assert broken_promises() == []
 
@@ -179,7 +179,7 @@ def test_one_decision_settles_every_edit_that_had_not_seen_the_removal_p19(
     store, seattle, web, hq_user
 ):
     ann = make_customer(store, "Ann", occurred_at=ago(60))
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_event("customer", store, async_account=ann, operation="deactivate")
     convert()
     for shop, phone in ((seattle, "222 222"), (web, "333 333"), (seattle, "444 444")):
@@ -200,7 +200,7 @@ def test_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not_p19(s
     # HQ reads the edit of seattle first, though the store wrote its own before.
     change_all(seattle, ann, "update", 10)
     run(JobCode.UPLOAD, channels=["seattle"])
-    run("sync-customers")
+    run(JobCode.CONVERT)
     assert tables_in_conflict()
 
     change_all(store, ann, "update", 20)
@@ -217,7 +217,7 @@ def test_an_edit_does_not_undo_a_removal_at_headquarters_p19(store, seattle, ann
     removal = {"operation": "deactivate", "account_number": "005001"}
     with transaction.atomic():
         create_event(store.channel.company, CUSTOMER, removal, by=hq_user)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     make_event("customer", seattle, async_account=ann, operation="update", phone="222 222")
 
     convert()
@@ -241,11 +241,11 @@ def test_a_corrected_address_without_a_country_gets_that_of_its_channel_a7(houst
     houston.channel.save()
     ann = make_customer(houston, "Ann")
     make_event("address", houston, async_account=ann, county="far too long for HQ", country=None)
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     values = {"operation": "create", "async_account": ann, "address_id": ADDRESS, "city": "Delft"}
     correct_event(only_case(), values, by=hq_user)
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     address = get_ann().addresses.get()
     assert (address.city, address.country) == ("Delft", "NLD")

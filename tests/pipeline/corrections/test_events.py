@@ -32,7 +32,7 @@ ANNS_ACCOUNT = "005001"
 def ann(store) -> UUID:
     """The GUID of Ann, who has the account 005001."""
     guid = make_customer(store, "Ann", occurred_at=EARLIER)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     return guid
 
 
@@ -59,7 +59,7 @@ def edit_at_till(store: ChannelDatabase, guid: UUID, first_name: str, **columns:
 def test_an_edit_at_hq_is_applied_and_distributed(store, seattle, ann):
     edit_at_hq(first_name="Anna")
 
-    pipeline = run("pipeline")
+    pipeline = run(JobCode.PIPELINE)
 
     assert get_ann().first_name == "Anna"
     assert pipeline["counts"]["updated"] == 1
@@ -73,10 +73,10 @@ def test_an_edit_at_hq_replaces_an_earlier_one_at_a_till(store, ann, is_converte
     edit_at_till(store, ann, "Till")
     run(JobCode.UPLOAD)
     if is_converted_between:
-        run("sync-customers")
+        run(JobCode.CONVERT)
     edit_at_hq(first_name="Headquarters")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert get_ann().first_name == "Headquarters"
     assert AsyncCustomer.objects.filter(first_name="Till").exists()
@@ -87,10 +87,10 @@ def test_an_edit_at_hq_replaces_an_earlier_one_at_a_till(store, ann, is_converte
 def test_an_edit_at_a_till_replaces_an_earlier_one_at_hq(store, ann, is_converted_between):
     edit_at_hq(first_name="Headquarters")
     if is_converted_between:
-        run("sync-customers")
+        run(JobCode.CONVERT)
     edit_at_till(store, ann, "Till")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert get_ann().first_name == "Till"
     assert AsyncCustomer.objects.filter(first_name="Headquarters").exists()
@@ -99,10 +99,10 @@ def test_an_edit_at_a_till_replaces_an_earlier_one_at_hq(store, ann, is_converte
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 def test_an_edit_at_a_till_that_arrives_after_a_later_one_at_hq_is_superseded(store, ann):
     edit_at_hq(first_name="Headquarters")
-    run("sync-customers")
+    run(JobCode.CONVERT)
     edit_at_till(store, ann, "Till", occurred_at=EARLIER + timedelta(minutes=1))
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert get_ann().first_name == "Headquarters"
     assert AsyncCustomer.objects.get(first_name="Till").status == "superseded"
@@ -112,11 +112,11 @@ def test_the_later_of_two_edits_at_hq_is_kept(store, ann):
     edit_at_hq(first_name="Anna")
     edit_at_hq(first_name="Annie")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert get_ann().first_name == "Annie"
 
     edit_at_hq(first_name="Ann-Lee")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert get_ann().first_name == "Ann-Lee"
 
 
@@ -129,7 +129,7 @@ def test_an_imported_account_can_be_edited(store):
             {"operation": "update", "account_number": "VIP-1", "last_name": "New"},
         )
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert Customer.objects.get(account_number="VIP-1").last_name == "New"
 
@@ -137,11 +137,11 @@ def test_an_imported_account_can_be_edited(store):
 def test_hq_adds_an_address_and_removes_it_again(store, ann):
     address = {"address_id": UUID(int=7), "street": "Main Street", "is_primary": True}
     edit_at_hq(ADDRESS, operation="create", **address)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert CustomerAddress.objects.get().is_active
 
     edit_at_hq(ADDRESS, operation="deactivate", **address)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert not CustomerAddress.objects.get().is_active
     [(active,)] = query(store, "SELECT is_active FROM customer_address")
     assert not active
@@ -149,11 +149,11 @@ def test_hq_adds_an_address_and_removes_it_again(store, ann):
 
 def test_a_primary_contact_from_hq_replaces_the_primary_contact_from_a_till(store, ann):
     make_event("contact", store, async_account=ann, is_primary=True, locator="old@example.com")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     contact = {"contact_id": UUID(int=7), "kind": "email", "locator": "new@example.com"}
     edit_at_hq(CONTACT, operation="create", is_primary=True, **contact)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     primary = dict(CustomerContact.objects.values_list("locator", "is_primary"))
     assert primary == {"old@example.com": False, "new@example.com": True}
@@ -173,7 +173,7 @@ def test_a_refused_event_names_every_rule_that_it_breaks(ann):
 
 def test_the_trace_names_the_user_who_edited(store, ann, command):
     edit_at_hq(first_name="Anna", by=User.objects.create_user("robin"))
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     output = command("trace", ANNS_ACCOUNT)
 
@@ -182,6 +182,6 @@ def test_the_trace_names_the_user_who_edited(store, ann, command):
 
 def test_events_of_hq_pass_every_check(store, ann):
     edit_at_hq(first_name="Anna")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert broken_promises() == []

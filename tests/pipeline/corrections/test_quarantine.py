@@ -53,13 +53,13 @@ def test_a_row_is_released_once_the_rule_that_it_broke_is_gone(store, hq_user):
         company=store.channel.company, name="HAT", options=["S"]
     )
     make_event("attribute", store, async_account=guid, attribute="HAT", value="XXL")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     case = only_case()
     assert release_rows([case]).still_open == [case]
 
     definition.delete()
     result = release_rows([case], by=hq_user, because="Allowed by now.")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert (result.done, result.still_open) == (1, [])
     assert CustomerAttribute.objects.get().value == "XXL"
@@ -73,10 +73,10 @@ def test_a_row_is_released_once_its_guid_was_sent_to_its_channel(store, seattle)
     guid = make_customer(store, "Ann")
     run(JobCode.UPLOAD)
     make_customer(seattle, "Anna", guid=guid, operation="update")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     release_rows([only_case()])
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert Customer.objects.get(account_number="005001").first_name == "Anna"
 
@@ -90,7 +90,7 @@ def test_a_released_row_does_not_replace_a_later_one_of_its_till(houston):
     Quarantine.objects.update(raw=raw.replace(b"M" * 61, b"M"))
 
     release_rows([only_case()])
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert Customer.objects.get(account_number="005001").first_name == "Second"
 
@@ -111,7 +111,7 @@ def test_a_released_event_that_had_failed_is_pending_again(store):
     NumberSequence.objects.update(largest=5001)
     make_customer(store, "Ann")
     make_customer(store, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     case = only_case()
     NumberSequence.objects.update(largest=5002)
 
@@ -122,11 +122,11 @@ def test_a_released_event_that_had_failed_is_pending_again(store):
 
 def test_a_correction_is_an_event_of_hq_and_leaves_the_row_as_it_was(store, hq_user):
     guid = make_customer(store, "Ann", email="nobody")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     case, raw = only_case(), bytes(Quarantine.objects.get().raw)
 
     event_id = correct_event(case, corrected_customer(guid, email="ann@example.com"), by=hq_user)
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     customer = Customer.objects.get(account_number="005001")
     assert (customer.email, customer.guids.get().channel) == ("ann@example.com", store.channel)
@@ -170,15 +170,15 @@ def test_a_row_cannot_be_corrected_twice(store):
 def test_a_failed_event_is_superseded_by_its_correction(store):
     ann, bo, address = make_customer(store, "Ann"), make_customer(store, "Bo"), uuid4()
     make_event("address", store, async_account=ann, address_id=address)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_event("address", store, async_account=bo, address_id=address, street="Elm Street")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     case = only_case()
     assert Case.objects.get(pk=case).reason == "belongs_to_another"
 
     values = {"operation": "create", "async_account": bo, "address_id": uuid4()}
     correct_event(case, values | {"street": "Elm Street", "purpose": "home"})
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert CustomerAddress.objects.get(street="Elm Street").customer.first_name == "Bo"
     failed = AsyncAddress.objects.get(pk=case)
@@ -202,7 +202,7 @@ def test_a_failed_event_cannot_be_dismissed(store):
     ann, bo, address = make_customer(store, "Ann"), make_customer(store, "Bo"), uuid4()
     for guid in (ann, bo):
         make_event("address", store, async_account=guid, address_id=address)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     case = only_case()
 
     assert dismiss_rows([case], because="no").still_open == [case]
@@ -212,7 +212,7 @@ def test_a_failed_event_cannot_be_dismissed(store):
 @pytest.mark.fault("F-49")  # events arrive in another order
 def test_an_address_whose_customer_is_missing_for_a_day_is_listed(store):
     make_event("address", store, async_account=uuid4())
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert not Case.objects.unsettled().exists()
 
     overwrite_events("async_address", "staged_at = staged_at - interval '25 hours'")

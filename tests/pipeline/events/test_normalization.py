@@ -106,7 +106,7 @@ def test_a_customer_without_a_visible_name_is_quarantined_p10_p14(store):
         make_customer(store, name, last_name=name)
     make_customer(store, None, last_name=None, name="\n", customer_type="organization\u00a0")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert not Customer.objects.filter(number__isnull=False).exists()
     reasons = Quarantine.objects.values_list("reason", flat=True)
@@ -139,7 +139,7 @@ def unnormalized_customer(store):
         ("email\u00a0", "a\u200db@example.com\u2800"),
     ):
         make_event("contact", store, async_account=guid, kind=kind, locator=locator)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     return guid
 
 
@@ -179,7 +179,7 @@ def test_an_invisible_name_replaces_no_name_p10_p14(store, unnormalized_customer
     unnormalized_update = {"operation": " update\n", "account_number": "005001\u00a0"}
     make_customer(store, "Real", last_name="Name", **(update | unnormalized_update))
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     customer = Customer.objects.get(number__isnull=False)
     assert (customer.first_name, customer.last_name) == ("Real", "Name")
@@ -236,6 +236,6 @@ def test_a_blank_number_or_tender_is_missing_p10(store, blank):
 def test_a_blank_account_number_is_none_p10(store):
     make_customer(store, "Ann", account_number="\u00a0")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert Customer.objects.get(number__isnull=False).first_name == "Ann"

@@ -96,14 +96,14 @@ def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table_v1(
     backup = back_up_hq()
     for store in (houston, popup):
         write_all_tables(store)
-    assert run("pipeline")["counts"]["staged"] == 12
+    assert run(JobCode.PIPELINE)["counts"]["staged"] == 12
     before = count_rows()
     assert all(before.values())
     backup.restore()
 
     lost = get_check(Invariant.ACKNOWLEDGED_IS_AT_HQ).offending
     recovery = recover_hq()
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert {(row["channel"], row["table"]) for row in lost} == {
         (store, table) for store in ("houston", "popup") for table in TABLES_OF_EVENTS
@@ -116,12 +116,12 @@ def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table_v1(
 def test_rows_that_hq_has_lost_are_fetched_again_after_a_comparison_v1(houston, popup, reconcile):
     for store in (houston, popup):
         write_all_tables(store)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     before = count_rows()
     damage("; ".join(f"DELETE FROM {table}" for table in ALL_TABLES))  # noqa: S608
 
     differences = reconcile("--fix")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     unknown_at_hq = {("unknown_at_hq", table) for table in TABLES_OF_EVENTS}
     assert differences == {"houston": unknown_at_hq, "popup": unknown_at_hq}
@@ -134,11 +134,11 @@ def test_the_incident_of_a_restored_channel_lists_every_event_that_it_lost_v13(s
     backup = back_up(store)
     write_all_tables(store)
     quarantined = make_sale(store, currency="X")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     staged = RetailTransaction.objects.get().transaction_id
     backup.restore()
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     lost = Incident.objects.get(kind=IncidentKind.CHANNEL_RESTORED).detail["forgotten"]
     assert lost.keys() == TABLES_OF_EVENTS

@@ -76,7 +76,7 @@ def test_a_backup_made_between_two_chunks_of_a_download_is_noticed_v7(
     for name in ("Ann", "Bo", "Cy", "Di", "Eve", "Flo"):
         make_customer(popup, name)
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     backups = []
     make_backup = on_nth_pass(n, lambda: backups.append(back_up(popup)))
     with monkeypatch.context() as patch:
@@ -88,7 +88,7 @@ def test_a_backup_made_between_two_chunks_of_a_download_is_noticed_v7(
     [(restored,)] = query(popup, "SELECT count(*) FROM customer WHERE hq_version > 0")
     assert restored < 6
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert incident_kinds(popup) == [IncidentKind.CHANNEL_RESTORED]
     assert query(popup, "SELECT count(*) FROM account_map") == [(6,)]
@@ -99,7 +99,7 @@ def test_each_chunk_of_a_download_is_committed_with_the_next_epoch_v7(store, mon
     for name in ("Ann", "Bo", "Cy"):
         make_customer(store, name)
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     epochs, customers = [], []
 
     def read_channel() -> None:
@@ -135,7 +135,7 @@ def test_a_backup_made_between_two_chunks_of_an_upload_is_noticed_v7(popup, back
     backup.restore()
     make_customer(popup, "Di")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert incident_kinds(popup) == [IncidentKind.CHANNEL_RESTORED]
     generations = dict(AsyncCustomer.objects.values_list("first_name", "generation"))
@@ -147,7 +147,7 @@ def test_a_backup_made_between_two_chunks_of_an_upload_is_noticed_v7(popup, back
 
 def test_a_restore_is_noticed_though_the_upload_before_it_died_v7b(store, back_up, monkeypatch):
     ann = make_customer(store, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup = back_up(store)
     for name in ("Ann 2", "Ann 3"):
         make_customer(store, name, guid=ann, operation="update")
@@ -159,7 +159,7 @@ def test_a_restore_is_noticed_though_the_upload_before_it_died_v7b(store, back_u
     backup.restore()
     make_customer(store, "Ann after the restore", guid=ann, operation="update")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert incident_kinds(store) == [IncidentKind.CHANNEL_RESTORED]
     assert Customer.objects.get(account_number="005001").first_name == "Ann after the restore"
@@ -190,7 +190,7 @@ def test_events_are_not_staged_before_the_channel_is_fenced_v7b(
 def test_a_restore_is_noticed_by_the_event_counter_alone_v7b(store, back_up):
     backup = back_up(store)
     make_customer(store, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     [(epoch, nonce)] = query(store, "SELECT epoch, nonce FROM exchange_state")
     backup.restore()
     # Someone copied the exchange state of the latest visit into the restored channel.
@@ -201,20 +201,20 @@ def test_a_restore_is_noticed_by_the_event_counter_alone_v7b(store, back_up):
         str(nonce),
     )
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert incident_kinds(store) == [IncidentKind.CHANNEL_RESTORED]
     assert ChannelDatabase.objects.get(pk=store.pk).generation == 2
     assert query(store, "SELECT count(*) FROM account_map") == [(1,)]
-    assert run("pipeline")["outcome"] == "nothing_to_do"
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
 
 def test_deleted_events_are_no_restore_v7b(store):
     make_customer(store, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     query(store, "DELETE FROM async_customer")
 
-    assert run("pipeline")["outcome"] == "nothing_to_do"
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
     assert incident_kinds(store) == []
     assert ChannelDatabase.objects.get(pk=store.pk).staged == {"async_customer": 1}

@@ -24,18 +24,18 @@ pytestmark = pytest.mark.slow
 @pytest.mark.fault("F-31")  # a channel was restored from a backup
 def test_a_restored_channel_is_an_incident_and_is_sent_everything_again(store, seattle, back_up):
     make_customer(store, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup = back_up(store)
     make_customer(store, "Bo")
     make_customer(seattle, "Cy")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     bo = AsyncCustomer.objects.get(first_name="Bo")
     backup.restore()
     # The channel has lost Bo, so Di gets the same counter.
     make_customer(store, "Di")
 
-    first = run("pipeline")
-    second = run("pipeline")
+    first = run(JobCode.PIPELINE)
+    second = run(JobCode.PIPELINE)
 
     assert first["outcome"] == "succeeded"
     assert second["outcome"] == "nothing_to_do"
@@ -56,7 +56,7 @@ def test_a_restored_channel_is_an_incident_and_is_sent_everything_again(store, s
 def test_known_events_that_a_restored_channel_sends_again_change_nothing(store, back_up):
     make_customer(store, "Ann")
     backup = back_up(store)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(store, "Bo")
     run(JobCode.UPLOAD)
     backup.restore()
@@ -69,15 +69,15 @@ def test_known_events_that_a_restored_channel_sends_again_change_nothing(store, 
 
 def test_a_channel_that_is_restored_twice_within_a_day_counts_as_copied(store, back_up):
     make_customer(store, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup = back_up(store)
 
     make_customer(store, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup.restore()
     once = run(JobCode.UPLOAD)
     make_customer(store, "Cy")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup.restore()
     twice = run(JobCode.UPLOAD)
 
@@ -89,7 +89,7 @@ def test_a_channel_that_is_restored_twice_within_a_day_counts_as_copied(store, b
 def test_customers_that_a_restored_channel_had_are_pending_again(store, back_up):
     make_customer(store)
     backup = back_up(store)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup.restore()
 
     with enter(make_step(store)):

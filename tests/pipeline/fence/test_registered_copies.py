@@ -42,7 +42,7 @@ def test_events_that_a_copy_shares_with_its_original_are_staged_once(store, back
 
     first = run(JobCode.UPLOAD, channels=[store.channel.code])
     second = run(JobCode.UPLOAD, channels=["austin"])
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert first["counts"] == {"read": 1, "staged": 1}
     assert second["counts"] == {"read": 1, "unchanged": 1}
@@ -58,7 +58,7 @@ def test_a_row_of_a_copy_that_is_quarantined_for_its_original_is_no_difference(s
     run(JobCode.UPLOAD)
     register_copy(back_up(store))
 
-    comparison = run("reconcile")
+    comparison = run(JobCode.RECONCILE)
 
     assert comparison["outcome"] == "succeeded"
     assert Quarantine.objects.count() == 1
@@ -89,9 +89,9 @@ def test_sales_that_a_copy_shares_with_its_original_are_posted_once(store, back_
     make_sale(store, "40.00", transaction_id="T-5")
     make_sale(austin, "50.00", transaction_id="T-5")
 
-    assert run("eod", channels=[original])["outcome"] == "succeeded"
-    assert run("eod", channels=["austin"])["outcome"] == "succeeded"
-    run("sync-orders")
+    assert run(JobCode.END_OF_DAY, channels=[original])["outcome"] == "succeeded"
+    assert run(JobCode.END_OF_DAY, channels=["austin"])["outcome"] == "succeeded"
+    run(JobCode.ORDERS)
 
     assert posted_sales(store) == [("T-1", 10), ("T-2", 10), ("T-3", 20), ("T-4", 5), ("T-5", 40)]
     assert posted_sales(austin) == [("T-5", 50)]
@@ -106,7 +106,7 @@ def test_sales_that_a_copy_shares_with_its_original_are_posted_once(store, back_
         "SELECT event_id FROM retail_transaction WHERE transaction_id = 'T-3'",
     )
     command("quarantine", "release", str(Quarantine.objects.get(event_id=event_id).pk))
-    run("eod")
+    run(JobCode.END_OF_DAY)
     assert posted_sales(austin) == [("T-3", 30), ("T-5", 50)]
 
 

@@ -40,13 +40,13 @@ def test_a_changed_channel_fails_alone_with_an_incident(store, seattle):
 def test_a_repaired_channel_goes_on_and_closes_its_incident(store):
     make_customer(store, "Ann")
     change(store, DROP_INDEX)
-    run("pipeline")
-    run("pipeline")
+    run(JobCode.PIPELINE)
+    run(JobCode.PIPELINE)
     incident = Incident.objects.open().get()
     assert incident.times > 1
 
     change(store, CREATE_INDEX)
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     incident.refresh_from_db()
     assert incident.closing_reason == "The schema is correct again."

@@ -83,7 +83,7 @@ def test_a_visit_that_died_while_it_took_the_fence_is_continued_by_the_next_one(
     is_unused = has_intention and token_in_channel(store)[0] == epoch
     recover_lost_steps()
 
-    pipeline = run("pipeline")
+    pipeline = run(JobCode.PIPELINE)
 
     assert pipeline["outcome"] == "succeeded"
     assert open_incidents(store) == []
@@ -134,7 +134,7 @@ def test_a_channel_is_told_the_highest_number(store, seattle):
     make_customer(seattle)
     make_customer(seattle)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert NumberSequence.objects.get().next == 5003
     [(account_high,)] = query(store, "SELECT account_high FROM exchange_state")

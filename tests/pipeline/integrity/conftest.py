@@ -3,6 +3,7 @@
 import pytest
 
 from stores.models import ChannelDatabase
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, run
 
 
@@ -14,6 +15,6 @@ def ring(houston: ChannelDatabase, popup: ChannelDatabase) -> list[ChannelDataba
         make_event("address", store, async_account=guid, is_primary=True)
         make_event("contact", store, async_account=guid)
         make_event("address", store, async_account=guid, county="far too long for HQ")
-    assert run("pipeline")["counts"]["quarantined"] == 2
-    assert run("pipeline")["outcome"] == "nothing_to_do"
+    assert run(JobCode.PIPELINE)["counts"]["quarantined"] == 2
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
     return [houston, popup]

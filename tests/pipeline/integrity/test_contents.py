@@ -55,7 +55,7 @@ def full_ring(ring) -> list[ChannelDatabase]:
         make_event("affiliation", store, async_account=guid)
         make_event("attribute", store, async_account=guid)
         make_event("contact", store, async_account=guid)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     return ring
 
 
@@ -141,7 +141,7 @@ def test_a_customer_with_a_pending_delivery_is_no_difference_a6(full_ring, houst
     update = {"account_number": "005001", "operation": "update", "first_name": "New"}
     make_event("customer", popup, **update)
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     _, before = reconcile(capsys)
     run(JobCode.DOWNLOAD)

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from stores.models import Customer
+from stores.models.job import JobCode
 from tests.support.damage import checks_failed_by, damage, without_constraint
 from tests.support.invariants import Invariant
 from tests.support.make import make_event, run
@@ -281,7 +282,7 @@ def test_damage_at_hq_fails_its_checks(ring):
 
 def test_an_event_that_conversion_skipped_fails_a_check(ring, houston):
     make_event("affiliation", houston, async_account=uuid4())
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert failed_checks() == {}
 
     damage("UPDATE open_event SET reason = NULL, released_at = now() - interval '1 hour'")
@@ -292,7 +293,7 @@ def test_an_event_that_conversion_skipped_fails_a_check(ring, houston):
 def test_a_customer_who_shows_the_event_that_arrived_first_fails_a_check(ring, popup):
     ann = Customer.objects.get(first_name="Ann").account_number
     make_event("customer", popup, account_number=ann, first_name="Ann", operation="update")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert failed_checks() == {}
 
     damage(

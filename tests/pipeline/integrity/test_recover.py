@@ -56,17 +56,17 @@ def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_
     houston, popup, back_up_hq, recover_hq
 ):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup = back_up_hq()
     bo = make_customer(houston, "Bo")
     make_event("address", houston, async_account=bo)
     make_customer(popup, "Cy")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     before = accounts_at_hq()
     backup.restore()
     make_customer(popup, "Di")
 
-    stopped = run("pipeline")
+    stopped = run(JobCode.PIPELINE)
     assert stopped["outcome"] == "partly"
     assert "converted" not in stopped["counts"]
     assert open_incidents() == {IncidentKind.HQ_BEHIND, IncidentKind.HQ_MOVED}
@@ -78,7 +78,7 @@ def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_
     for document in (plan, recovery):
         assert document["events"] == {"houston": 2, "popup": 1}
 
-    assert run("pipeline")["outcome"] == "succeeded"
+    assert run(JobCode.PIPELINE)["outcome"] == "succeeded"
     accounts = accounts_at_hq()
     assert accounts.items() >= before.items()
     assert len(accounts) == 4
@@ -95,10 +95,10 @@ def test_what_a_channel_refused_after_the_backup_is_sent_again_once_it_is_accept
     store, seattle, back_up_hq, recover_hq
 ):
     make_customer(seattle, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(seattle, "Bad")
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     backup = back_up_hq()
     refuse_customer(store, "Bad")
     run(JobCode.DOWNLOAD)
@@ -107,7 +107,7 @@ def test_what_a_channel_refused_after_the_backup_is_sent_again_once_it_is_accept
 
     plan = recover_hq("--dry-run")
     recovery = recover_hq()
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert (plan["owed_again"], recovery["owed_again"]) == (1, 1)
     refused = DownloadException.objects.open().get()
@@ -130,7 +130,7 @@ def test_acknowledged_events_that_hq_has_lost_are_fetched_again(houston, back_up
 
     assert recovery["events"] == {"houston": 1}
     assert AsyncCustomer.objects.get().first_name == "Ann"
-    assert run("pipeline")["counts"]["converted"] == 1
+    assert run(JobCode.PIPELINE)["counts"]["converted"] == 1
     assert failed_checks() == {}
 
 
@@ -140,17 +140,17 @@ def test_an_hq_and_a_channel_restored_to_different_times_agree_again(
 ):
     channel_backup = back_up(popup)
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     hq_backup = back_up_hq()
     make_customer(popup, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     before = accounts_at_hq()
     channel_backup.restore()
     hq_backup.restore()
-    assert "converted" not in run("pipeline")["counts"]
+    assert "converted" not in run(JobCode.PIPELINE)["counts"]
 
     recovery = recover_hq()
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert recovery["accounts"] == 1
     assert accounts_at_hq() == before
@@ -167,7 +167,7 @@ def test_a_recovered_guid_belongs_to_the_channel_that_created_it_v1(
     make_event("address", seattle, async_account=guid)
     run(JobCode.UPLOAD)
     backup = back_up_hq()
-    run("sync-customers")
+    run(JobCode.CONVERT)
     run(JobCode.DOWNLOAD, channels=["houston"])
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
     run(JobCode.UPLOAD)
@@ -176,7 +176,7 @@ def test_a_recovered_guid_belongs_to_the_channel_that_created_it_v1(
         number_journal.journal_path().unlink()
 
     recover_hq()
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert GuidMap.objects.get(pk=guid).channel == seattle.channel
     assert not AsyncCustomer.objects.filter(status="failed").exists()
@@ -188,7 +188,7 @@ def test_a_recovered_guid_belongs_to_the_channel_that_created_it_v1(
 def test_numbers_that_were_issued_to_unknown_customers_become_void(houston, back_up_hq, recover_hq):
     backup = back_up_hq()
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup.restore()
     number_journal.journal_path().unlink()
     query(houston, "DELETE FROM account_map")
@@ -202,7 +202,7 @@ def test_numbers_that_were_issued_to_unknown_customers_become_void(houston, back
 
 def test_nothing_is_recovered_from_channels_that_contradict_each_other(houston, popup, recover_hq):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     query(popup, "UPDATE account_map SET account_number = '005002'")
 
     assert recover_hq(fails=True) == 1
@@ -213,13 +213,13 @@ def test_nothing_is_recovered_from_channels_that_contradict_each_other(houston, 
 
 def test_an_hq_that_has_lost_nothing_is_not_changed(houston, recover_hq):
     make_customer(houston, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     recovery = recover_hq()
 
     assert recovery["outcome"] == "nothing_to_do"
     assert recovery["message"] == "Headquarters lacks nothing."
-    assert run("pipeline")["outcome"] == "nothing_to_do"
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
 
 def test_an_unreachable_channel_prevents_the_recovery(houston, popup, recover_hq):
@@ -232,7 +232,7 @@ def test_an_unreachable_channel_prevents_the_recovery(houston, popup, recover_hq
 
 
 def test_a_recovery_takes_the_locks_of_every_step_of_every_job_v16(houston, popup):
-    run("pipeline")
+    run(JobCode.PIPELINE)
     locks_of_jobs = set()
     for job in JOBS:
         job_run = JobRun.objects.create(job=job, scope=job)
@@ -257,16 +257,16 @@ def test_an_account_is_whole_whose_event_a_later_edit_replaces(
     guid = uuid4()
     # Its create was rolled back at the till.
     make_event("customer", seattle, operation="update", async_account=guid)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     [account] = accounts_at_hq().values()
     make_event("customer", houston, operation="update", account_number=account)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup.restore()
     recover_hq()
     # The later edit is in the earlier batch, and applied first.
     monkeypatch.setattr(convert, "EVENTS_PER_CHUNK", 1)
 
-    assert run("pipeline")["outcome"] == "succeeded"
+    assert run(JobCode.PIPELINE)["outcome"] == "succeeded"
 
     assert accounts_at_hq() == {str(guid): account}
     assert AsyncCustomer.objects.get(async_account=guid).status == "superseded"

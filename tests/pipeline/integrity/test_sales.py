@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from stores.models import ExcludedSale, PaymentRounding
+from stores.models.job import JobCode
 from stores.pipeline.integrity.verify import verify
 from tests.support.damage import damage, without_constraint
 from tests.support.invariants import Invariant
@@ -152,8 +153,8 @@ def posted_day(houston):
     make_sale(
         houston, transaction_type="customer_order", confirmation_number="SO-1", async_account=ann
     )
-    assert run("eod")["outcome"] == "succeeded"
-    assert run("sync-orders")["outcome"] == "succeeded"
+    assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
+    assert run(JobCode.ORDERS)["outcome"] == "succeeded"
 
 
 def test_every_sale_that_is_not_posted_is_excluded_with_a_reason(posted_day):
@@ -178,7 +179,7 @@ def test_damage_to_sales_fails_its_checks_p6_p42(posted_day, statement, checks):
 def test_a_transaction_id_that_two_channels_used_fails_a_check(houston, seattle):
     for store in (houston, seattle):
         make_sale(store, transaction_id="T-1")
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     with without_constraint("a_number_of_a_store_is_one_transaction"):
         missing = failed_checks()[Invariant.EVERY_SALE_IS_KEPT_ONCE]

@@ -54,7 +54,7 @@ def test_every_check_passes_between_two_jobs(ring, houston, popup):
 def test_pending_deliveries_are_counted_as_late_and_fail_no_check(ring, houston):
     make_customer(houston)
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     check = get_check(Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT)
 

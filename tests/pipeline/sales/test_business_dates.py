@@ -26,8 +26,7 @@ THURSDAY = date(2026, 11, 19)
 FRIDAY = date(2026, 11, 20)
 
 
-# An hour that is there twice, or is missing; days that end late, leap days, year ends.
-@pytest.mark.fault("F-55", "F-56")
+@pytest.mark.fault("F-55", "F-56")  # clocks change; leap days, year ends and date lines
 @pytest.mark.parametrize(
     ("moment", "zone", "ends", "expected"),
     [
@@ -56,8 +55,7 @@ def test_the_clock_of_the_store_decides_the_business_date(hq, moment, zone, ends
         assert cursor.fetchone() == (expected,)
 
 
-# An hour that is there twice, or is missing; days that end late, leap days, year ends.
-@pytest.mark.fault("F-55", "F-56")
+@pytest.mark.fault("F-55", "F-56")  # clocks change; a day ends late
 def test_each_sale_is_in_one_statement_also_when_clocks_change_c7(store):
     Channel.objects.update(time_zone="Europe/Amsterdam", day_ends_at="04:00")
     autumn, spring = last_sunday(10), last_sunday(3)
@@ -72,7 +70,7 @@ def test_each_sale_is_in_one_statement_also_when_clocks_change_c7(store):
     ):
         make_sale(store, business_date=None, occurred_at=moment)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     statements = Statement.objects.with_sales()
     assert {statement.state for statement in statements} == {StatementState.POSTED}
@@ -100,6 +98,7 @@ def last_sunday(month):
 def test_end_of_day_can_be_limited_to_a_business_date(store, command):
     make_sale(store, "10.00", business_date=THURSDAY, transaction_id="T-1")
     make_sale(store, "20.00", business_date=FRIDAY, transaction_id="T-2")
+    # Its net amount is not that of its lines, so validation fails.
     make_sale(store, "30.00", business_date=FRIDAY, transaction_id="T-3", net_amount="31.00")
 
     dry_run = command("run_job", "eod", "--date", str(FRIDAY), "--dry-run")
@@ -107,11 +106,12 @@ def test_end_of_day_can_be_limited_to_a_business_date(store, command):
     output = command("run_job", "eod", "--date", str(FRIDAY))
 
     assert dry_run.splitlines()[-1] == output.splitlines()[-1]
+    # The upload takes the sales of all days; the other steps only those of Friday.
     assert "3 staged, 1 failed, 3 updated, 1 posted" in output
     assert Statement.objects.get().business_date == FRIDAY
     sales = RetailTransaction.objects.values_list("transaction_id", "validation_status")
     assert dict(sales) == {"T-1": "none", "T-2": "successful", "T-3": "error"}
-    assert run("eod", business_date=THURSDAY)["counts"]["posted"] == 1
+    assert run(JobCode.END_OF_DAY, business_date=THURSDAY)["counts"]["posted"] == 1
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_store_without_trickle_feed_is_posted_once_its_day_has_ended(houston):
     make_sale(houston, business_date=today, transaction_id="today")
     make_sale(houston, business_date=today - timedelta(days=1), transaction_id="yesterday")
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     posted = RetailTransaction.objects.exclude(sales_order=None)
     assert posted.get().transaction_id == "yesterday"

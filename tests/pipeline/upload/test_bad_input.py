@@ -201,7 +201,7 @@ def test_good_customers_between_bad_events_are_converted(
     bad_events = write_bad_events(store)
     make_many(store, 500, last_name="Good")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert Customer.objects.filter(last_name="Good", number__isnull=False).count() == 1_000
     assert quarantined_events().keys() == bad_events.keys()

@@ -199,7 +199,7 @@ def test_good_sales_between_bad_ones_are_posted(store, other_company):
     # With the same seed the same sales would be written again.
     after = write_traffic(store, customers=0, sales=100, seed=seed - 1)
 
-    end_of_day, orders = run("eod"), run("sync-orders")
+    end_of_day, orders = run(JobCode.END_OF_DAY), run(JobCode.ORDERS)
 
     assert (end_of_day["outcome"], orders["outcome"]) == ("succeeded", "succeeded")
     assert (before.sales, before.orders, after.sales) == (100, 10, 100)

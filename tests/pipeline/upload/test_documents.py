@@ -160,14 +160,15 @@ def test_another_sale_with_the_same_transaction_id_is_quarantined_c5(store, lane
 
 
 def test_a_sale_with_an_amount_that_is_no_number_is_quarantined_with_its_lines_c2(store):
-    make_sale(store, transaction_id="T-1", tax_amount="NaN")
+    lines = [article(description="Velvet lamp")]
+    make_sale(store, transaction_id="T-1", tax_amount="NaN", lines=lines)
     make_sale(store, transaction_id="T-2")
 
     run(JobCode.UPLOAD)
 
     assert quarantined() == [("amount_format", "tax_amount")]
     assert staged() == ["T-2"]
-    assert b"Lamp" in bytes(Quarantine.objects.get().raw)
+    assert b"Velvet lamp" in bytes(Quarantine.objects.get().raw)
 
 
 def test_a_sale_with_an_amount_that_is_too_large_is_quarantined_c3(popup):

@@ -77,11 +77,11 @@ def test_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table_a5(
 ):
     ann = make_customer(store, "Ann")
     run(JobCode.UPLOAD)
-    run("sync-customers", companies=["USRT"])
+    run(JobCode.CONVERT, companies=["USRT"])
     name_guid(seattle, ann)
     name_guid(foreign_shop, ann)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert refused_rows() == {
         "seattle": {(table, "guid_conflict") for table in ALL_TABLES},
@@ -101,18 +101,18 @@ def test_a_guid_is_accepted_from_a_channel_once_it_was_sent_there_a5(
 ):
     ann = make_customer(store, "Ann")
     run(JobCode.UPLOAD)
-    run("sync-customers", companies=["USRT"])
+    run(JobCode.CONVERT, companies=["USRT"])
     name_guid(seattle, ann)
     name_guid(foreign_shop, ann)
     # The pipeline also sends Ann to every channel of her company.
-    run("pipeline")
+    run(JobCode.PIPELINE)
     cases = [case.id for case in Case.objects.unsettled()]
     command("quarantine", "dismiss", *cases, "--reason", "Not theirs.")
     for shop in (seattle, foreign_shop):
         make_event("address", shop, async_account=ann)
         make_sale(shop, async_account=ann)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert list(refused_rows()) == ["web"]
     assert CustomerAddress.objects.get().customer.account_number == "005001"
@@ -127,17 +127,17 @@ def test_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it_a5(
     for shop in (seattle, foreign_shop):
         name_guid(shop, ann, CHILDREN)
         make_order(shop, ann)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     assert refused_rows() == {}
 
     make_customer(store, "Ann", guid=ann)
     make_event("address", store, async_account=ann, city="Ours")
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     # The other company may have been converted first, so convert once more.
-    run("sync-customers")
-    run("sync-orders")
-    run("eod")
+    run(JobCode.CONVERT)
+    run(JobCode.ORDERS)
+    run(JobCode.END_OF_DAY)
 
     assert refused_rows()["seattle"] >= {(kind.event, "guid_conflict") for kind in CHILDREN}
     assert refused_rows()["web"] >= {(kind.event, "company_mismatch") for kind in CHILDREN}
@@ -155,7 +155,7 @@ def test_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it_a5(
     run(JobCode.DOWNLOAD)
     cases = [case.id for case in Case.objects.unsettled() if case.reason == "guid_conflict"]
     command("quarantine", "release", *cases)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     assert CustomerAddress.objects.count() == 2
     assert "seattle" not in refused_rows()
 
@@ -169,7 +169,7 @@ def test_a_guid_that_two_channels_created_belongs_to_the_first_a5(store, seattle
     run(JobCode.UPLOAD, channels=["seattle"])
     damage("UPDATE upload_batch SET converted_at = NULL")
 
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     assert Customer.objects.get(number=5001).first_name == "Ann"
     assert refused_rows() == {"seattle": {("async_customer", "guid_conflict")}}
@@ -184,8 +184,8 @@ def ann_and_cy(houston, foreign_shop) -> tuple[Customer, Customer]:
         make_event(kind.name, houston, async_account=guid)
     make_sale(houston, async_account=guid)
     make_customer(foreign_shop, "Cy")
-    run("pipeline")
-    run("validate")
+    run(JobCode.PIPELINE)
+    run(JobCode.VALIDATE)
     assert broken_promises() == []
     customers = Customer.objects.filter(number__isnull=False)
     return customers.get(company="USRT"), customers.get(company="EURT")
@@ -238,14 +238,14 @@ def assert_edited() -> None:
 
 def test_an_edit_of_a_restored_channel_is_accepted_v3(houston, seattle, back_up):
     ann = make_customer(houston, "Ann", phone="111 111")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup = back_up(seattle)
     make_customer(seattle, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup.restore()
     edit(seattle, ann)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_edited()
     assert not Quarantine.objects.exists()
@@ -256,13 +256,13 @@ def test_an_edit_is_accepted_again_after_hq_was_restored_v3(
 ):
     backup = back_up_hq()
     ann = make_customer(houston, "Ann", phone="111 111")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     edit(seattle, ann)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     backup.restore()
 
     recover_hq()
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_edited()
     assert not Quarantine.objects.exists()
@@ -274,7 +274,7 @@ def test_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery_v3(
 ):
     ann = make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, AFTER_CHANNEL_COMMIT, die)
         with pytest.raises(Died):
@@ -282,7 +282,7 @@ def test_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery_v3(
     edit(seattle, ann)
 
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     assert_edited()
 
@@ -292,7 +292,7 @@ def test_an_edit_is_accepted_by_another_run_before_hq_notes_the_delivery_v3(
 ):
     ann = make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     def upload_edit() -> None:
         edit(seattle, ann)
@@ -306,6 +306,6 @@ def test_an_edit_is_accepted_by_another_run_before_hq_notes_the_delivery_v3(
     run(JobCode.DOWNLOAD, channels=["seattle"])
     assert not Quarantine.objects.exists()
 
-    run("sync-customers")
+    run(JobCode.CONVERT)
 
     assert_edited()

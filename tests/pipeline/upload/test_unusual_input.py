@@ -65,7 +65,7 @@ def test_a_row_without_an_event_id_is_known_by_its_counter_a1(popup):
     with between_good_customers(popup):
         make_customer(popup, event_id="till-9-1")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(popup)
     statement = "SELECT replication_counter FROM async_customer WHERE event_id = 'till-9-1'"
@@ -80,7 +80,7 @@ def test_a_guid_in_another_notation_is_not_read_as_the_same_guid_a2(popup):
         make_customer(popup, "Ann", guid=guid)
         make_customer(popup, "Bo", guid=f"{{{guid}}}")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(popup)
     assert GuidMap.objects.get(pk=guid).customer.first_name == "Ann"
@@ -94,7 +94,7 @@ def test_of_two_events_with_one_id_the_first_is_kept_a3(store, seattle):
     with between_good_customers(seattle):
         make_customer(seattle, "Second", event_id=event_id)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(seattle)
     assert AsyncCustomer.objects.get(event_id=event_id).first_name == "First"
@@ -109,7 +109,7 @@ def test_a_guid_of_another_channel_that_was_never_sent_is_quarantined_a4(store, 
     with between_good_customers(seattle):
         make_customer(seattle, "Eve", guid=guid)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(seattle)
     case = Quarantine.objects.get()
@@ -122,7 +122,7 @@ def test_every_character_arrives_at_hq_and_in_every_channel_a6(store, seattle):
         for first_name, last_name in UNUSUAL_NAMES:
             make_customer(store, first_name, last_name=last_name)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(store)
     customers = Customer.objects.exclude(number=None).exclude(last_name="Good")
@@ -140,7 +140,7 @@ def test_markup_in_a_name_is_escaped_on_every_page_a7(store):
         guid = make_customer(store, first_name, last_name=last_name)
         make_customer(store, first_name, last_name=last_name, email="nobody")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(store)
     account = GuidMap.objects.get(pk=guid).customer.account_number
@@ -162,7 +162,7 @@ def test_an_empty_consent_means_no_a10(store, seattle):
         guid = make_customer(store, "Ann")
         make_event("contact", store, async_account=guid, marketing_opt_in=None)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(store)
     assert CustomerContact.objects.get().marketing_opt_in is False
@@ -177,7 +177,7 @@ def test_parts_that_arrive_before_their_customer_wait_for_it_b1(store):
         for kind in CHILDREN:
             make_event(kind.name, store, async_account=guid)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(store)
     for kind in CHILDREN:
@@ -185,7 +185,7 @@ def test_parts_that_arrive_before_their_customer_wait_for_it_b1(store):
         assert (event.status, event.reason) == ("pending", "parent_missing")
 
     make_customer(store, "Ann", guid=guid)
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     customer = GuidMap.objects.get(pk=guid).customer
     for model in (CustomerAddress, CustomerContact, CustomerAffiliation, CustomerAttribute):
@@ -199,10 +199,10 @@ def test_of_two_primary_addresses_the_later_is_primary_b2(store):
         make_event("address", store, async_account=bo, is_primary=True, city="Old")
         make_event("address", store, async_account=bo, is_primary=True, city="New")
         # Ann's second address comes in a later upload, that of Bo in the same one.
-        run("pipeline")
+        run(JobCode.PIPELINE)
         make_event("address", store, async_account=ann, is_primary=True, city="New")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(store)
     assert CustomerAddress.objects.count() == 4
@@ -218,13 +218,13 @@ def test_of_two_primary_addresses_the_later_is_primary_b2(store):
 def test_an_edit_by_guid_after_the_conversion_is_applied_to_the_account_b3(store):
     guid, address_id = make_customer(store, "Ann"), uuid4()
     make_event("address", store, async_account=guid, address_id=address_id, city="Old")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     edit = {"operation": "update", "async_account": guid}
     with between_good_customers(store):
         make_event("customer", store, **edit, first_name="Anna")
         make_event("address", store, **edit, address_id=address_id, city="New")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(store)
     customer = Customer.objects.get(account_number="005001")

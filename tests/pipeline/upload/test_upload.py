@@ -29,10 +29,10 @@ def test_a_bad_row_that_is_uploaded_again_is_not_quarantined_twice(store):
 @pytest.mark.slow
 def test_a_bad_row_is_superseded_by_its_correction(store):
     guid = make_customer(store, email="nobody")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(store, guid=guid, email="ann@example.com")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert Quarantine.objects.get().status == "superseded"
     assert Customer.objects.get(account_number="005001").email == "ann@example.com"
@@ -43,10 +43,10 @@ def test_a_bad_row_is_superseded_by_its_correction(store):
 def test_a_value_that_json_cannot_hold_does_not_prevent_the_correction(popup, column):
     keys = {"async_account": make_customer(popup, "Ann"), "address_id": uuid4()}
     make_event("address", popup, **keys, **column)
-    run("pipeline")
-    make_event("address", popup, **keys)
+    run(JobCode.PIPELINE)
+    make_event("address", popup, **keys, street="Main Street")
 
-    pipeline = run("pipeline")
+    pipeline = run(JobCode.PIPELINE)
 
     assert pipeline["outcome"] == "succeeded"
     assert Quarantine.objects.get().status == "superseded"
@@ -56,10 +56,10 @@ def test_a_value_that_json_cannot_hold_does_not_prevent_the_correction(popup, co
 @pytest.mark.slow
 def test_a_guid_is_accepted_from_a_channel_to_which_it_was_sent(store, seattle):
     guid = make_customer(store, "Ann")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_customer(seattle, "Anna", guid=guid, operation="update")
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert not Quarantine.objects.exists()
     assert Customer.objects.get(account_number="005001").first_name == "Anna"
@@ -69,7 +69,7 @@ def test_texts_of_the_maximum_length_are_kept_whole(store):
     name = IDEOGRAPH * 60
     make_customer(store, name, last_name=name, name=IDEOGRAPH * 300)
 
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     customer = Customer.objects.get(account_number="005001")
     assert (customer.first_name, customer.name) == (name, IDEOGRAPH * 300)

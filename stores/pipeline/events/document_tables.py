@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
-from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import EventTable
-from stores.hqdb.sql import Name
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
-from stores.pipeline.events.kinds import TYPE_OF_COLUMN, normalized, sent_columns
+from stores.pipeline.events.kinds import StagedTable, normalized, sent_columns
 from stores.pipeline.events.payloads import from_json
 from stores.pipeline.events.rules import (
     COMMON_RULES,
@@ -31,29 +29,12 @@ DOCUMENT_KEY = "transaction_id"
 
 
 @dataclass(frozen=True)
-class DocumentTable:
-    """One table of a document: its name in channel and HQ, its columns and what HQ accepts."""
+class DocumentTable(StagedTable):
+    """One table of a document: its name in channel and HQ, and what HQ accepts."""
 
-    event: str
     incoming: str
     model: type[models.Model]
     rules: tuple[Rule, ...]
-
-    @property
-    def sent_columns(self) -> tuple[str, ...]:
-        return sent_columns(self.event)
-
-    @property
-    def names(self) -> dict[str, Name]:
-        return {"event": sql.Identifier(self.event), "name": sql.Literal(self.event)}
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """PostgreSQL's types of the columns while they travel; texts have no limit yet."""
-        return tuple(map(self.type_of, self.sent_columns))
-
-    def type_of(self, column: str) -> str:
-        return TYPE_OF_COLUMN.get(column, "text")
 
     def stored_value(self, column: str, of: str) -> str:
         """SQL for what HQ keeps of a column of the incoming table: texts are normalized."""

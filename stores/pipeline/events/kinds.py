@@ -1,9 +1,7 @@
 """The five kinds of events as the steps need them: tables, columns, keys."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 from psycopg2 import sql
 
@@ -60,21 +58,45 @@ EVENT_COLUMNS = sent_columns("async_customer")[: len(Event._meta.local_fields) -
 
 
 @dataclass(frozen=True)
-class EventKind:
+class StagedTable:
+    """A table that channels send, such as that of a kind of event; `event` is its name there."""
+
+    event: str
+
+    @property
+    def sent_columns(self) -> tuple[str, ...]:
+        """All columns that travel from the channel, in order."""
+        return sent_columns(self.event)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """PostgreSQL's types of the columns while they travel; texts have no limit yet."""
+        return tuple(map(self.type_of, self.sent_columns))
+
+    def type_of(self, column: str) -> str:
+        return TYPE_OF_COLUMN.get(column, "text")
+
+    @property
+    def names(self) -> dict[str, Name]:
+        """What the table is called in statements: {event} and, as a text, {name}."""
+        return {"event": sql.Identifier(self.event), "name": sql.Literal(self.event)}
+
+
+@dataclass(frozen=True)
+class EventKind(StagedTable):
     """One kind of event: `event` table in channel and staging, `table` of HQ's rows.
 
     `key` names one entity among those of its customer; `primary` is the column within which only
     one row of a customer may be primary.
     """
 
-    name: str
     key: tuple[str, ...]
     conflict: tuple[str, ...]
     primary: str | None = None
 
     @property
-    def event(self) -> str:
-        return f"async_{self.name}"
+    def name(self) -> str:
+        return self.event.removeprefix("async_")
 
     @property
     def view(self) -> str:
@@ -97,16 +119,12 @@ class EventKind:
         {event}: the staging table; {name}: the same as a text; {view}: the events with their state;
         {table}: HQ's rows; {owner}: their customer; {key}: which of the customer's a row is.
         """
-        names: dict[str, Name] = {
-            "event": sql.Identifier(self.event),
-            "name": sql.Literal(self.event),
+        names = super().names | {
             "view": sql.Identifier(self.view),
             "table": sql.Identifier(self.table),
             "owner": sql.Identifier(self.owner),
         }
-        if self.key:
-            names["key"] = sql.Identifier(self.key[0])
-        return names
+        return names | {"key": sql.Identifier(self.key[0])} if self.key else names
 
     @property
     def entity(self) -> tuple[str, ...]:
@@ -114,49 +132,19 @@ class EventKind:
         return ("customer_id", *self.key)
 
     @property
-    def sent_columns(self) -> tuple[str, ...]:
-        """All columns that travel from the channel, in order."""
-        return sent_columns(self.event)
-
-    @property
     def columns(self) -> tuple[str, ...]:
-        """Those of them that this kind has beside what every event carries."""
+        """The columns that this kind has beside what every event carries."""
         return self.sent_columns[len(EVENT_COLUMNS) :]
 
-    def type_of(self, column: str) -> str:
-        """PostgreSQL's type of a column while it travels."""
-        return TYPE_OF_COLUMN.get(column, "text")
 
-
-CUSTOMER = EventKind("customer", (), ("id",))
-ADDRESS = EventKind("address", ("address_id",), ("address_id",), primary="purpose")
-CONTACT = EventKind("contact", ("contact_id",), ("contact_id",), primary="kind")
-AFFILIATION = EventKind("affiliation", ("affiliation",), ("customer_id", "affiliation"))
-ATTRIBUTE = EventKind("attribute", ("attribute",), ("customer_id", "attribute"))
+CUSTOMER = EventKind("async_customer", (), ("id",))
+ADDRESS = EventKind("async_address", ("address_id",), ("address_id",), primary="purpose")
+CONTACT = EventKind("async_contact", ("contact_id",), ("contact_id",), primary="kind")
+AFFILIATION = EventKind("async_affiliation", ("affiliation",), ("customer_id", "affiliation"))
+ATTRIBUTE = EventKind("async_attribute", ("attribute",), ("customer_id", "attribute"))
 
 CHILDREN = (ADDRESS, CONTACT, AFFILIATION, ATTRIBUTE)
 # Parents first: a child is never staged before a customer that was written before it.
 EVENT_KINDS = (CUSTOMER, *CHILDREN)
-
-
-class StagedTable(Protocol):
-    """What a channel sends to one event table: a kind of event, or the header of documents."""
-
-    @property
-    def event(self) -> str:
-        """The table."""
-
-    @property
-    def sent_columns(self) -> tuple[str, ...]:
-        """Its columns, in the order in which they travel."""
-
-    @property
-    def names(self) -> Mapping[str, Name]:
-        """Its names in statements: {event} and, as a text, {name}."""
-
-    def type_of(self, column: str) -> str:
-        """PostgreSQL's type of a column while it travels."""
-
-
 # What a new customer inherits; an edit that leaves it out keeps it.
 INHERITED_COLUMNS = ("customer_type", "language", "currency", "customer_group")

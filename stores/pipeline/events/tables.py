@@ -22,9 +22,8 @@ TRAVELLING_TABLES = tuple(
 
 
 def event_table_of(kind: EventKind) -> EventTable:
-    types = tuple(map(kind.type_of, kind.sent_columns))
     optional = ("birth_date",) if kind is CUSTOMER else ()
-    return EventTable(kind.event, kind.sent_columns, types, optional=optional)
+    return EventTable(kind.event, kind.sent_columns, kind.types, optional=optional)
 
 
 UPLOAD_SOURCES = [*map(event_table_of, EVENT_KINDS), DOCUMENTS]

@@ -52,7 +52,7 @@ COMPARED_TABLES = (COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_EVENTS)
 
 
 def contents_of_table(table: StagedTable) -> ComparedTable:
-    columns = tuple((column, table.type_of(column)) for column in table.sent_columns)
+    columns = tuple(zip(table.sent_columns, table.types, strict=True))
     return ComparedTable(f"content_{table.event}", table.event, columns)
 
 

@@ -21,8 +21,7 @@ def part_rows_of(events: EventBatch, part: StagedTable) -> list[bytes]:
 
 
 def values_of(table: StagedTable, events: EventBatch, row: bytes) -> tuple[Any, ...]:
-    types = [table.type_of(column) for column in table.sent_columns]
-    return copy.row_values(row, types, binary=events.binary)
+    return copy.row_values(row, table.types, binary=events.binary)
 
 
 def value_of(table: StagedTable, column: str, events: EventBatch, row: bytes) -> Any:

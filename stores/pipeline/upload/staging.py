@@ -57,8 +57,8 @@ def incoming_rows(
 
 def incoming_columns(kind: StagedTable) -> sql.Composed:
     return listed(
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind.type_of(column)))
-        for column in kind.sent_columns
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_of_column))
+        for column, type_of_column in zip(kind.sent_columns, kind.types, strict=True)
     )
 
 

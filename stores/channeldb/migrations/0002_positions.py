@@ -1,7 +1,7 @@
 """The channel notes up to which change it has everything; a channel made since has the column."""
 
 from django.apps.registry import Apps
-from django.db import migrations, models
+from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from stores.channeldb.schema import ddl
@@ -23,12 +23,5 @@ def add(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [("channeldb", "0001_schema")]
-    operations = [
-        migrations.SeparateDatabaseAndState(
-            # Taking 0001 back removes the table.
-            database_operations=[migrations.RunPython(add, migrations.RunPython.noop)],
-            state_operations=[
-                migrations.AddField("ExchangeState", "positions", models.JSONField(default=dict))
-            ],
-        )
-    ]
+    # Taking 0001 back removes the table.
+    operations = [migrations.RunPython(add, migrations.RunPython.noop)]

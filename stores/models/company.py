@@ -4,9 +4,11 @@ import re
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import connection, models
+from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
+
+from stores.hqdb.sql import fetch_one
 
 
 class Company(models.Model):
@@ -157,14 +159,13 @@ class NumberSequence(models.Model):
 
     def covers_imported_account(self) -> bool:
         """Whether an imported account would be one of the numbers of this sequence."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """SELECT EXISTS (SELECT FROM customer c
-                       WHERE c.company_id = %s AND c.number IS NULL
-                         AND account_place(%s, c.account_number) BETWEEN %s AND %s)""",
-                [self.company_id, self.format, self.start, self.largest],
-            )
-            return bool(cursor.fetchone()[0])
+        (is_one,) = fetch_one(
+            """SELECT EXISTS (SELECT FROM customer c
+                               WHERE c.company_id = %s AND c.number IS NULL
+                                 AND account_place(%s, c.account_number) BETWEEN %s AND %s)""",
+            [self.company_id, self.format, self.start, self.largest],
+        )
+        return bool(is_one)
 
     @property
     def width(self) -> int:

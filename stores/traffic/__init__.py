@@ -6,15 +6,16 @@ customers, and is told the seed.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import IntegrityError, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
 from stores.channeldb.connect.connection import connect
+from stores.hqdb.sql import batched
 from stores.models import ChannelDatabase
 from stores.traffic import edits as editing
 from stores.traffic import people
@@ -34,7 +35,6 @@ __all__ = ["FakerMissing", "SeedTaken", "Written", "write_traffic"]
 
 # Customers or edits in one commit: a till commits each, but a year of customers must not take one.
 INSERT_BATCH = 500
-T = TypeVar("T")
 
 
 class SeedTaken(Exception):
@@ -90,7 +90,7 @@ def write_traffic(
     written = Written(database.label, store.seed)
     with connect(database) as alias, connections[alias].cursor() as cursor:
         try:
-            for numbers in _batches(range(customers)):
+            for numbers in batched(range(customers), INSERT_BATCH):
                 with transaction.atomic(using=alias):
                     _serve(cursor, store, written, numbers, customers, faulty)
             _edit(cursor, store, written, edits)
@@ -136,7 +136,8 @@ def _edit(cursor: CursorWrapper, store: Store, written: Written, edits: int) -> 
     done = 0
     rng = store.stream("edits", edits)
     while done < edits and (customers := editing.find_customers(cursor)):
-        for chosen in _batches(rng.sample(customers, min(edits - done, len(customers)))):
+        sample = rng.sample(customers, min(edits - done, len(customers)))
+        for chosen in batched(sample, INSERT_BATCH):
             with transaction.atomic(using=cursor.db.alias):
                 rows = editing.make_edits(cursor, store, chosen, done)
                 added = sum(_add(cursor, written, rows).values())
@@ -148,7 +149,7 @@ def _edit(cursor: CursorWrapper, store: Store, written: Written, edits: int) -> 
 def _sell(cursor: CursorWrapper, store: Store, written: Written, sales: int, faulty: float) -> None:
     """Write sales and returns, some to customers whom the channel knows, the rest to guests."""
     known = editing.find_customers(cursor) if sales else []
-    for numbers in _batches(range(sales)):
+    for numbers in batched(range(sales), INSERT_BATCH):
         rng = store.stream("buyers", sales, numbers[0])
         documents = []
         for number, buyer in zip(numbers, pick_buyers(rng, known, len(numbers)), strict=True):
@@ -167,7 +168,7 @@ def _order(
     known = editing.find_customers(cursor) if orders else []
     if not known:
         return
-    for numbers in _batches(range(orders)):
+    for numbers in batched(range(orders), INSERT_BATCH):
         rng = store.stream("order buyers", orders, numbers[0])
         buyers = [rng.choice(known) for _ in numbers]
         held = editing.held_of(cursor, list(dict.fromkeys(buyers)))
@@ -252,8 +253,3 @@ def _insert(cursor: CursorWrapper, table: str, rows: Sequence[EventRow]) -> int:
 def _as_written(value: Any) -> Any:
     """An amount as the plain text that both engines take; everything else as it is."""
     return format(value, "f") if isinstance(value, Decimal) else value
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), INSERT_BATCH):
-        yield items[start : start + INSERT_BATCH]

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import MAX_BATCH_BYTES
+from stores.hqdb.sql import identifiers
 
 BLOCK_SIZE = 1 << 18
 
@@ -20,10 +21,6 @@ BLOCK_SIZE = 1 << 18
 def qualified(table: str) -> sql.Composed:
     """The table in schema public, whatever the search path says."""
     return sql.SQL("{}.{}").format(sql.Identifier("public"), sql.Identifier(table))
-
-
-def identifiers(columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
 class BatchTooLarge(Exception):

@@ -9,8 +9,9 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.copy import copy_from_channel, identifiers, qualified
+from stores.channeldb.exchange.copy import copy_from_channel, qualified
 from stores.channeldb.exchange.protocol import EventBatch, EventTable, Unreadable
+from stores.hqdb.sql import identifiers
 
 # Encodings of databases that Python knows by another name; in SQL_ASCII the till decides.
 PYTHON_NAMES = {"SQL_ASCII": "utf-8", "WIN1250": "cp1250", "WIN1252": "cp1252"}
@@ -49,8 +50,7 @@ def copy_parts(cursor: Any, source: EventTable, chosen: sql.Composable) -> dict[
         part.table: copy_from_channel(
             cursor,
             sql.SQL("SELECT {} FROM {}").format(
-                sql.SQL(", ").join(sql.Identifier("t", column) for column in part.columns),
-                parts_of(part, chosen),
+                identifiers(part.columns, of="t"), parts_of(part, chosen)
             ),
         )[1]
         for part in source.parts

@@ -14,7 +14,6 @@ from stores.channeldb.exchange.copy import (
     BatchTooLarge,
     copy_from_channel,
     copy_to_channel,
-    identifiers,
     qualified,
 )
 from stores.channeldb.exchange.encoding import copy_parts, read_around_undecodable
@@ -37,6 +36,7 @@ from stores.channeldb.exchange.protocol import (
 from stores.channeldb.schema.grants import excess_privileges
 from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.failpoints import failpoint
+from stores.hqdb.sql import assignments, identifiers
 
 # A table that its owner has emptied is told by its sequence, where HQ's role may look at that.
 COUNTER = """coalesce(
@@ -353,8 +353,8 @@ def refuse_contradictions(cursor: Any, target: Target, source: str) -> None:
                  FROM {table} here JOIN {source} sent USING ({key}) WHERE {changed} LIMIT {most}"""
         ).format(
             key=identifiers(target.key),
-            here=sql.SQL(", ").join(sql.Identifier("here", column) for column in target.immutable),
-            sent=sql.SQL(", ").join(sql.Identifier("sent", column) for column in target.immutable),
+            here=identifiers(target.immutable, of="here"),
+            sent=identifiers(target.immutable, of="sent"),
             table=qualified(target.table),
             source=sql.Identifier(source),
             changed=sql.SQL(" OR ").join(
@@ -373,10 +373,8 @@ def upsert(target: Target, source: str) -> sql.Composed:
     action: sql.Composable = sql.SQL("NOTHING")
     if target.version:
         action = sql.SQL("UPDATE SET {} WHERE excluded.{} > old.{}").format(
-            sql.SQL(", ").join(
-                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column))
-                for column in target.columns
-                if column not in target.key
+            assignments(
+                [column for column in target.columns if column not in target.key], of="excluded"
             ),
             sql.Identifier(target.version),
             sql.Identifier(target.version),

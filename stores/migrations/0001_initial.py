@@ -880,7 +880,7 @@ class Migration(migrations.Migration):
                 ("ended_at", models.DateTimeField(null=True)),
                 ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
                 ("job", models.CharField(max_length=40)),
-                ("scope", models.CharField(default="*", help_text="Its channels; *: all.", max_length=500)),
+                ("scope", models.CharField(default="*", max_length=500)),
                 ("channels", models.JSONField(blank=True, default=list)),
                 ("companies", models.JSONField(blank=True, default=list)),
                 (
@@ -1957,7 +1957,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             ("reason__isnull", True),
-                            models.Q(("outcome", "superseded"), ("reason", "corrected"), ("reason__isnull", False)),
+                            models.Q(("outcome", "superseded"), ("reason", "corrected")),
                             _connector="OR",
                         ),
                         name="only_a_corrected_event_has_a_reason",
@@ -2758,7 +2758,7 @@ class Migration(migrations.Migration):
                 (
                     "shares_number",
                     models.BooleanField(
-                        db_default=False, help_text="A person found that it is not another channel's of its number."
+                        db_default=False, help_text="A person confirmed that it is no copy of another channel's transaction."
                     ),
                 ),
                 (

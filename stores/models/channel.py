@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import DataError, connection, models, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 from django.urls import reverse
 from django.utils import timezone
@@ -180,7 +180,7 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
         return self.filter(Q(last_duration_s=None) | Q(last_duration_s__lte=settings.SLOW_VISIT_S))
 
     def lacking_change(self, change_no: int) -> Self:
-        """Databases that did not receive everything up to a change."""
+        """Databases that did not receive all changes up to this one."""
         return self.filter(position__lt=change_no, received_no__lt=change_no)
 
     def with_channel(self) -> Self:
@@ -188,7 +188,7 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
         return self.select_related("channel", "group").order_by("channel__code", "name")
 
 
-# Up to which change a database received everybody, but for open exceptions.
+# Up to which change a database received everybody, apart from open exceptions.
 RECEIVED_UP_TO = Greatest("position", "received_no")
 
 
@@ -223,12 +223,12 @@ class ChannelDatabase(models.Model):
     # Up to which change of its company's customers the database has everything. A copy: the
     # database says so itself.
     position = models.BigIntegerField(default=0, db_default=0, editable=False)
-    # Up to which change it received everybody, but for open exceptions, if that is further than its
-    # position: a package is held up in strict order, or everything is sent again.
+    # Up to which change it received everybody, apart from open exceptions. It is ahead of the
+    # position while a refused customer holds up a package, and during a full download.
     received_no = models.BigIntegerField(default=0, db_default=0, editable=False)
-    # What the database says of its position does not count until the next package is written.
+    # A full download begins: the position in the database is ignored until a package is written.
     starts_over = models.BooleanField(default=False, db_default=False, editable=False)
-    # Who last had everything sent again; None: nobody, or somebody with a command.
+    # Who last asked for a full download. None: nobody, or somebody with a command.
     started_over_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="+"
     )
@@ -237,7 +237,7 @@ class ChannelDatabase(models.Model):
         db_default=False,
         help_text="A package that the database refuses in part holds up all later ones.",
     )
-    # Since when it is sent nothing, by whom (None: with a command) and why.
+    # The hold on its downloads: since when, by whom (None: with a command), and why.
     held_since = models.DateTimeField(null=True, editable=False)
     held_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="+"
@@ -268,15 +268,13 @@ class ChannelDatabase(models.Model):
             models.UniqueConstraint(fields=["channel", "name"], name="one_database_per_register"),
             models.UniqueConstraint(fields=["url"], name="a_database_belongs_to_one_channel"),
             models.CheckConstraint(
-                condition=models.Q(intended_epoch__isnull=True, intended_nonce__isnull=True)
-                | models.Q(
-                    intended_epoch__gt=models.F("confirmed_epoch"), intended_nonce__isnull=False
-                ),
+                condition=Q(intended_epoch__isnull=True, intended_nonce__isnull=True)
+                | Q(intended_epoch__gt=F("confirmed_epoch"), intended_nonce__isnull=False),
                 name="an_intention_is_ahead_of_what_is_confirmed",
             ),
             models.CheckConstraint(
                 condition=Q(held_since__isnull=True, held_by__isnull=True, hold_reason="")
-                | Q(held_since__isnull=False) & ~Q(hold_reason=""),
+                | (Q(held_since__isnull=False) & ~Q(hold_reason="")),
                 name="downloads_are_held_for_a_reason",
             ),
         ]

@@ -120,12 +120,12 @@ class EditConflict(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(choice__in=CHOICES_OF_PEOPLE)
-                | Q(closed_by__isnull=False) & ~Q(reason=""),
+                | (Q(closed_by__isnull=False) & ~Q(reason="")),
                 name="a_person_says_why",
             ),
             models.CheckConstraint(
                 condition=Q(choice=Choice.TAKE, made_event__isnull=False)
-                | Q(made_event__isnull=True) & ~Q(choice=Choice.TAKE),
+                | (Q(made_event__isnull=True) & ~Q(choice=Choice.TAKE)),
                 name="a_taken_value_has_its_event",
             ),
         ]

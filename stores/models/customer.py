@@ -122,10 +122,11 @@ class Customer(CustomerColumns, LatestEvent):
     is_blocked = models.BooleanField(db_default=False)
     # False after a till has deactivated it.
     is_active = models.BooleanField(db_default=True)
-    # Raised by every change, also of what belongs to the customer. Forms post the one they showed.
+    # Raised by every change, also of addresses and other details. Forms send back the version that
+    # they showed, so that nobody overwrites a change without having seen it.
     hq_version = models.BigIntegerField(db_default=1)
-    # The latest change of the customer or what belongs to it; null: no channel is to have it, as
-    # with default customers.
+    # The number of the latest change of the customer or its details. Null: no channel gets the
+    # customer, for example a default customer.
     change_no = models.BigIntegerField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now())
     modified_at = models.DateTimeField(db_default=Now())

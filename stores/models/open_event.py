@@ -26,7 +26,8 @@ class OpenEvent(models.Model):
     """A staged event that conversion tried and could not apply.
 
     A waiting event is tried again once HQ knows the customer that it names, or once a person
-    releases it. Releasing clears the reason and sets `released_at`.
+    releases it. Releasing clears the reason and sets `released_at`. The row goes when the event is
+    applied or superseded.
     """
 
     pk = models.CompositePrimaryKey("table", "event_id")
@@ -63,14 +64,14 @@ class OpenEvent(models.Model):
             ),
         ]
         indexes = [
-            # The open events of a GUID, and of an account.
+            # For the open events of a GUID, and of an account.
             models.Index(fields=["async_account"], name="open_event_guid"),
             models.Index(
                 fields=["company", "account_number"],
                 condition=Q(account_number__isnull=False),
                 name="open_event_account",
             ),
-            # Those that wait, for conversion; the lists of a table by state and reason.
+            # For the events that conversion tries again, and for lists by status and reason.
             models.Index(fields=["company", "status"], name="open_event_company"),
             models.Index(fields=["table", "status", "reason"], name="open_event_reason"),
         ]
@@ -104,6 +105,8 @@ class SettledOutcome(models.TextChoices):
 class SettledEvent(models.Model):
     """A staged event that ended in another way, or at another time, than its batch.
 
+    The row stays. It tells which way:
+
     Applied early: a sale or an edit at HQ needed it before its batch was converted.
     Applied late: what it waited for has come.
     Applied by its GUID (`by_guid`): HQ did not know the account number that it names.
@@ -132,12 +135,12 @@ class SettledEvent(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(reason__isnull=True)
-                | Q(reason="corrected", outcome=SettledOutcome.SUPERSEDED, reason__isnull=False),
+                | Q(reason="corrected", outcome=SettledOutcome.SUPERSEDED),
                 name="only_a_corrected_event_has_a_reason",
             ),
         ]
         indexes = [
-            # The settled events of a batch, for what asks about whole batches.
+            # For the settled events of a batch.
             models.Index(fields=["batch"], name="settled_event_batch"),
         ]
 

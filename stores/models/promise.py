@@ -14,7 +14,7 @@ class Promise(models.Model):
     id = models.CharField(max_length=8, primary_key=True)
     position = models.PositiveIntegerField(help_text="Its place in the catalogue.")
     title = models.CharField(max_length=300)
-    # Whether it holds, and of how many rows.
+    # Whether it holds.
     ok = models.BooleanField()
     checked = models.BigIntegerField(help_text="How many rows were looked at.")
     late = models.BigIntegerField(

@@ -143,8 +143,8 @@ class Quarantine(models.Model):
                 condition=Q(status__in=QuarantineStatus.values), name="quarantine_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(settled_at__isnull=True) & IS_OPEN
-                | ~IS_OPEN & Q(settled_at__isnull=False),
+                condition=(Q(settled_at__isnull=True) & IS_OPEN)
+                | (~IS_OPEN & Q(settled_at__isnull=False)),
                 name="a_settled_row_says_since_when",
             ),
             models.CheckConstraint(

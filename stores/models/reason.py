@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Reason:
     """A fact about a row, and what to do next. `{field}` stands for the column's name.
 
-    Where the next step takes a right, `otherwise` is what is left to those who lack it.
+    Where the next step needs a permission, `otherwise` is for users without it.
     """
 
     text: str
@@ -17,12 +17,9 @@ class Reason:
     otherwise: str = ""
 
     def advice(self, may: Callable[[str], bool]) -> str:
-        """What somebody can do of whom `may` says which rights there are."""
-        return (
-            self.next_step
-            if not self.permission or may(f"stores.{self.permission}")
-            else self.otherwise
-        )
+        """What a user can do next; `may` tells whether the user has a permission."""
+        is_allowed = not self.permission or may(f"stores.{self.permission}")
+        return self.next_step if is_allowed else self.otherwise
 
 
 CORRECT = (

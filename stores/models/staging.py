@@ -78,7 +78,7 @@ class StagedEvent(models.Model):
     # row. A customer that the correction creates belongs to the channel of that database.
     corrects = models.CharField(max_length=36, null=True)
     for_database = Reference("stores.ChannelDatabase", null=True)
-    # Since when nothing is left of what it said, because the person was erased.
+    # When the person was erased, and the personal data of the event with them.
     erased_at = models.DateTimeField(null=True)
 
     class Meta:

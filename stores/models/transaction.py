@@ -178,7 +178,8 @@ class RetailTransaction(models.Model):
     )
     is_mended = models.BooleanField(db_default=False, help_text="A person has changed it.")
     shares_number = models.BooleanField(
-        db_default=False, help_text="A person found that it is not another channel's of its number."
+        db_default=False,
+        help_text="A person confirmed that it is no copy of another channel's transaction.",
     )
     # Who is correcting it, and until when jobs and others leave it alone. See LEASE.
     editing_by = models.ForeignKey(

@@ -94,13 +94,13 @@ def watched(place: Place, workers: int) -> tuple[JobRun, list[tuple[float, str]]
     client.force_login(User.objects.create_superuser("boss"))
     with place.served(workers):
         run = start_job(JOBS["pipeline"]).run
-        while not run.is_final:
+        while not run.has_ended:
             for path in PAGES:
                 began = time.monotonic()
                 client.get(path)
                 pages.append((time.monotonic() - began, path))
             again = time.monotonic() + PAGES_EVERY_S
-            while not run.is_final and time.monotonic() < again:
+            while not run.has_ended and time.monotonic() < again:
                 time.sleep(POLL_S)
                 run.refresh_from_db()
     connection.close()

@@ -101,7 +101,7 @@ def share(place: Place, workers: int) -> JobRun:
     """One pipeline run, done by several workers together."""
     with place.served(workers):
         run = start_job(JOBS["pipeline"]).run
-        while not run.is_final:
+        while not run.has_ended:
             time.sleep(0.02)
             run.refresh_from_db()
     return run

@@ -52,7 +52,7 @@ def once(shop: ChannelDatabase, seed: int) -> float:
     """Seconds that a run takes which brings one new customer to all channels."""
     write_traffic(shop, customers=1, seed=seed)
     run = start_job(JOBS["pipeline"]).run
-    while not run.is_final:
+    while not run.has_ended:
         time.sleep(0.02)
         run.refresh_from_db()
     if run.counts.get("distributed") != 4:

@@ -16,6 +16,8 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from stores.hqdb.sql import fetch
+
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 RELEASE = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 # Who holds which of these names; looking takes no lock, so that a look disturbs nobody.
@@ -42,7 +44,7 @@ class Locks:
 
     def __enter__(self) -> Self:
         # Unlike any other process, also one of another computer and one that had its number.
-        self.worker = f"{socket.gethostname()[:32]}:{os.getpid()}-{secrets.token_hex(3)}"
+        self.worker = f"{process_prefix(os.getpid())}{secrets.token_hex(3)}"
         params = connection.get_connection_params() | {"application_name": self.worker}
         self.connection = connection.get_new_connection(params)
         self.connection.autocommit = True
@@ -79,6 +81,11 @@ class Locks:
             return cursor.fetchone()[0] if cursor.description else None
 
 
+def process_prefix(pid: int) -> str:
+    """What the names of workers begin with that are this process of this computer."""
+    return f"{socket.gethostname()[:32]}:{pid}-"
+
+
 def worker_lock(worker: str) -> str:
     """The lock that a worker holds for as long as it lives."""
     return f"worker:{worker}"
@@ -86,9 +93,7 @@ def worker_lock(worker: str) -> str:
 
 def lock_holders(names: Sequence[str]) -> list[tuple[str, int]]:
     """Each of the names that is locked, with the connection that holds it; shared ones often."""
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK_HOLDERS, [list(names)])
-        return [(name, pid) for name, pid in cursor.fetchall()]
+    return fetch(LOCK_HOLDERS, [list(names)])
 
 
 def living(workers: Iterable[str]) -> set[str]:
@@ -103,17 +108,15 @@ def terminate_connections(workers: Sequence[str]) -> None:
     What they had open is rolled back, and their locks are free. A process that is merely frozen
     finds this out when it wakes up.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                WHERE application_name = ANY(%s) AND pid <> pg_backend_pid()""",
-            [[worker for worker in workers if worker]],
-        )
+    fetch(
+        """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = ANY(%s) AND pid <> pg_backend_pid()""",
+        [[worker for worker in workers if worker]],
+    )
 
 
 def set_application_name(name: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('application_name', %s, false)", [name])
+    fetch("SELECT set_config('application_name', %s, false)", [name])
 
 
 @contextmanager

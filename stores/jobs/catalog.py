@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as retailers know it: its steps in order, and further names that find it.
+    """A job as retailers know it: its steps in order, and names that find it beside code and title.
 
     One that `waits_while_busy` waits a while for another run that is doing one of its steps.
     """
@@ -124,10 +124,7 @@ JOBS: dict[str, Job] = {
             JobCode.CONVERT,
             "Assigns an account number to every uploaded customer.",
             (CONVERT,),
-            (
-                "synchronize-customers-and-channel-requests",
-                "synchronize-customers-and-business-partners-from-async-mode",
-            ),
+            ("synchronize-customers-and-business-partners-from-async-mode",),
         ),
         Job(
             JobCode.DOWNLOAD,
@@ -138,31 +135,26 @@ JOBS: dict[str, Job] = {
             JobCode.ORDERS,
             "Creates sales orders from customer orders, including their customers and addresses.",
             (ORDERS,),
-            ("synchronize-orders",),
         ),
         Job(
             JobCode.VALIDATE,
             "Checks sales and orders that are not posted yet against every rule.",
             (VALIDATE,),
-            ("validate-store-transactions",),
         ),
         Job(
             JobCode.CALCULATE,
             "Adds validated sales to the statements of their business dates.",
             (CALCULATE,),
-            ("calculate-transactional-statements",),
         ),
         Job(
             JobCode.POST,
             "Creates orders, invoices and payments from calculated statements.",
             (POST,),
-            ("post-transactional-statements",),
         ),
         Job(
             JobCode.END_OF_DAY,
             "Runs the P-job, validation, calculation and posting in order.",
             (UPLOAD, VALIDATE, CALCULATE, POST),
-            ("end-of-day",),
             waits_while_busy=True,
         ),
         Job(
@@ -189,9 +181,9 @@ DATED_JOBS = [code for code, job in JOBS.items() if job.takes_date]
 
 
 def find_job(name: str) -> Job | None:
-    """The job that answers to a name or its title, whatever the case."""
-    key = name.strip().lower()
+    """The job that answers to a name, whatever the case and with spaces or hyphens."""
+    key = "-".join(name.lower().split())
     for job in JOBS.values():
-        if key in (job.code.lower(), job.title.lower()) or "-".join(key.split()) in job.names:
+        if key in ("-".join(word.lower().split()) for word in (job.code, job.title, *job.names)):
             return job
     return None

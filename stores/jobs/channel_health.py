@@ -1,8 +1,8 @@
 """How visits to channels went, and when a schedule tries again after trouble."""
 
 from django.conf import settings
-from django.db import connection
 
+from stores.hqdb.sql import run_sql
 from stores.models import RunStep
 from stores.models.job import StepCode
 from stores.models.run import RunStatus
@@ -37,16 +37,15 @@ def record_visit(row: RunStep, seconds: float) -> None:
         record_failure(row, row.message, seconds)
         return
     database, was_there = row.database_id, row.step != StepCode.DOWNLOAD or bool(row.counts)
-    with connection.cursor() as cursor:
-        if was_there:
-            cursor.execute(RECORD_SUCCESS, [seconds, database])
-        cursor.execute(
-            CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there}
-        )
+    if was_there:
+        run_sql(RECORD_SUCCESS, [seconds, database])
+    run_sql(CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there})
 
 
 def record_failure(row: RunStep, message: str, seconds: float | None = None) -> None:
-    """Remember that a visit failed, and let schedules wait before the next, longer each time."""
+    """Remember that a visit failed, and let schedules wait before the next, longer each time.
+
+    Of a step that is done nowhere in particular there is nothing to remember.
+    """
     limits = [settings.BACK_OFF_MOST_S, settings.BACK_OFF_S]
-    with connection.cursor() as cursor:
-        cursor.execute(RECORD_FAILURE, [message[:300], row.step, seconds, *limits, row.database_id])
+    run_sql(RECORD_FAILURE, [message[:300], row.step, seconds, *limits, row.database_id])

@@ -1,8 +1,9 @@
 """Run a job in this process, also as a dry run."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -10,7 +11,7 @@ from django.db import transaction
 from stores.hqdb.locks import Locks, connection_named, heartbeat
 from stores.hqdb.retry import retry_on_conflict
 from stores.jobs.catalog import JOBS, Job
-from stores.jobs.claim import claim_steps
+from stores.jobs.claim import claim_turn
 from stores.jobs.outcome import SIGNALS, STOPPED, busy_document, run_document
 from stores.jobs.run import perform_step
 from stores.jobs.stages import cancel_run, move_on, waiting_steps
@@ -30,63 +31,69 @@ def run_inline(
     """Run a job in this process and return its document.
 
     A run of the same job and scope that still waits for a worker, or whose worker died, is gone on
-    with here. `report` is called after each step. Shape: `scope` is what create_run() takes of
-    channels, companies, a business date, an order.
+    with here. A dry run is a new one, in one transaction that is rolled back. `report` is called
+    after each step. Shape: `scope` is what create_run() takes of channels, companies, a business
+    date, an order.
     """
-    catalog_job = job if isinstance(job, Job) else JOBS[job]
-    with Locks() as locks, connection_named(locks.worker), heartbeat(locks):
-        if dry_run:
-            return dry_run_job(catalog_job, locks, **scope)
-
-        def create() -> tuple[JobRun, bool]:
-            with transaction.atomic():
-                run = create_run(catalog_job, **scope).run
-                # Before others see the row: of two commands at the same moment one does it.
-                return run, locks.acquire(f"run:{run.pk}")
-
-        run, is_ours = retry_on_conflict(create, f"start of {catalog_job.code}")
-        recover_lost_steps(run=run)
-        if not is_ours or run.steps.filter(status=RunStatus.RUNNING).exists():
+    job = job if isinstance(job, Job) else JOBS[job]
+    with (
+        Locks() as locks,
+        connection_named(locks.worker),
+        heartbeat(locks),
+        rolled_back() if dry_run else nullcontext(),
+    ):
+        take = partial(take_run, job, locks, dry_run=dry_run, **scope)
+        run, is_ours = retry_on_conflict(take, f"start of {job.code}")
+        if not is_ours:
             return busy_document(run)
-        # The ledger says that it was stopped, and so does the document.
-        with suppress(KeyboardInterrupt):
+        try:
             perform_run(run, locks, report)
+        except SIGNALS as error:
+            if dry_run:
+                raise
+            stop_run(run, locks)
+            # The ledger says that it was stopped, and so does the document.
+            if not isinstance(error, KeyboardInterrupt):
+                raise
         return run_document(JobRun.objects.get(pk=run.pk))
 
 
-def perform_run(run: JobRun, locks: Locks, report: Report) -> None:
-    """Do the steps of a run until it has ended; workers may do some, too.
-
-    A signal stops the run.
-    """
-    try:
-        while not JobRun.objects.get(pk=run.pk).is_final:
-            if waiting := waiting_steps(run.pk):
-                for row in claim_steps(waiting[0], locks.worker):
-                    perform_step(row, locks)
-                    report(run)
-            else:
-                time.sleep(STAGE_POLL_S)
-                recover_lost_steps(run=run)
-    except SIGNALS:
-        with transaction.atomic():
-            cancel_run(run.pk)
-            for row in run.steps.filter(worker=locks.worker):
-                row.finish(RunStatus.CANCELLED, STOPPED)
-            move_on(JobRun.objects.locked(run.pk))
-        raise
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """One transaction of which nothing stays."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
-def dry_run_job(job: Job, locks: Locks, **scope: Any) -> dict[str, Any]:
-    """What a run would do now: all of it happens in one transaction that is rolled back."""
+def take_run(job: Job, locks: Locks, *, dry_run: bool, **scope: Any) -> tuple[JobRun, bool]:
+    """The run to be done, a new one or the one that is live; and whether it is for us to do."""
     with transaction.atomic():
         started = create_run(job, **scope)
-        if not started.is_new:
-            return busy_document(started.run)
-        while waiting := waiting_steps(started.run.pk):
-            for row in claim_steps(waiting[0], locks.worker):
-                row.run.is_dry = True
+        run, run.is_dry = started.run, dry_run
+        # Before others see the row: of two commands at the same moment one does it.
+        is_ours = locks.acquire(f"run:{run.pk}") and (started.is_new or not dry_run)
+    recover_lost_steps(run=run)
+    return run, is_ours and not run.steps.filter(status=RunStatus.RUNNING).exists()
+
+
+def perform_run(run: JobRun, locks: Locks, report: Report) -> None:
+    """Do the steps of a run until it has ended; workers may do some, too."""
+    while not JobRun.objects.get(pk=run.pk).has_ended:
+        if waiting := waiting_steps(run.pk):
+            for row in claim_turn(waiting[0], locks.worker):
+                row.run.is_dry = run.is_dry
                 perform_step(row, locks)
-        document = run_document(JobRun.objects.get(pk=started.run.pk))
-        transaction.set_rollback(True)
-    return document
+                report(run)
+        else:
+            time.sleep(STAGE_POLL_S)
+            recover_lost_steps(run=run)
+
+
+def stop_run(run: JobRun, locks: Locks) -> None:
+    """Cancel a run, with the step that this process was doing."""
+    with transaction.atomic():
+        cancel_run(run.pk)
+        for row in run.steps.filter(worker=locks.worker):
+            row.finish(RunStatus.CANCELLED, STOPPED)
+        move_on(JobRun.objects.locked(run.pk))

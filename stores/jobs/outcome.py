@@ -1,6 +1,7 @@
 """What stays of a run in the ledger: outcomes, counts, sentences, technical detail."""
 
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -82,12 +83,10 @@ def outcome_of(steps: Sequence[RunStep]) -> RunStatus:
     if RunStatus.CANCELLED in statuses:
         return RunStatus.CANCELLED
     unsuccessful = statuses & {RunStatus.FAILED, RunStatus.BUSY}
-    if unsuccessful == statuses == {RunStatus.BUSY}:
+    if statuses == {RunStatus.BUSY}:
         return RunStatus.BUSY
-    if unsuccessful and statuses - unsuccessful:
-        return RunStatus.PARTLY
     if unsuccessful:
-        return RunStatus.FAILED
+        return RunStatus.FAILED if unsuccessful == statuses else RunStatus.PARTLY
     return RunStatus.SUCCEEDED if RunStatus.SUCCEEDED in statuses else RunStatus.NOTHING_TO_DO
 
 
@@ -96,11 +95,10 @@ def has_effect(row: RunStep) -> bool:
 
 
 def sum_counts(steps: Sequence[RunStep]) -> dict[str, int]:
-    total: dict[str, int] = {}
+    total = Counter[str]()
     for step in steps:
-        for word, rows in step.counts.items():
-            total[word] = total.get(word, 0) + rows
-    return total
+        total.update(step.counts)
+    return dict(total)
 
 
 def run_message(run: JobRun, steps: Sequence[RunStep]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Q
 
 from stores.jobs.catalog import JOBS, Step
-from stores.models import ChannelDatabase, Company, JobRun, RunStep
+from stores.models import ChannelDatabase, JobRun, RunStep
 
 # One job visits as many channels as took so long in all, the last time.
 TURN_S = 1.0
@@ -15,20 +15,10 @@ TURN_S = 1.0
 def plan_steps(run: JobRun) -> list[RunStep]:
     """Write down the run's steps in order: a row for each of their places, or one for all."""
     planned: list[RunStep] = []
-    databases = databases_to_visit(run)
-    companies = Company.objects.filter(
-        pk__in={database.channel.company_id for database in databases}
-    )
-    places: dict[str, Iterable[Any]] = {
-        "database": databases,
-        "channel": {database.channel_id: database.channel for database in databases}.values(),
-        "company": companies,
-        "run": [None],
-    }
+    places = places_of(databases_to_visit(run))
     for stage, step in enumerate(JOBS[run.job].steps, start=1):
         rows = [
-            RunStep(run=run, step=step.code, stage=stage, **({step.per: place} if place else {}))
-            for place in places[step.per]
+            RunStep(run=run, step=step.code, stage=stage, **place) for place in places[step.per]
         ]
         for position, row in enumerate(rows, start=len(planned) + 1):
             row.position = position
@@ -37,9 +27,23 @@ def plan_steps(run: JobRun) -> list[RunStep]:
                 row.stage = position
         for together in turns(step, rows):
             for row in together:
-                row.turn = together[0].position
+                # Of any other step in it, its own position is free for a turn of its own.
+                row.turn = together[-1].position
         planned += rows
     return RunStep.objects.bulk_create(planned)
+
+
+def places_of(databases: Iterable[ChannelDatabase]) -> dict[str, list[dict[str, Any]]]:
+    """What a step's row says of its place: for each kind of place, those of these databases."""
+    databases = list(databases)
+    channels = dict.fromkeys(database.channel_id for database in databases)
+    companies = sorted({database.channel.company_id for database in databases})
+    return {
+        "database": [{"database": database} for database in databases],
+        "channel": [{"channel_id": channel} for channel in channels],
+        "company": [{"company_id": company} for company in companies],
+        "run": [{}],
+    }
 
 
 def turns(step: Step, rows: list[RunStep]) -> Iterator[list[RunStep]]:

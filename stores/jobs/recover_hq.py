@@ -7,7 +7,8 @@ from stores.channeldb.errors import ChannelError
 from stores.hqdb.locks import Locks
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
-from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
+from stores.jobs.plan import places_of
+from stores.models import ChannelDatabase, Incident, RunStep
 from stores.models.job import JobCode
 from stores.models.run import RunStatus
 from stores.pipeline import number_journal
@@ -63,20 +64,12 @@ def recover_headquarters(
 
 def lock_names() -> list[str]:
     """What every step of every job would lock, wherever it works."""
-    channels = Channel.objects.values_list("pk", flat=True)
-    databases = ChannelDatabase.objects.values_list("pk", flat=True)
-    companies = Company.objects.values_list("pk", flat=True)
-    places: dict[str, list[dict[str, Any]]] = {
-        "database": [{"database_id": pk} for pk in databases],
-        "channel": [{"channel_id": pk} for pk in channels],
-        "company": [{"company_id": pk} for pk in companies],
-        "run": [{}],
-    }
-    steps = {step.code: step for job in JOBS.values() for step in job.steps}
+    places = places_of(ChannelDatabase.objects.with_channel())
+    kinds = {step.code: step.per for job in JOBS.values() for step in job.steps}
     return [
-        RunStep(step=word, **place).lock_name
-        for word, step in steps.items()
-        for place in places[step.per]
+        RunStep(step=code, **place).lock_name
+        for code, kind in kinds.items()
+        for place in places[kind]
     ]
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models.functions import Coalesce
 
 from stores.channeldb.errors import ChannelError
 from stores.failpoints import failpoint
@@ -17,7 +18,7 @@ from stores.hqdb.retry import retry_on_conflict
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.jobs.channel_health import record_visit
-from stores.jobs.claim import BUSY_ELSEWHERE, begin_step, claim_steps, release_step
+from stores.jobs.claim import claim_turn
 from stores.jobs.outcome import STOPPED, has_effect, signals_unwrapped, technical_detail
 from stores.jobs.stages import move_on
 from stores.models import JobRun, RunStep
@@ -27,16 +28,17 @@ logger = logging.getLogger(__name__)
 
 # A step that waits for another run looks so often whether its place is free.
 BUSY_POLL_S = 0.5
+BUSY_ELSEWHERE = "Another run is already doing this step here."
 UNEXPECTED_ERROR = "Unexpected error; see the run's technical details."
 
 
 def execute(step_id: str) -> None:
-    """Do a step, and those whose turn it shares; after each, enqueue what may follow.
+    """Do the waiting steps of a step's turn; after each, enqueue what may follow.
 
     All the queue ever calls. A message too many finds nothing to claim, and ends.
     """
     with Locks() as locks, connection_named(locks.worker), heartbeat(locks):
-        for row in claim_steps(int(step_id), locks.worker):
+        for row in claim_turn(int(step_id), locks.worker):
             queue.enqueue(perform_step(row, locks))
 
 
@@ -46,8 +48,6 @@ def perform_step(row: RunStep, locks: Locks) -> list[int]:
     Returns steps that may be enqueued then.
     """
     try:
-        # Before the place is locked: whose the step is by now must not find it occupied.
-        begin_step(row)
         with locks.held(row.lock_name) as is_free:
             result = attempt_step(row, locks) if is_free else wait_for_place(row)
             waiting = retry_on_conflict(partial(record, row, result), f"outcome of {row}")
@@ -132,7 +132,8 @@ def record(row: RunStep, result: Result) -> list[int]:
     with transaction.atomic():
         run = JobRun.objects.locked(row.run_id)
         if result.status == RunStatus.QUEUED:
-            release_step(row, result.message)
+            busy_since = Coalesce("busy_since", ClockTime())
+            row.release(message=result.message, busy_since=busy_since)
         else:
             effect = RunStatus.SUCCEEDED if has_effect(row) else RunStatus.NOTHING_TO_DO
             row.finish(result.status or effect, result.message)

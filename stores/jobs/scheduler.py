@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 import psycopg2
 import redis
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from stores.hqdb.locks import Locks
+from stores.hqdb.sql import fetch_one
 from stores.jobs import worker
 from stores.jobs.catalog import JOBS
-from stores.jobs.stalled import run_maintenance, share_turns
+from stores.jobs.stalled import run_maintenance
 from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
@@ -26,7 +27,7 @@ from stores.pipeline.download.packages import drop_delivered
 
 logger = logging.getLogger(__name__)
 
-MAINTENANCE_S = 5
+MAINTENANCE_S = 2
 CLEANUP_S = 60
 CLOCK_POLL_S = 15
 # Of a channel whose incident was closed so lately, it is looked at whether all is as it should be.
@@ -60,7 +61,6 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
     intervals = {
         start_pipeline: 0,
         start_for_slow_channels: 0,
-        share_turns: 0,
         run_maintenance: MAINTENANCE_S,
         delete_idle_runs: CLEANUP_S,
         drop_delivered: CLEANUP_S,
@@ -150,9 +150,7 @@ def compare_after_incidents() -> list[str]:
 
 def database_clock() -> datetime:
     """The time by HQ's database, which all schedulers share."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
+    now: datetime = fetch_one("SELECT clock_timestamp()")[0]
     return now
 
 

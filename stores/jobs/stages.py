@@ -3,6 +3,7 @@
 All of it happens while the run's row is locked, so that of two who end its last steps one is last.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import transaction
@@ -12,10 +13,13 @@ from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch
 from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import STOPPED, close_sessions, outcome_of, run_message, sum_counts
+from stores.jobs.plan import TURN_S
 from stores.models import JobRun
 from stores.models.run import ClockTime, RunStatus
 
 NEVER_BEGAN = "Cancelled."
+# A turn that takes longer is shared with other workers. Twice of what is expected of it.
+LONG_TURN_S = 2 * TURN_S
 
 
 def move_on(run: JobRun) -> list[int]:
@@ -28,7 +32,7 @@ def move_on(run: JobRun) -> list[int]:
             status=RunStatus.CANCELLED, ended_at=ClockTime()
         )
     live = run.steps.live()
-    if run.is_final or live.filter(stage=run.stage).exists():
+    if run.has_ended or live.filter(stage=run.stage).exists():
         return []
     following = live.aggregate(stage=Min("stage"))["stage"]
     if following is None:
@@ -68,7 +72,7 @@ def cancel_run(run_id: UUID) -> bool:
     """
     with transaction.atomic():
         run = JobRun.objects.locked(run_id)
-        if run.is_final:
+        if run.has_ended:
             return False
         run.cancel_requested_at = ClockTime()
         run.save(update_fields=["cancel_requested_at"])
@@ -76,21 +80,33 @@ def cancel_run(run_id: UUID) -> bool:
     return True
 
 
-def waiting_steps(run_id: UUID | None = None, *, but: list[int] | None = None) -> list[int]:
+def waiting_steps(run_id: UUID | None = None, *, but: Sequence[int] = ()) -> list[int]:
     """Steps that may be claimed now, of one run or of all: the first of each turn, in fair order.
 
-    Those that were never begun come first, then those that were left longest ago. `but` leaves out
-    turns of which one of these is a step. A job of a newer release is left to that release.
+    Those that were never begun come first, then those that were left longest ago. A worker is left
+    alone with its turn unless that takes long. `but` leaves out turns of which one of these is a
+    step. A job of a newer release is left to that release.
     """
     rows = fetch(
-        """SELECT min(s.id) FROM run_step s
+        """SELECT min(s.id) FILTER (WHERE s.status = 'queued')
+             FROM run_step s
              JOIN job_run r ON r.id = s.run_id AND r.stage = s.stage
              LEFT JOIN channel_database d ON d.id = s.database_id
-            WHERE s.status = 'queued' AND r.status IN ('queued', 'running')
-              AND r.job = ANY(%(known)s) AND (%(run)s IS NULL OR r.id = %(run)s::uuid)
-            GROUP BY r.id, s.turn HAVING NOT array_agg(s.id) && %(but)s::bigint[]
+            WHERE r.status IN ('queued', 'running') AND r.job = ANY(%(known)s)
+              AND (%(run)s IS NULL OR r.id = %(run)s::uuid)
+            GROUP BY r.id, s.turn
+           HAVING bool_or(s.status = 'queued') AND NOT array_agg(s.id) && %(but)s::bigint[]
+              AND (bool_and(s.status <> 'running')
+                   OR min(s.started_at) < clock_timestamp() - %(long)s * interval '1 second')
             ORDER BY r.created_at, r.id,
-                     min(coalesce(s.heartbeat_at, d.last_visited_at)) NULLS FIRST, s.turn""",
-        {"known": list(JOBS), "run": run_id and str(run_id), "but": but or []},
+                     min(coalesce(s.heartbeat_at, d.last_visited_at))
+                         FILTER (WHERE s.status = 'queued') NULLS FIRST,
+                     s.turn""",
+        {
+            "known": list(JOBS),
+            "run": run_id and str(run_id),
+            "but": list(but),
+            "long": LONG_TURN_S,
+        },
     )
     return [step for (step,) in rows]

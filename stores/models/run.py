@@ -31,7 +31,7 @@ class RunStatus(models.TextChoices):
 
 LIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
 IS_LIVE = Q(status__in=LIVE_STATUSES)
-# Rows that a run left behind; its outcome alone does not tell of them.
+# Counts that are shown beside the status, because a run may succeed and still leave such rows.
 LEFT_BEHIND = ("failed", "quarantined")
 
 
@@ -84,7 +84,7 @@ class Outcome(models.Model):
     status = models.CharField(max_length=13, choices=RunStatus.choices, default=RunStatus.QUEUED)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
-    # Rows by what became of them, such as {"staged": 3, "failed": 1}; docs/jobs.md has the words.
+    # The number of rows by what became of them, such as {"staged": 3, "failed": 1}.
     counts = models.JSONField(default=dict)
     message = models.CharField(max_length=500, blank=True)
 
@@ -95,14 +95,12 @@ class Outcome(models.Model):
     def verdict(self) -> str:
         """The status in words, with the rows that a run which ended well left behind."""
         word = str(RunStatus(self.status).label)
+        if self.status == RunStatus.SUCCEEDED:
+            return ", ".join([word, *self.nonzero_counts(*LEFT_BEHIND)])
         if self.status == RunStatus.NOTHING_TO_DO:
-            remaining = self.nonzero_counts(*LEFT_BEHIND, "waiting")
-            word = "Nothing done" if remaining else word
-        elif self.status == RunStatus.SUCCEEDED:
-            remaining = self.nonzero_counts(*LEFT_BEHIND)
-        else:
-            remaining = []
-        return ", ".join([word, *remaining])
+            left = self.nonzero_counts(*LEFT_BEHIND, "waiting")
+            return ", ".join(["Nothing done", *left]) if left else word
+        return word
 
     def nonzero_counts(self, *words: str) -> list[str]:
         """The counts of those words that are not zero, such as "3 failed"."""
@@ -119,15 +117,16 @@ class Outcome(models.Model):
 class JobRun(Outcome):
     """One started job: all its steps on all its channels.
 
-    It is written before the queue hears of it, and stays as the record of what was done. Runs of
-    schedules that found nothing to do are deleted after some minutes.
+    Starting a job writes it with its steps. It stays as the record of what was done; only runs of
+    schedules that found nothing to do are deleted, after some minutes.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     job = models.CharField(max_length=40)
-    # What the run covers, as one text for the constraint below; the next four fields say it.
-    scope = models.CharField(max_length=500, default="*", help_text="Its channels; *: all.")
-    # Codes; empty: all.
+    # The key of the constraint below, made of the four fields that follow, such as
+    # "houston,date:2026-11-27"; "*": everything.
+    scope = models.CharField(max_length=500, default="*")
+    # Codes of the only channels and companies that it visits; empty: all.
     channels = models.JSONField(default=list, blank=True)
     companies = models.JSONField(default=list, blank=True)
     business_date = models.DateField(
@@ -166,7 +165,8 @@ class JobRun(Outcome):
                 condition=Q(status__in=RunStatus.values), name="run_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(ended_at__isnull=True) & IS_LIVE | ~IS_LIVE & Q(ended_at__isnull=False),
+                condition=(Q(ended_at__isnull=True) & IS_LIVE)
+                | (~IS_LIVE & Q(ended_at__isnull=False)),
                 name="a_run_has_an_end_once_it_ended",
             ),
         ]
@@ -207,7 +207,7 @@ class JobRun(Outcome):
         return self.started_by == StartedBy.SCHEDULE and self.job in RECURRING_JOBS
 
     @property
-    def is_final(self) -> bool:
+    def has_ended(self) -> bool:
         return self.status not in LIVE_STATUSES
 
     def append_detail(self, text: str) -> None:

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import connection, models, transaction
-from django.db.models import Q
+from django.db import models, transaction
+from django.db.models import F, Q
 
+from stores.hqdb.sql import fetch
 from stores.models.channel import Channel, ChannelDatabase
 from stores.models.company import Company
 from stores.models.run import (
@@ -51,7 +52,7 @@ class RunStep(Outcome):
     step = models.CharField(max_length=40)
     # Steps of a stage may be done at the same time; the next stage begins when all have ended.
     stage = models.PositiveSmallIntegerField(default=1)
-    # Steps with the same turn are claimed together, by one job of the queue.
+    # Steps with the same turn are done one after the other, by one job of the queue.
     turn = models.PositiveIntegerField(default=1)
     # Its place is one of these three; none of them: everything.
     database = models.ForeignKey(
@@ -68,7 +69,7 @@ class RunStep(Outcome):
     worker = models.CharField(max_length=60, blank=True, db_default="")
     heartbeat_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
-    # When its worker began with it, or a chunk last counted something.
+    # When its worker claimed it, or a chunk last counted something.
     moved_at = models.DateTimeField(null=True)
     # Since when it waits for another run to leave its place.
     busy_since = models.DateTimeField(null=True)
@@ -171,17 +172,18 @@ class RunStep(Outcome):
 
         Errors: RunLost when it is not; with `may_stop` also RunCancelled when the run is to stop.
         """
-        sql = """SELECT r.cancel_requested_at IS NOT NULL
-                   FROM run_step s JOIN job_run r ON r.id = s.run_id
-                  WHERE s.id = %s AND s.fencing_no = %s AND s.status = 'running'
-                    AND r.status = 'running'"""
-        with connection.cursor() as cursor:
-            # Lets a heartbeat through and keeps a takeover, which locks FOR UPDATE, waiting.
-            cursor.execute(f"{sql} FOR KEY SHARE OF s" if lock else sql, [self.pk, self.fencing_no])
-            row = cursor.fetchone()
-        if row is None:
+        # Lets a heartbeat through and keeps a takeover, which locks FOR UPDATE, waiting.
+        locking = "FOR KEY SHARE OF s" if lock else ""
+        owned = fetch(
+            f"""SELECT r.cancel_requested_at IS NOT NULL
+                  FROM run_step s JOIN job_run r ON r.id = s.run_id
+                 WHERE s.id = %s AND s.fencing_no = %s AND s.status = 'running'
+                   AND r.status = 'running' {locking}""",  # noqa: S608 - one of two words
+            [self.pk, self.fencing_no],
+        )
+        if not owned:
             raise RunLost
-        if may_stop and row[0]:
+        if may_stop and owned[0][0]:
             raise RunCancelled
 
     def add(self, **counts: int) -> None:
@@ -191,6 +193,15 @@ class RunStep(Outcome):
             if rows:
                 totals[word] = totals.get(word, 0) + rows
         self.counts = totals
+
+    def release(self, **notes: Any) -> None:
+        """Let the step wait for any worker, in a turn of its own, if it is still ours.
+
+        Effects: its row, with the fields of `notes`.
+        """
+        RunStep.objects.claimed_as(self).update(
+            status=RunStatus.QUEUED, worker="", turn=F("position"), **notes
+        )
 
     def finish(self, status: str, message: str = "") -> None:
         """Record the outcome, if the step is still ours; what the chunks counted stays."""

@@ -26,7 +26,7 @@ from stores.hqdb.locks import Locks, heartbeat, lock_holders
 from stores.jobs import queue as job_queue
 from stores.jobs import scheduler
 from stores.jobs.catalog import JOBS, Job, Step
-from stores.jobs.claim import claim_steps
+from stores.jobs.claim import claim_step
 from stores.jobs.outcome import outcome_of, sum_counts
 from stores.jobs.queue import enqueued_steps
 from stores.jobs.run import execute
@@ -89,7 +89,7 @@ def job_of(houston, monkeypatch) -> Callable[..., Job]:
 
 def claimed(job: Job = PIPELINE, worker: str = "dead") -> RunStep:
     """The first step of a run; unless the worker's lock is held, its process is dead."""
-    [step] = claim_steps(waiting_steps(create_run(job).run.pk)[0], worker)
+    step = claim_step(waiting_steps(create_run(job).run.pk)[0], worker)
     return step
 
 
@@ -250,9 +250,9 @@ def test_what_is_done_here_is_not_enqueued(houston, queue):
 def test_a_claim_is_won_once(houston):
     [waiting] = waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)
 
-    found = at_once(lambda: claim_steps(waiting, "worker"))
+    found = at_once(lambda: claim_step(waiting, "worker"))
 
-    assert sorted(len(rows) for rows in found) == [0, 1]
+    assert sorted(row is None for row in found) == [False, True]
 
 
 @pytest.mark.fault("F-45")  # a message arrives several times
@@ -289,14 +289,14 @@ def test_a_second_message_for_a_step_does_nothing(houston):
 def test_a_step_of_a_later_stage_is_not_claimed_before_its_time(houston):
     started = create_run(PIPELINE).run
 
-    assert claim_steps(started.steps.get(step="convert").pk, "early") == []
+    assert claim_step(started.steps.get(step="convert").pk, "early") is None
     assert set(statuses(started)) == {"queued"}
 
 
 def test_every_claim_draws_a_higher_fencing_number(houston):
     first = claimed()
     recover_lost_steps()
-    [again] = claim_steps(first.pk, "worker")
+    again = claim_step(first.pk, "worker")
 
     assert again.fencing_no > first.fencing_no
 
@@ -410,10 +410,10 @@ def test_a_step_that_is_lost_too_often_fails_with_an_incident_and_its_run_goes_o
     started = create_run(PIPELINE).run
     step = started.steps.get(database=houston, step="upload")
     for _ in range(MAX_LOSSES):
-        assert claim_steps(step.pk, "dead")
+        assert claim_step(step.pk, "dead")
         recover_lost_steps()
 
-    assert claim_steps(step.pk, "dead") == []
+    assert claim_step(step.pk, "dead") is None
     carry_out(started)
 
     step.refresh_from_db()
@@ -429,8 +429,8 @@ def test_a_step_that_is_lost_too_often_fails_with_an_incident_and_its_run_goes_o
 def test_a_step_that_ends_its_workers_takes_no_other_channel_with_it(houston, popup):
     ChannelDatabase.objects.update(last_duration_s=0.01)
     started = create_run(JOBS[JobCode.UPLOAD]).run
-    together = claim_steps(waiting_steps(started.pk)[0], "dead")
-    assert len(together) == 2
+    [turn] = waiting_steps(started.pk)
+    claim_step(turn, "dead")
 
     recover_lost_steps()
 

@@ -22,7 +22,7 @@ from portal.embedded import valkey
 from stores.hqdb.locks import Locks
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import begin_step, claim_steps
+from stores.jobs.claim import claim_step, claim_turn
 from stores.jobs.plan import databases_to_visit
 from stores.jobs.scheduler import delete_idle_runs, start_for_slow_channels, start_pipeline
 from stores.jobs.stages import waiting_steps
@@ -99,7 +99,7 @@ def test_the_step_of_a_dead_or_frozen_worker_is_done_by_another_without_a_schedu
         moment = time.monotonic()
         until(lambda: RunStep.objects.get(pk=hit.pk).losses)
         given_back = time.monotonic() - moment
-        until(lambda: JobRun.objects.get(pk=started.pk).is_final)
+        until(lambda: JobRun.objects.get(pk=started.pk).has_ended)
         if end == signal.SIGSTOP:
             os.kill(pid_of(hit), signal.SIGCONT)
     # A frozen process may hold rows of the channel until it wakes up.
@@ -228,7 +228,7 @@ def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, 
         valkey.stop(settings.EMBEDDED)
         ledger = start_job(PIPELINE).run
         valkey.start(settings.EMBEDDED)
-        until(lambda: JobRun.objects.get(pk=ledger.pk).is_final)
+        until(lambda: JobRun.objects.get(pk=ledger.pk).has_ended)
         assert worker.poll() is None
 
     assert JobRun.objects.get().status == "succeeded"
@@ -404,9 +404,7 @@ def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, setting
     settings.STEP_SILENT_S = -1
     hanging = create_run(JOBS[JobCode.UPLOAD]).run
     with Locks() as locks:
-        [step] = claim_steps(waiting_steps(hanging.pk)[0], locks.worker)
-        assert not is_hung(os.getpid())
-        begin_step(step)
+        claim_step(waiting_steps(hanging.pk)[0], locks.worker)
 
         assert is_hung(os.getpid())
         assert not is_hung(os.getpid())
@@ -418,18 +416,21 @@ def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, setting
     assert houston.failures == 1
 
 
-def test_a_step_that_waits_for_its_turn_does_not_hang(houston, popup, settings):
-    settings.STEP_SILENT_S = -1
+def test_a_worker_claims_the_steps_of_its_turn_one_by_one(houston, popup):
     ChannelDatabase.objects.update(last_duration_s=0.01)
     waiting = create_run(JOBS[JobCode.UPLOAD]).run
-    with Locks() as locks:
-        assert len(claim_steps(waiting_steps(waiting.pk)[0], locks.worker)) == 2
+    [turn] = waiting_steps(waiting.pk)
 
-        assert not is_hung(os.getpid())
+    first, second = claim_turn(turn, "worker"), claim_turn(turn, "other")
+
+    assert next(first).place == "houston"
+    assert [step.status for step in waiting.steps.order_by("position")] == ["running", "queued"]
+    assert next(second).place == "popup"
+    assert next(first, None) is None
 
 
 def test_only_one_process_at_a_time_looks_after_runs(houston):
-    claim_steps(waiting_steps(create_run(PIPELINE).run.pk)[0], "dead")
+    claim_step(waiting_steps(create_run(PIPELINE).run.pk)[0], "dead")
     with Locks() as other:
         assert other.acquire("dispatcher")
         assert run_maintenance() == []

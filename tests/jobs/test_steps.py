@@ -7,7 +7,7 @@ From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
@@ -22,14 +22,14 @@ from stores.hqdb.locks import Locks
 from stores.jobs import queue
 from stores.jobs import run as executing
 from stores.jobs.catalog import JOBS, UPLOAD, Job, Step
-from stores.jobs.claim import claim_steps
+from stores.jobs.claim import claim_step, claim_turn
 from stores.jobs.inline import run_inline
 from stores.jobs.plan import turns
 from stores.jobs.queue import enqueued_steps
 from stores.jobs.run import execute
 from stores.jobs.scheduler import start_for_slow_channels
 from stores.jobs.stages import cancel_run, waiting_steps
-from stores.jobs.stalled import recover_lost_steps, run_maintenance, share_turns
+from stores.jobs.stalled import recover_lost_steps, run_maintenance
 from stores.jobs.start import create_run, start_job
 from stores.models import ChannelDatabase, Company, JobRun, RunStep
 from stores.models.job import JobCode
@@ -147,7 +147,7 @@ def share() -> JobRun:
     """A pipeline that two workers have done, once both listen."""
     until(lambda: queue.count_workers() == 2)
     run = start_job(PIPELINE).run
-    until(lambda: JobRun.objects.get(pk=run.pk).is_final)
+    until(lambda: JobRun.objects.get(pk=run.pk).has_ended)
     run.refresh_from_db()
     return run
 
@@ -225,7 +225,7 @@ def test_the_step_of_a_work_horse_that_is_killed_is_done_by_the_next_one_at_once
             kill(pid_of(step))
             # Sooner than the maintenance that comes every 15 seconds.
             until(lambda: RunStep.objects.get(pk=step.pk).losses == 1, 5)
-        until(lambda: JobRun.objects.get(pk=started.pk).is_final)
+        until(lambda: JobRun.objects.get(pk=started.pk).has_ended)
 
     assert JobRun.objects.get().status == "succeeded"
 
@@ -281,7 +281,7 @@ def test_channels_of_which_little_is_expected_are_visited_by_one_job(houston, se
 
     started = create_run(JOBS[JobCode.UPLOAD]).run
 
-    jobs = [{row.place for row in claim_steps(step, "w")} for step in waiting_steps(started.pk)]
+    jobs = [{row.place for row in claim_turn(step, "w")} for step in waiting_steps(started.pk)]
     assert sorted(jobs, key=sorted) == [{"houston", "popup", "seattle"}, {"web"}]
 
 
@@ -291,7 +291,7 @@ def test_ten_thousand_idle_channels_are_hundreds_of_jobs():
     assert len(list(turns(UPLOAD, rows))) == 200
 
 
-def test_half_of_a_turn_that_takes_long_is_done_by_another_worker(
+def test_what_is_left_of_a_turn_that_takes_long_is_done_by_another_worker(
     houston, seattle, web, popup, trial, workers
 ):
     ChannelDatabase.objects.update(last_duration_s=0.01)
@@ -307,21 +307,21 @@ def test_half_of_a_turn_that_takes_long_is_done_by_another_worker(
     [turn] = waiting_steps(started.pk)
     held_up = workers(execute, str(turn))
     begun.wait(30)
-    share_turns()
+    assert statuses(started) == ["running", "queued", "queued", "queued"]
+    run_maintenance()
     assert enqueued_steps() == []
 
-    started.steps.filter(status="running", started_at__isnull=False).update(
-        started_at=timezone.now() - timedelta(seconds=3)
-    )
-    share_turns()
-    [half] = enqueued_steps()
-    assert statuses(started) == ["running", "running", "queued", "queued"]
-    execute(str(half))
-    assert [place for place, _ in done] == ["seattle", "web"]
+    started.steps.filter(status="running").update(started_at=timezone.now() - timedelta(seconds=3))
+    run_maintenance()
+    [left] = enqueued_steps()
+    run_maintenance()
+    assert enqueued_steps() == [left]
+    execute(str(left))
+    assert [place for place, _ in done] == ["popup", "seattle", "web"]
     may_end.set()
     held_up.result(60)
 
-    assert sorted(place for place, _ in done) == ["houston", "popup", "seattle", "web"]
+    assert done[-1][0] == "houston"
     assert len({worker for _, worker in done}) == 2
     assert statuses(started) == ["nothing_to_do"] * 4
 
@@ -350,7 +350,7 @@ def test_slow_channels_never_occupy_a_second_worker(houston, seattle, web):
         assert enqueued_steps()[-1] == turn
         assert RunStep.objects.get(pk=turn).place == place
         execute(str(turn))
-    assert JobRun.objects.get().is_final
+    assert JobRun.objects.get().has_ended
 
 
 # Chunks, heartbeats and takeovers
@@ -359,7 +359,7 @@ def test_slow_channels_never_occupy_a_second_worker(houston, seattle, web):
 @pytest.fixture
 def held(houston) -> RunStep:
     """A step that a worker, dead by now, has claimed."""
-    [step] = claim_steps(waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)[0], "worker")
+    step = claim_step(waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)[0], "worker")
     return step
 
 
@@ -382,7 +382,7 @@ def test_a_step_whose_worker_died_keeps_its_counts_and_the_next_claim_has_a_high
         held.add(read=7)
 
     recover_lost_steps()
-    [again] = claim_steps(held.pk, "another")
+    again = claim_step(held.pk, "another")
 
     assert (again.pk, again.counts, again.losses) == (held.pk, {"read": 7}, 1)
     assert again.fencing_no > held.fencing_no
@@ -405,7 +405,7 @@ def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
 
 def test_an_outcome_is_not_written_to_a_step_that_another_worker_has(held):
     recover_lost_steps()
-    claim_steps(held.pk, "another")
+    claim_step(held.pk, "another")
 
     held.finish("failed", "Too late.")
 
@@ -477,14 +477,14 @@ def test_a_run_that_is_asked_to_stop_sends_nothing_more_to_a_channel(houston, se
     run(JobCode.UPLOAD)
     run("sync-customers")
     started = create_run(JOBS[JobCode.DOWNLOAD]).run
-    claim = executing.claim_steps
+    claim = executing.claim_turn
 
-    def cancel(*args: Any) -> list[RunStep]:
-        rows = claim(*args)
-        cancel_run(started.pk)
-        return rows
+    def cancel(*args: Any) -> Iterator[RunStep]:
+        for row in claim(*args):
+            cancel_run(started.pk)
+            yield row
 
-    monkeypatch.setattr(executing, "claim_steps", cancel)
+    monkeypatch.setattr(executing, "claim_turn", cancel)
     carry_out(started)
 
     started.refresh_from_db()

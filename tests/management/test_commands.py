@@ -21,7 +21,7 @@ from django.db import connection
 from stores.channeldb.connect.url import sqlite_path
 from stores.hqdb.locks import Locks
 from stores.jobs.catalog import JOBS, find_job
-from stores.jobs.claim import claim_steps
+from stores.jobs.claim import claim_step
 from stores.jobs.stages import waiting_steps
 from stores.jobs.start import create_run
 from stores.models import (
@@ -482,7 +482,7 @@ def test_a_terminal_is_told_how_far_a_job_has_come(houston, command, monkeypatch
 def test_a_busy_job_ends_with_status_75(houston, call):
     live = create_run(JOBS["pipeline"]).run
     with Locks() as other:
-        assert claim_steps(waiting_steps(live.pk)[0], other.worker)
+        assert claim_step(waiting_steps(live.pk)[0], other.worker)
 
         answers = call("run_job", "pipeline", "--json"), call("run_job", "pipeline", "--queue")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from stores.hqdb.locks import Locks
-from stores.jobs.claim import BUSY_ELSEWHERE
+from stores.jobs.run import BUSY_ELSEWHERE
 from stores.jobs.stages import cancel_run
 from stores.models import ChannelDatabase, JobRun, RetailTransaction, RunStep
 from tests.support.concurrency import background

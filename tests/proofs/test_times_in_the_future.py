@@ -13,7 +13,7 @@ from django.utils import timezone
 from stores.hqdb.locks import Locks
 from stores.jobs import stalled
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import claim_steps
+from stores.jobs.claim import claim_step
 from stores.jobs.plan import databases_to_visit
 from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
 from stores.jobs.stages import waiting_steps
@@ -103,7 +103,7 @@ def test_a_step_leased_until_tomorrow_keeps_an_ordinary_lease_v5(houston, settin
     waiting = waiting_steps(create_run(JOBS["pipeline"]).run.pk)
     with Locks() as locks:
         # The worker is alive, by its lock, but may be frozen: only its lease can tell.
-        [step] = claim_steps(waiting[0], locks.worker)
+        step = claim_step(waiting[0], locks.worker)
         RunStep.objects.filter(pk=step.pk).update(lease_until=tomorrow())
         assert stalled.recover_lost_steps() == []
 
@@ -112,7 +112,7 @@ def test_a_step_leased_until_tomorrow_keeps_an_ordinary_lease_v5(houston, settin
 
 
 def test_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed_v5(houston):
-    claim_steps(waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)[0], "died")
+    claim_step(waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)[0], "died")
     RunStep.objects.update(heartbeat_at=tomorrow(), lease_until=None)
 
     stalled.recover_lost_steps()
@@ -128,7 +128,7 @@ def test_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed_v5(houston):
 def test_a_step_that_last_moved_tomorrow_is_hung_v5(houston, ahead, is_hung):
     waiting = waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)
     with Locks() as locks:
-        claim_steps(waiting[0], locks.worker)
+        claim_step(waiting[0], locks.worker)
         RunStep.objects.update(moved_at=timezone.now() + ahead)
 
         assert stalled.is_hung(os.getpid()) is is_hung

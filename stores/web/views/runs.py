@@ -94,10 +94,10 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "run": run,
         "steps": steps,
         "done": len([step for step in steps if step.ended_at]),
-        "counts": run.counts if run.is_final else sum_counts(steps),
+        "counts": run.counts if run.has_ended else sum_counts(steps),
         "job": JOBS.get(run.job),
         "command": command_line(run),
-        "is_live": not run.is_final and request.GET.get("live") != "off",
+        "is_live": not run.has_ended and request.GET.get("live") != "off",
         "waiting_message": waiting_message(run),
         "order": run.orders.first() if run.order_number else None,
     }

@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import claim_steps
+from stores.jobs.claim import claim_step
 from stores.jobs.stages import waiting_steps
 from stores.jobs.stalled import recover_lost_steps
 from stores.jobs.start import create_run
@@ -141,7 +141,7 @@ def test_a_run_that_lost_its_worker_keeps_its_business_date(houston):
     job_run = create_run(JOBS["eod"], business_date=FRIDAY).run
     assert not create_run(JOBS["eod"], business_date=FRIDAY).is_new
     assert create_run(JOBS["eod"]).is_new
-    claim_steps(waiting_steps(job_run.pk)[0], "dead")
+    claim_step(waiting_steps(job_run.pk)[0], "dead")
 
     recover_lost_steps()
     carry_out(job_run)

@@ -11,7 +11,7 @@ import pytest
 
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import claim_steps
+from stores.jobs.claim import claim_step
 from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.models.job import JobCode
@@ -213,7 +213,7 @@ def test_cancelling_ends_a_queued_run(starter, queued_run):
 
 
 def test_cancelling_asks_a_running_run_to_stop(starter, queued_run):
-    claim_steps(waiting_steps(queued_run.pk)[0], "worker")
+    claim_step(waiting_steps(queued_run.pk)[0], "worker")
 
     starter.post(f"{queued_run.get_absolute_url()}cancel/")
 

@@ -18,6 +18,17 @@ from stores.channeldb.fields import (
 # ruff: noqa: DJ001 - in a channel, text that a till left out is NULL; HQ decides what that means
 
 
+class ChannelRow(models.Model):
+    """A row of a channel, for which HQ knows no permissions."""
+
+    class Meta:
+        abstract = True
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self._meta.db_table} {self.pk}"
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def unacknowledged(self) -> Self:
         """What HQ does not hold yet, in the order of this database."""
@@ -27,7 +38,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.order_by("-replication_counter")
 
 
-class Event(models.Model):
+class Event(ChannelRow):
     """One operation at a till: added once, acknowledged by HQ, never changed."""
 
     event_id = ChannelUUIDField(primary_key=True)
@@ -43,12 +54,8 @@ class Event(models.Model):
 
     objects = EventQuerySet.as_manager()
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         abstract = True
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self._meta.db_table} {self.event_id}"
 
 
 class CustomerColumns(models.Model):
@@ -159,7 +166,7 @@ class RetailTransaction(Event):
         db_table = "retail_transaction"
 
 
-class RetailTransactionLine(models.Model):
+class RetailTransactionLine(ChannelRow):
     pk = models.CompositePrimaryKey("transaction_id", "line_number")
     transaction_id = models.TextField()
     line_number = models.IntegerField()
@@ -173,15 +180,11 @@ class RetailTransactionLine(models.Model):
     net_amount = ChannelMoneyField(null=True)
     is_voided = models.BooleanField(null=True)
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         db_table = "retail_transaction_line"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.transaction_id} line {self.line_number}"
 
 
-class RetailTransactionPayment(models.Model):
+class RetailTransactionPayment(ChannelRow):
     pk = models.CompositePrimaryKey("transaction_id", "line_number")
     transaction_id = models.TextField()
     line_number = models.IntegerField()
@@ -189,18 +192,14 @@ class RetailTransactionPayment(models.Model):
     amount = ChannelMoneyField(null=True)
     currency = models.TextField(null=True)
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         db_table = "retail_transaction_payment"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.transaction_id} payment {self.line_number}"
 
 
 # ------------------------------------------------------------- written by HQ
 
 
-class AccountRow(models.Model):
+class AccountRow(ChannelRow):
     """What HQ tells the channel about one account; a higher version replaces a lower one."""
 
     company = models.TextField()
@@ -209,12 +208,8 @@ class AccountRow(models.Model):
     is_active = models.BooleanField(default=True)
     hq_version = models.BigIntegerField(default=0)
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         abstract = True
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self._meta.db_table} {self.company} {self.account_number}"
 
 
 class Customer(AccountRow, CustomerColumns):
@@ -259,7 +254,7 @@ class CustomerAttribute(AccountRow):
         db_table = "customer_attribute"
 
 
-class AccountMap(models.Model):
+class AccountMap(ChannelRow):
     """A GUID that has an account; several GUIDs of one person may lead to the same."""
 
     async_account = ChannelUUIDField(primary_key=True)
@@ -267,29 +262,21 @@ class AccountMap(models.Model):
     account_number = models.TextField()
     received_at = ChannelTimeField()
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         db_table = "account_map"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.async_account} is {self.account_number}"
 
 
-class ChannelSetting(models.Model):
+class ChannelSetting(ChannelRow):
     """One effective setting: profile, features, defaults, definitions; also "company"."""
 
     key = models.TextField(primary_key=True)
     value = models.JSONField(null=True)
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         db_table = "channel_setting"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.key
 
 
-class AppliedSession(models.Model):
+class AppliedSession(ChannelRow):
     """One transaction that HQ made here: a known session and part is skipped."""
 
     pk = models.CompositePrimaryKey("session_id", "part")
@@ -299,15 +286,11 @@ class AppliedSession(models.Model):
     rows = models.IntegerField(null=True)
     applied_at = ChannelTimeField()
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         db_table = "applied_session"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.session_id} part {self.part}"
 
 
-class ExchangeState(models.Model):
+class ExchangeState(ChannelRow):
     """The one row by which HQ recognizes this database and its latest visit."""
 
     database_id = ChannelUUIDField(primary_key=True)
@@ -318,9 +301,5 @@ class ExchangeState(models.Model):
     # Company -> up to which change of its customers this database has everything.
     positions = models.JSONField(default=dict)
 
-    class Meta:
+    class Meta(ChannelRow.Meta):
         db_table = "exchange_state"
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.database_id} epoch {self.epoch}"

@@ -71,8 +71,10 @@ def take_run(job: Job, locks: Locks, *, dry_run: bool, **scope: Any) -> tuple[Jo
     with transaction.atomic():
         started = create_run(job, **scope)
         run, run.is_dry = started.run, dry_run
+        if dry_run:
+            return run, started.is_new
         # Before others see the row: of two commands at the same moment one does it.
-        is_ours = locks.acquire(f"run:{run.pk}") and (started.is_new or not dry_run)
+        is_ours = locks.acquire(f"run:{run.pk}")
     recover_lost_steps(run=run)
     return run, is_ours and not run.steps.filter(status=RunStatus.RUNNING).exists()
 

@@ -19,7 +19,7 @@ from stores.models.country import is_country
 
 
 class ChannelDatabaseGroup(models.Model):
-    """A named set of databases, whose channels a schedule can be for; each database is in one."""
+    """A named set of channel databases, for schedules. Each database is in one group."""
 
     name = models.CharField(max_length=60, unique=True)
 
@@ -195,7 +195,7 @@ RECEIVED_UP_TO = Greatest("position", "received_no")
 class ChannelDatabase(models.Model):
     """One physical database: the channel's own, or that of an offline register.
 
-    `url` is a reference, resolved when the database is opened: embedded:NAME, sqlite:///PATH below
+    The command create_channel adds it. `url` is resolved when the database is opened: embedded:NAME, sqlite:///PATH below
     the data directory, env:CHANNEL_DSN_X, or postgresql://….
 
     Epoch and nonce say which visit was the last: the database holds the confirmed pair, or the

@@ -106,7 +106,10 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
 
 
 class Customer(CustomerColumns, LatestEvent):
-    """One account of one company. Triggers refuse to delete it or to change its number."""
+    """One account of one company.
+
+    Conversion creates it for a new customer. Triggers refuse to delete it or to change its number.
+    """
 
     id = models.BigAutoField(primary_key=True)
     # A trigger checks this reference, and those to customers, once per statement: ADR 0007.

@@ -13,19 +13,14 @@ from itertools import accumulate
 from random import Random
 from typing import Any
 
+from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.store import Store
 
 EventRow = dict[str, Any]
 # Rows of one customer by event table, parents first.
 CustomerEvents = dict[str, list[EventRow]]
 
-CUSTOMER_EVENT_TABLES = (
-    "async_customer",
-    "async_address",
-    "async_contact",
-    "async_affiliation",
-    "async_attribute",
-)
+CUSTOMER_EVENT_TABLES = tuple(kind.event for kind in EVENT_KINDS)
 STAMP = (
     "occurred_at",
     "operation",

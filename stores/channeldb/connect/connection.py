@@ -38,6 +38,7 @@ from stores.channeldb.errors import (
 )
 from stores.channeldb.router import ALIAS, APP
 from stores.channeldb.schema.drift import can_be_recreated, differences
+from stores.hqdb.retry import sqlite_extended_code, sqlstate_of
 
 DRIVER_ERRORS = (DjangoError, psycopg2.Error, sqlite3.Error)
 # Trouble that has a sentence of its own, by PostgreSQL's state or SQLite's primary code.
@@ -275,14 +276,14 @@ def raise_translated(database: Database, error: Exception) -> NoReturn:
         if is_connection_limit(error)
         else (ChannelUnreachable, "cannot be reached")
     )
-    kind, words = ERRORS_BY_CODE.get(sqlstate(error) or sqlite_primary_code(error), otherwise)
+    kind, words = ERRORS_BY_CODE.get(sqlstate_of(error) or sqlite_primary_code(error), otherwise)
     raise kind(f"Channel {database.label} {words}.") from None
 
 
 def is_connection_error(error: Exception) -> bool:
     """Whether an error is about the server, the file or the line, not about a row or statement."""
     driver = driver_error(error)
-    if state := sqlstate(error):
+    if state := sqlstate_of(error):
         return state in ERRORS_BY_CODE or state.startswith(UNREACHABLE_CLASSES)
     if isinstance(driver, sqlite3.Error):
         return sqlite_primary_code(error) in SQLITE_UNREACHABLE
@@ -316,10 +317,6 @@ def driver_error(error: Exception) -> BaseException:
     return error.__cause__ if isinstance(error, DjangoError) and error.__cause__ else error
 
 
-def sqlstate(error: Exception) -> str:
-    return getattr(driver_error(error), "pgcode", None) or ""
-
-
 def sqlite_primary_code(error: Exception) -> int:
     """SQLite's primary code of the error, or 0: every extended code ends in its primary one."""
-    return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF
+    return (sqlite_extended_code(error) or 0) & 0xFF

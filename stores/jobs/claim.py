@@ -26,7 +26,8 @@ CLAIM = """
                    JOIN job_run run ON run.id = named.run_id
                    JOIN run_step step
                      ON step.run_id = run.id AND step.stage = run.stage AND step.turn = named.turn
-                  WHERE named.id = %(named)s AND run.status = 'running'
+                  WHERE named.id = %(named)s
+                    AND run.status = 'running' AND run.job = ANY(%(known)s)
                     AND step.status = 'queued' AND step.position > %(after)s
                   ORDER BY step.position LIMIT 1
                     FOR UPDATE OF step SKIP LOCKED)
@@ -46,22 +47,28 @@ def claim_step(step_id: int, worker: str, *, after: int = 0) -> RunStep | None:
 
     None when other workers were quicker, the run has ended, or its job is one of a newer release.
     """
-    run = JobRun.objects.filter(steps=step_id, job__in=JOBS).first()
-    if run is None:
-        return None
-    if run.status == RunStatus.QUEUED:
-        retry_on_conflict(partial(begin_run, run), f"begin of {run}")
-    claim = {"named": step_id, "after": after, "worker": worker, "lease": settings.RUN_LEASE_S}
+    if not after:
+        retry_on_conflict(partial(begin_run, step_id), f"begin of step {step_id}")
+    claim = {
+        "named": step_id,
+        "after": after,
+        "known": list(JOBS),
+        "worker": worker,
+        "lease": settings.RUN_LEASE_S,
+    }
     claimed = retry_on_conflict(partial(fetch, CLAIM, claim), f"claim of step {step_id}")
     failpoint("step:after_claim")
     steps = RunStep.objects.with_place().select_related("run")
     return steps.get(pk=claimed[0][0]) if claimed else None
 
 
-def begin_run(run: JobRun) -> None:
-    """Let a run begin, unless its starter may not start it any more: then it fails."""
+def begin_run(step_id: int) -> None:
+    """Let the run of a step begin, unless its starter may not start it any more: then it fails."""
+    queued = JobRun.objects.filter(steps=step_id, status=RunStatus.QUEUED, job__in=JOBS).first()
+    if queued is None:
+        return
     with transaction.atomic():
-        run = JobRun.objects.locked(run.pk)
+        run = JobRun.objects.locked(queued.pk)
         user = run.requested_by
         if run.status != RunStatus.QUEUED:
             return

@@ -195,8 +195,8 @@ RECEIVED_UP_TO = Greatest("position", "received_no")
 class ChannelDatabase(models.Model):
     """One physical database: the channel's own, or that of an offline register.
 
-    The command create_channel adds it. `url` is resolved when the database is opened: embedded:NAME, sqlite:///PATH below
-    the data directory, env:CHANNEL_DSN_X, or postgresql://….
+    The command create_channel adds it. `url` is resolved when the database is opened:
+    embedded:NAME, sqlite:///PATH below the data directory, env:CHANNEL_DSN_X, or postgresql://….
 
     Epoch and nonce say which visit was the last: the database holds the confirmed pair, or the
     intended one if a visit died between its steps. Anything else is an incident.

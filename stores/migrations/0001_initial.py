@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex, GistIndex
 from django.contrib.postgres.operations import TrigramExtension
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import migrations, models
+from django.db.migrations.state import ModelState
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
@@ -156,9 +158,9 @@ def staged_events(
     )
 
 
-def make_nightly(apps, schema_editor):
+def make_nightly(historical_apps, schema_editor):
     """Schedule the checks of every night, from the next one on."""
-    schedules = apps.get_model("stores", "Schedule")
+    schedules = historical_apps.get_model("stores", "Schedule")
     now = timezone.now()
     for job, at in NIGHTLY.items():
         # Where it is past that time already, not at once.
@@ -166,62 +168,11 @@ def make_nightly(apps, schema_editor):
         schedules.objects.create(job=job, at=at, started_on=started_on)
 
 
-def staged_view(noun: str, columns: list[Any]) -> migrations.CreateModel:
-    """The model of a view of `sql/staged_event_states.sql`: staged events, and what became of them."""
-    return migrations.CreateModel(
-        name=f"Async{noun}",
-        fields=[
-            *columns,
-            ("event_id", models.UUIDField(primary_key=True, serialize=False)),
-            (
-                "origin",
-                models.CharField(
-                    choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
-                ),
-            ),
-            ("generation", models.IntegerField(db_default=1)),
-            ("replication_counter", models.BigIntegerField()),
-            ("occurred_at", models.DateTimeField()),
-            (
-                "operation",
-                models.CharField(
-                    choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
-                    max_length=10,
-                ),
-            ),
-            ("async_account", models.UUIDField(null=True)),
-            ("account_number", models.CharField(max_length=20, null=True)),
-            ("staff_id", models.CharField(max_length=25, null=True)),
-            ("terminal_id", models.CharField(max_length=10, null=True)),
-            ("created_offline", models.BooleanField(null=True)),
-            ("staged_at", models.DateTimeField(db_default=Now())),
-            ("corrects", models.CharField(max_length=36, null=True)),
-            ("erased_at", models.DateTimeField(null=True)),
-            (
-                "status",
-                models.CharField(
-                    choices=[
-                        ("pending", "Pending"),
-                        ("applied", "Applied"),
-                        ("failed", "Failed"),
-                        ("superseded", "Superseded"),
-                        ("erased", "Erased"),
-                    ],
-                    max_length=10,
-                ),
-            ),
-            ("reason", models.CharField(max_length=40, null=True)),
-            ("field", models.CharField(max_length=40, null=True)),
-            ("attempts", models.IntegerField(null=True)),
-            ("applied_at", models.DateTimeField(null=True)),
-        ],
-        options={
-            "db_table": f"staged_{noun.lower()}",
-            "abstract": False,
-            "managed": False,
-            "default_permissions": (),
-        },
-    )
+def models_of_views() -> list[migrations.CreateModel]:
+    """The models whose rows are those of views. `sql/` has their columns, and makes them."""
+    views = [model for model in apps.get_app_config("stores").get_models() if not model._meta.managed]
+    states = map(ModelState.from_model, views)
+    return [migrations.CreateModel(state.name, list(state.fields.items()), state.options) for state in states]
 
 
 class Migration(migrations.Migration):
@@ -1657,28 +1608,6 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.CreateModel(
-            name="CustomerDelivery",
-            fields=[
-                (
-                    "pk",
-                    models.CompositePrimaryKey(
-                        "session_id",
-                        "customer_id",
-                        "change_no",
-                        blank=True,
-                        editable=False,
-                        primary_key=True,
-                        serialize=False,
-                    ),
-                ),
-                ("change_no", models.BigIntegerField()),
-                ("version", models.BigIntegerField()),
-                ("delivered_at", models.DateTimeField()),
-                ("to_no", models.BigIntegerField(null=True)),
-            ],
-            options={"db_table": "customer_delivery", "managed": False},
-        ),
         # Staging, and what in it needs a person.
         migrations.CreateModel(
             name="UploadBatch",
@@ -1966,91 +1895,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="UnfinishedEvent",
-            fields=[
-                (
-                    "pk",
-                    models.CompositePrimaryKey(
-                        "table", "event_id", blank=True, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("table", models.CharField(max_length=40)),
-                ("event_id", models.UUIDField()),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-            ],
-            options={"db_table": "unfinished_event", "managed": False, "default_permissions": ()},
-        ),
-        staged_view(
-            "Customer",
-            [
-                ("customer_type", models.CharField(max_length=12, null=True)),
-                ("first_name", models.CharField(max_length=60, null=True)),
-                ("middle_name", models.CharField(max_length=60, null=True)),
-                ("last_name", models.CharField(max_length=60, null=True)),
-                ("name", models.CharField(max_length=300, null=True)),
-                ("title", models.CharField(max_length=20, null=True)),
-                ("language", models.CharField(max_length=7, null=True)),
-                ("currency", models.CharField(max_length=3, null=True)),
-                ("customer_group", models.CharField(max_length=20, null=True)),
-                ("email", models.CharField(max_length=255, null=True)),
-                ("phone", models.CharField(max_length=60, null=True)),
-                ("receipt_email", models.CharField(max_length=255, null=True)),
-                ("vat_number", models.CharField(max_length=30, null=True)),
-                ("birth_date", models.DateField(null=True)),
-            ],
-        ),
-        staged_view(
-            "Address",
-            [
-                ("purpose", models.CharField(max_length=10, null=True)),
-                ("description", models.CharField(max_length=60, null=True)),
-                ("street", models.CharField(max_length=250, null=True)),
-                ("street_number", models.CharField(max_length=20, null=True)),
-                ("building", models.CharField(max_length=60, null=True)),
-                ("city", models.CharField(max_length=60, null=True)),
-                ("county", models.CharField(max_length=10, null=True)),
-                ("state", models.CharField(max_length=10, null=True)),
-                ("postal_code", models.CharField(max_length=10, null=True)),
-                ("country", models.CharField(max_length=3, null=True)),
-                ("is_primary", models.BooleanField(null=True)),
-                ("address_id", models.UUIDField()),
-            ],
-        ),
-        staged_view(
-            "Contact",
-            [
-                ("kind", models.CharField(max_length=5, null=True)),
-                ("locator", models.CharField(max_length=255, null=True)),
-                ("description", models.CharField(max_length=60, null=True)),
-                ("is_primary", models.BooleanField(null=True)),
-                ("marketing_opt_in", models.BooleanField(null=True)),
-                ("contact_id", models.UUIDField()),
-            ],
-        ),
-        staged_view(
-            "Affiliation",
-            [
-                ("affiliation", models.CharField(max_length=20)),
-            ],
-        ),
-        staged_view(
-            "Attribute",
-            [
-                ("attribute", models.CharField(max_length=60)),
-                ("value", models.TextField(max_length=1000, null=True)),
-            ],
-        ),
-        migrations.CreateModel(
             name="FieldToCorrect",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
@@ -2321,43 +2165,6 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        migrations.CreateModel(
-            name="Case",
-            fields=[
-                ("id", models.CharField(max_length=36, primary_key=True, serialize=False)),
-                (
-                    "database",
-                    models.ForeignKey(
-                        null=True, on_delete=models.DO_NOTHING, related_name="+", to="stores.channeldatabase"
-                    ),
-                ),
-                ("table", models.CharField(max_length=40)),
-                ("row_key", models.CharField(max_length=80)),
-                ("event_id", models.UUIDField(null=True)),
-                ("async_account", models.UUIDField(null=True)),
-                ("account_number", models.CharField(blank=True, max_length=20)),
-                ("reason", models.CharField(max_length=40)),
-                ("field", models.CharField(max_length=40)),
-                ("rule", models.CharField(max_length=120)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("open", "Open"),
-                            ("failed", "Failed"),
-                            ("waiting", "Waiting"),
-                            ("released", "Released"),
-                            ("dismissed", "Dismissed"),
-                            ("superseded", "Superseded"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("attempts", models.IntegerField()),
-                ("since", models.DateTimeField()),
-            ],
-            options={"db_table": "quarantine_case", "managed": False, "default_permissions": ()},
         ),
         # Statements, orders and sales.
         migrations.CreateModel(
@@ -3024,52 +2831,6 @@ class Migration(migrations.Migration):
             options={"db_table": "incomplete_document"},
         ),
         migrations.CreateModel(
-            name="ExcludedSale",
-            fields=[
-                (
-                    "transaction",
-                    models.OneToOneField(
-                        on_delete=models.DO_NOTHING,
-                        primary_key=True,
-                        related_name="exclusion",
-                        serialize=False,
-                        to="stores.retailtransaction",
-                    ),
-                ),
-                (
-                    "channel",
-                    models.ForeignKey(on_delete=models.DO_NOTHING, related_name="excluded_sales", to="stores.channel"),
-                ),
-                ("business_date", models.DateField()),
-                ("currency", models.CharField(max_length=3)),
-                ("gross_amount", MoneyField(decimal_places=4, max_digits=18)),
-                ("reason", models.CharField(max_length=40)),
-                ("field", models.CharField(max_length=40)),
-            ],
-            options={"db_table": "excluded_sale", "managed": False, "default_permissions": ()},
-        ),
-        migrations.CreateModel(
-            name="FailedSale",
-            fields=[
-                ("id", models.CharField(max_length=30, primary_key=True, serialize=False)),
-                (
-                    "transaction",
-                    models.ForeignKey(
-                        on_delete=models.DO_NOTHING, related_name="failures", to="stores.retailtransaction"
-                    ),
-                ),
-                ("channel", models.ForeignKey(on_delete=models.DO_NOTHING, related_name="+", to="stores.channel")),
-                ("business_date", models.DateField()),
-                ("reason", models.CharField(max_length=40)),
-                ("field", models.CharField(max_length=40)),
-                ("part", models.CharField(max_length=7)),
-                ("line_number", models.IntegerField(null=True)),
-                ("expected", models.CharField(max_length=60)),
-                ("found", models.CharField(max_length=60)),
-            ],
-            options={"db_table": "failed_sale", "managed": False, "default_permissions": ()},
-        ),
-        migrations.CreateModel(
             name="StatementTender",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
@@ -3370,36 +3131,6 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.CreateModel(
-            name="DayBalance",
-            fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                ("table", models.CharField(max_length=40)),
-                ("day", models.DateField()),
-                ("captured", models.BigIntegerField(default=0)),
-                ("converted", models.BigIntegerField(default=0)),
-                ("linked", models.BigIntegerField(default=0)),
-                ("posted", models.BigIntegerField(db_default=0)),
-                ("voided", models.BigIntegerField(db_default=0)),
-                ("waiting", models.BigIntegerField(default=0)),
-                ("failed", models.BigIntegerField(default=0)),
-                ("quarantined", models.BigIntegerField(default=0)),
-                ("erased", models.BigIntegerField(default=0)),
-                ("counted_at", models.DateTimeField(null=True)),
-                ("difference", models.BigIntegerField()),
-            ],
-            options={"db_table": "day_balance", "managed": False},
-        ),
         # Incidents, promises, and what headquarters knows of itself.
         migrations.CreateModel(
             name="Incident",
@@ -3566,6 +3297,7 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        *models_of_views(),
         # For searching by any piece of a name. Whoever owns a database may create this extension.
         TrigramExtension(),
         sql("sequences"),

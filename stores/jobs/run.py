@@ -108,18 +108,16 @@ def note_detail(row: RunStep, error: BaseException) -> None:
 
 
 def wait_for_place(row: RunStep) -> Result:
-    """Let some time pass for a step whose place another run has, if it waits for that."""
-    if should_wait(row):
-        time.sleep(BUSY_POLL_S)
-        return Result(RunStatus.QUEUED, f"{BUSY_ELSEWHERE} This run follows it.")
-    return Result(RunStatus.BUSY, BUSY_ELSEWHERE)
+    """Let some time pass for a step whose place another run has, if its job waits for that.
 
-
-def should_wait(row: RunStep) -> bool:
-    """Whether to wait for the other run: no longer than a step may be silent, whoever does it."""
+    It waits no longer than a step may be silent, whoever does it.
+    """
     moment = ClockTime() - timedelta(seconds=settings.STEP_SILENT_S)
-    waited = RunStep.objects.filter(pk=row.pk, busy_since__lt=moment)
-    return JOBS[row.run.job].waits_while_busy and not waited.exists()
+    waited_too_long = RunStep.objects.filter(pk=row.pk, busy_since__lt=moment)
+    if not JOBS[row.run.job].waits_while_busy or waited_too_long.exists():
+        return Result(RunStatus.BUSY, BUSY_ELSEWHERE)
+    time.sleep(BUSY_POLL_S)
+    return Result(RunStatus.QUEUED, f"{BUSY_ELSEWHERE} This run follows it.")
 
 
 def record(row: RunStep, result: Result) -> list[int]:

@@ -14,7 +14,6 @@ from stores.models.customer import GuidOrigin
 from stores.models.open_event import OpenStatus
 from stores.models.search import contact_key, matches_name, matches_own_contact, parse_guid
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
-from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.lists import base
 from stores.web.lists.customers import (
@@ -153,10 +152,10 @@ def filter_synchronized(operations: QuerySet[AsyncCustomer]) -> QuerySet[AsyncCu
     return operations.filter(pk__in=list(ids[: MAX_COUNTED + 1]))
 
 
-def filter_async_customers(**filters: str) -> QuerySet[AsyncCustomer]:
-    operations: QuerySet[AsyncCustomer] = AsyncCustomerFilter(
-        filters, AsyncCustomer.objects.all()
-    ).qs
+def filter_async_customers(**parameters: str) -> QuerySet[AsyncCustomer]:
+    """The operations that the list shows for these parameters of its URL."""
+    filters = AsyncCustomerFilter(parameters, AsyncCustomer.objects.all())
+    operations: QuerySet[AsyncCustomer] = filters.qs
     return operations
 
 
@@ -168,21 +167,19 @@ class AsyncCustomerTable(base.ListTable):
     channel = tables.Column(
         "Channel", accessor="database__channel__name", empty_values=(), attrs=base.wide_only("md")
     )
-    account = base.Cell(
-        "account", verbose_name="Customer account", accessor="customer__account_number"
+    account = base.TemplateColumn(
+        "Customer account", "account", accessor="customer__account_number"
     )
-    async_account = base.Cell(
-        "trace_guid", verbose_name="Async customer account", attrs=base.wide_only("sm")
+    async_account = base.TemplateColumn(
+        "Async customer account", "trace_guid", attrs=base.wide_only("sm")
     )
     name = NameColumn(base.wide_only("xl"))
     operation = tables.Column("Operation", attrs=base.wide_only("md"))
-    occurred_at = base.Formatted(
-        when, verbose_name="Operations timestamp", attrs=base.wide_only("md")
+    occurred_at = base.TimeColumn("Operations timestamp", attrs=base.wide_only("md"))
+    staged_at = base.TimeColumn(
+        "Arrived", order_by=("staged_at", "pk"), attrs=base.wide_only("xxl")
     )
-    staged_at = base.Formatted(
-        when, verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=base.wide_only("xxl")
-    )
-    state = base.Cell("state", verbose_name="Customer sync status")
+    state = base.TemplateColumn("Customer sync status", "state")
     reason = tables.Column("Reason", visible=False)
 
     class Meta(base.ListTable.Meta):

@@ -1,6 +1,5 @@
 """The list of balances: for each database, table and day, what became of its rows."""
 
-import django_tables2 as tables
 from django.db.models import QuerySet
 
 from stores.models import DayBalance
@@ -29,18 +28,18 @@ class BalanceTable(base.ListTable):
         " erased. Lines and payments are counted with their sale."
     )
     day = base.DayColumn("Day", attrs=base.NOWRAP)
-    database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
-    table = base.Formatted(rows_word, verbose_name="Rows")
-    captured = base.Cell("part", verbose_name="Captured", attrs=base.wide_only("md", "num"))
-    converted = base.Cell("part", verbose_name="Converted", attrs=base.wide_only("xl", "num"))
-    linked = base.Cell("part", verbose_name="Linked", attrs=base.wide_only("xxl", "num"))
-    posted = base.Cell("part", verbose_name="Posted", attrs=base.wide_only("xl", "num"))
-    voided = base.Cell("part", verbose_name="Voided", attrs=base.wide_only("xxl", "num"))
-    waiting = base.Cell("part", verbose_name="Waiting", attrs=base.wide_only("xl", "num"))
-    failed = base.Cell("part", verbose_name="Failed", attrs=base.wide_only("md", "num"))
-    quarantined = base.Cell("part", verbose_name="In quarantine", attrs=base.wide_only("md", "num"))
-    erased = base.Cell("part", verbose_name="Erased", attrs=base.wide_only("xxl", "num"))
-    difference = base.Cell("difference", verbose_name="Difference", attrs=base.NUMERIC)
+    database = base.DatabaseColumn()
+    table = base.FormattedColumn("Rows", rows_word)
+    captured = base.TemplateColumn("Captured", "part", attrs=base.wide_only("md", "num"))
+    converted = base.TemplateColumn("Converted", "part", attrs=base.wide_only("xl", "num"))
+    linked = base.TemplateColumn("Linked", "part", attrs=base.wide_only("xxl", "num"))
+    posted = base.TemplateColumn("Posted", "part", attrs=base.wide_only("xl", "num"))
+    voided = base.TemplateColumn("Voided", "part", attrs=base.wide_only("xxl", "num"))
+    waiting = base.TemplateColumn("Waiting", "part", attrs=base.wide_only("xl", "num"))
+    failed = base.TemplateColumn("Failed", "part", attrs=base.wide_only("md", "num"))
+    quarantined = base.TemplateColumn("In quarantine", "part", attrs=base.wide_only("md", "num"))
+    erased = base.TemplateColumn("Erased", "part", attrs=base.wide_only("xxl", "num"))
+    difference = base.TemplateColumn("Difference", "difference", attrs=base.NUMERIC)
 
     class Meta(base.ListTable.Meta):
         empty_text = "Nothing has arrived yet. The P-job uploads what tills have written."

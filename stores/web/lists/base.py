@@ -23,7 +23,7 @@ from stores.pipeline.events.document_tables import HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
 from stores.pipeline.sales.rules import SALE_RULES
-from stores.web.components import badge
+from stores.web.components import badge, when
 from stores.web.format import EMPTY_VALUE, rows_word
 from stores.web.lists.csv_cells import csv_cell
 
@@ -129,7 +129,10 @@ DOCUMENT_CHOICE = (HEADER.event, rows_word(HEADER.event))
 
 
 class ListFilter(filters.FilterSet):  # type: ignore[misc]
-    """The filters of a list. While one of them is invalid, the list is empty and says so."""
+    """The filters of a list. While one of them is invalid, the list is empty and says so.
+
+    django-filter calls the `method` of a filter with the rows, the filter's name and its value.
+    """
 
     # A sentence that the page shows above the list.
     note = ""
@@ -149,28 +152,50 @@ def status_filter(closed_at: str, closed: str = "closed") -> filters.ChoiceFilte
 
 
 class PlainValue:
-    """A CSV has the plain values of the column."""
+    """A column whose plain values are in the CSV: django-tables2 calls `value` for an export."""
 
     def value(self, value: Any) -> Any:
         return value
 
 
-class Formatted(PlainValue, tables.Column):  # type: ignore[misc]
+class FormattedColumn(PlainValue, tables.Column):  # type: ignore[misc]
     """A column whose values a function formats on the page."""
 
-    def __init__(self, function: Callable[[Any], str], **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, title: str, function: Callable[[Any], str], **options: Any) -> None:
+        super().__init__(title, **options)
         self.function = function
 
     def render(self, value: Any) -> str:
         return self.function(value)
 
 
-class State(PlainValue, tables.Column):  # type: ignore[misc]
-    """A column of states as badges."""
+class TimeColumn(FormattedColumn):
+    """A column of times, shown as how long ago they are."""
 
-    def __init__(self, look: Callable[[str], str] = str, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, title: str, **options: Any) -> None:
+        super().__init__(title, when, **options)
+
+
+class CreationColumn(TimeColumn):
+    """The times of creation, sorted by id: ids ascend with them, and have an index."""
+
+    def __init__(self, title: str, **options: Any) -> None:
+        super().__init__(title, order_by="pk", **options)
+
+
+class DatabaseColumn(tables.Column):  # type: ignore[misc]
+    """A column of channel databases, sorted by channel and register; `field` is their column."""
+
+    def __init__(self, title: str = "Channel", field: str = "database", **options: Any) -> None:
+        order_by = (f"{field}__channel__code", f"{field}__name")
+        super().__init__(title, order_by=order_by, **options)
+
+
+class StateColumn(PlainValue, tables.Column):  # type: ignore[misc]
+    """A column of states as badges; `look` gives the state whose colour and icon are shown."""
+
+    def __init__(self, title: str, look: Callable[[str], str] = str, **options: Any) -> None:
+        super().__init__(title, **options)
         self.look = look
 
     def render(self, record: Any, bound_column: BoundColumn) -> str:
@@ -179,11 +204,11 @@ class State(PlainValue, tables.Column):  # type: ignore[misc]
         return badge(self.look(state), word)
 
 
-class Cell(PlainValue, tables.TemplateColumn):  # type: ignore[misc]
-    """A column whose cells a template renders."""
+class TemplateColumn(PlainValue, tables.TemplateColumn):  # type: ignore[misc]
+    """A column whose cells a template of templates/cells/ renders."""
 
-    def __init__(self, template: str, **options: Any) -> None:
-        super().__init__(template_name=f"cells/{template}.html", **options)
+    def __init__(self, title: str, template: str, **options: Any) -> None:
+        super().__init__(template_name=f"cells/{template}.html", verbose_name=title, **options)
 
 
 def wide_only(screen: str = "xl", css: str = "") -> dict[str, Any]:
@@ -210,6 +235,12 @@ NOWRAP = {"td": {"class": "text-nowrap"}}
 
 
 class ListTable(tables.Table):  # type: ignore[misc]
+    """The table of a list.
+
+    django-tables2 calls the method render_COLUMN, if there is one, for the cells of the page, and
+    value_COLUMN for those of the CSV.
+    """
+
     # The heading of the page, and what it says about the list.
     title = ""
     lead = ""

@@ -13,7 +13,6 @@ from stores.models import (
 )
 from stores.models.channel import RECEIVED_UP_TO
 from stores.pipeline.download.sessions import suspended_in_strict_order
-from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
 from stores.web.lists import base
@@ -55,16 +54,16 @@ class ChannelTable(base.ListTable):
     title = "Channels"
     lead = "Stores, web shops and call centers with their databases, as headquarters last saw them."
 
-    label = base.Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
+    label = base.TemplateColumn("Channel", "channel", order_by=("channel__code", "name"))
     kind = tables.Column("Kind", accessor="channel__kind", attrs=base.wide_only("xl"))
     company = tables.Column("Company", accessor="channel__company_id", attrs=base.wide_only("xl"))
     group = tables.Column("Group", order_by="group__name", attrs=base.wide_only("xl"))
-    health = base.Cell(
-        "health", verbose_name="Status", order_by=("-last_error", "is_enabled", "last_visited_at")
+    health = base.TemplateColumn(
+        "Status", "health", order_by=("-last_error", "is_enabled", "last_visited_at")
     )
-    last_visited_at = base.Formatted(when, verbose_name="Last visit", attrs=base.wide_only("sm"))
-    waiting = base.Formatted(capped, verbose_name="Waiting", attrs=base.wide_only("md", "num"))
-    pending = base.Cell("pending_count", verbose_name="Pending", attrs=base.NUMERIC)
+    last_visited_at = base.TimeColumn("Last visit", attrs=base.wide_only("sm"))
+    waiting = base.FormattedColumn("Waiting", capped, attrs=base.wide_only("md", "num"))
+    pending = base.TemplateColumn("Pending", "pending_count", attrs=base.NUMERIC)
 
     class Meta(base.ListTable.Meta):
         empty_text = "No channels yet. Run create_channel to add one with its database."

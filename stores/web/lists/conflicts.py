@@ -6,15 +6,15 @@ from django.db.models import Q, QuerySet
 from stores.models import EditConflict
 from stores.models.labels import label
 from stores.pipeline.events.kinds import EVENT_KINDS
-from stores.web.components import when
 from stores.web.lists import base
 
-# Stands for headquarters among the codes of channels, which have no colon.
+# A choice beside the codes of channels, none of which has a colon.
 HEADQUARTERS = "hq:"
 
 
 def field_choices() -> list[tuple[str, str]]:
     """The fields that edits can conflict on."""
+    # A customer's status is changed by the operation of an event, not by one of its columns.
     fields = {"is_active"}.union(*(kind.columns for kind in EVENT_KINDS))
     return [(field, label(field)) for field in sorted(fields)]
 
@@ -23,17 +23,18 @@ def place_choices() -> list[tuple[str, str]]:
     return [(HEADQUARTERS, "Headquarters"), *base.channels()]
 
 
-def is_from(place: str, database: str) -> Q:
+def is_from(place: str, column: str) -> Q:
     """Condition: the database in this column is of a channel, or empty for headquarters."""
     if place == HEADQUARTERS:
-        return Q((f"{database}__isnull", True))
-    return Q((f"{database}__channel__code", place))
+        return Q(**{f"{column}__isnull": True})
+    return Q(**{f"{column}__channel__code": place})
 
 
 class ConflictFilter(base.ListFilter):
     status = base.status_filter("closed_at")
     field = base.choice_filter(field_choices, "Field", field="field")
     place = base.choice_filter(place_choices, "Channel", method="filter_place")
+    # The URL calls the kept edit the one that won.
     won = base.choice_filter(place_choices, "Kept from", method="filter_kept_from")
     since = base.first_day_filter("Found from", "found_at")
     until = base.last_day_filter("Found to", "found_at")
@@ -53,33 +54,20 @@ class ConflictTable(base.ListTable):
         " wrong, you decide."
     )
 
-    found_at = base.Formatted(when, verbose_name="Found", order_by="pk", linkify=True)
+    found_at = base.CreationColumn("Found", linkify=True)
     customer = tables.Column(
-        "Customer",
-        order_by="customer__account_number",
-        linkify=True,
-        attrs=base.wide_only("sm"),
+        "Customer", order_by="customer__account_number", linkify=True, attrs=base.wide_only("sm")
     )
     subject = tables.Column("Field", order_by=("table", "field"))
-    kept_value = base.Cell("value", verbose_name="Kept value")
-    kept_place = tables.Column(
-        "Kept from",
-        order_by=("kept_database__channel__code", "kept_database__name"),
-        attrs=base.wide_only("md"),
-    )
-    kept_at = base.Formatted(when, verbose_name="Its time", attrs=base.wide_only("xxl"))
-    lost_value = base.Cell("value", verbose_name="Other value", attrs=base.wide_only("sm"))
-    lost_place = tables.Column(
-        "Other from",
-        order_by=("lost_database__channel__code", "lost_database__name"),
-        attrs=base.wide_only("md"),
-    )
-    lost_at = base.Formatted(when, verbose_name="Its time", attrs=base.wide_only("xxl"))
-    state = base.Cell(
-        "badge_of_conflict",
-        verbose_name="Status",
-        order_by=("closed_at", "choice"),
-        attrs=base.wide_only("sm"),
+    kept_value = base.TemplateColumn("Kept value", "value")
+    kept_place = base.DatabaseColumn("Kept from", "kept_database", attrs=base.wide_only("md"))
+    kept_at = base.TimeColumn("Its time", attrs=base.wide_only("xxl"))
+    # What was lost is called the other value on pages: a person may still choose it.
+    lost_value = base.TemplateColumn("Other value", "value", attrs=base.wide_only("sm"))
+    lost_place = base.DatabaseColumn("Other from", "lost_database", attrs=base.wide_only("md"))
+    lost_at = base.TimeColumn("Its time", attrs=base.wide_only("xxl"))
+    state = base.TemplateColumn(
+        "Status", "badge_of_conflict", order_by=("closed_at", "choice"), attrs=base.wide_only("sm")
     )
 
     class Meta(base.ListTable.Meta):

@@ -10,7 +10,6 @@ from stores.hqdb.sql import fetch
 from stores.models import ChannelDatabase, Customer, DownloadException
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.search import parse_guid
-from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import breaks_at_sign
 from stores.web.lists import base
@@ -113,9 +112,9 @@ class CustomerFilter(base.ListFilter):
         return customers.filter(pending_condition(databases))
 
 
-def filter_customers(**filters: str) -> QuerySet[Customer]:
-    """The customers that /customers/ lists for these filters."""
-    customers: QuerySet[Customer] = CustomerFilter(filters, Customer.objects.all()).qs
+def filter_customers(**parameters: str) -> QuerySet[Customer]:
+    """The customers that the list shows for these parameters of its URL."""
+    customers: QuerySet[Customer] = CustomerFilter(parameters, Customer.objects.all()).qs
     return customers
 
 
@@ -137,16 +136,12 @@ class CustomerTable(base.ListTable):
         "Account", order_by=("company_id", "account_number"), linkify=True
     )
     name = NameColumn()
-    email = base.Formatted(
-        breaks_at_sign, verbose_name="E-mail", attrs=base.wide_only("xl", "mail")
-    )
+    email = base.FormattedColumn("E-mail", breaks_at_sign, attrs=base.wide_only("xl", "mail"))
     phone = tables.Column("Phone", attrs=base.wide_only("xl", "text-nowrap"))
     company = tables.Column("Company", accessor="company_id", attrs=base.wide_only("xxl"))
-    created_at = base.Formatted(
-        when, verbose_name="Created", order_by="pk", attrs=base.wide_only("md")
-    )
-    is_pending = base.Cell("delivery", verbose_name="Delivery")
-    is_active = base.Cell("active", verbose_name="Status", attrs=base.wide_only("sm"))
+    created_at = base.CreationColumn("Created", attrs=base.wide_only("md"))
+    is_pending = base.TemplateColumn("Delivery", "delivery")
+    is_active = base.TemplateColumn("Status", "active", attrs=base.wide_only("sm"))
 
     class Meta(base.ListTable.Meta):
         empty_text = (

@@ -6,7 +6,6 @@ from django.db.models import QuerySet
 from stores.models import FieldToCorrect
 from stores.models.labels import label
 from stores.pipeline.events.rules import OPTIONAL_RULES
-from stores.web.components import when
 from stores.web.lists import base
 
 OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL_RULES]
@@ -29,21 +28,15 @@ class FieldTable(base.ListTable):
         " the till."
     )
 
-    since = base.Formatted(when, verbose_name="Since", order_by="pk")
-    customer = base.Cell(
-        "field_customer", verbose_name="Customer", order_by="customer__account_number"
+    since = base.CreationColumn("Since")
+    customer = base.TemplateColumn(
+        "Customer", "field_customer", order_by="customer__account_number"
     )
     field = tables.Column("Field")
-    shown = base.Cell("value", verbose_name="Value", empty_values=(), orderable=False)
+    shown = base.TemplateColumn("Value", "value", empty_values=(), orderable=False)
     sentence = tables.Column("Problem", order_by="rule", attrs=base.wide_only("md"))
-    channel = tables.Column(
-        "Channel",
-        accessor="database",
-        empty_values=(),
-        order_by=("database__channel__code", "database__name"),
-        attrs=base.wide_only("xl"),
-    )
-    settled_at = base.Formatted(when, verbose_name="Resolved", attrs=base.wide_only("xl"))
+    channel = base.DatabaseColumn(accessor="database", empty_values=(), attrs=base.wide_only("xl"))
+    settled_at = base.TimeColumn("Resolved", attrs=base.wide_only("xl"))
 
     class Meta(base.ListTable.Meta):
         empty_text = (

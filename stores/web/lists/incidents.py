@@ -5,7 +5,6 @@ from django.db.models import QuerySet
 
 from stores.models import Incident
 from stores.models.incident import IncidentKind
-from stores.web.components import when
 from stores.web.lists import base
 
 
@@ -22,15 +21,11 @@ class IncidentTable(base.ListTable):
         " meanwhile."
     )
 
-    opened_at = base.Formatted(when, verbose_name="Since", order_by="pk")
-    database = tables.Column(
-        "Channel",
-        order_by=("database__channel__code", "database__name"),
-        attrs=base.wide_only("sm"),
-    )
-    message = base.Cell("incident", verbose_name="Problem", orderable=False)
+    opened_at = base.CreationColumn("Since")
+    database = base.DatabaseColumn(attrs=base.wide_only("sm"))
+    message = base.TemplateColumn("Problem", "incident", orderable=False)
     times = tables.Column("Seen", attrs=base.wide_only("xl", "num"))
-    status = base.State(verbose_name="Status", order_by="closed_at")
+    status = base.StateColumn("Status", order_by="closed_at")
 
     class Meta(base.ListTable.Meta):
         empty_text = (

@@ -32,16 +32,13 @@ class OrderTable(base.ListTable):
     number = tables.Column("Order", attrs=base.NOWRAP, linkify=True)
     confirmation_number = tables.Column("Confirmation", attrs=base.wide_only("md"))
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("xl"))
-    customer = base.Cell(
-        "buyer",
-        verbose_name="Customer",
-        accessor="customer__account_number",
-        attrs=base.wide_only("sm"),
+    customer = base.TemplateColumn(
+        "Customer", "buyer", accessor="customer__account_number", attrs=base.wide_only("sm")
     )
     business_date = base.DayColumn("Business date", attrs=base.wide_only("xl", "text-nowrap"))
-    gross_amount = base.Cell("amount", verbose_name="Total", attrs=base.wide_only("sm", "num"))
+    gross_amount = base.TemplateColumn("Total", "amount", attrs=base.wide_only("sm", "num"))
     currency = tables.Column("Currency", visible=False)
-    state = base.State(order_look, verbose_name="State")
+    state = base.StateColumn("State", order_look)
     invoice_number = tables.Column("Invoice", attrs=base.wide_only("xl"))
 
     class Meta(base.ListTable.Meta):

@@ -10,7 +10,6 @@ from stores.models import Quarantine
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.search import contact_key, parse_guid
-from stores.web.components import when
 from stores.web.lists import base
 
 
@@ -54,20 +53,16 @@ class QuarantineTable(base.ListTable):
     lead = "Rows that headquarters received but cannot process, with the reason and the next step."
 
     # Ids follow the order of arrival, and have an index.
-    first_seen_at = base.Formatted(when, verbose_name="Since", order_by="pk")
-    database = tables.Column(
-        "Channel",
-        order_by=("database__channel__code", "database__name"),
-        attrs=base.wide_only("sm"),
-    )
+    first_seen_at = base.CreationColumn("Since")
+    database = base.DatabaseColumn(attrs=base.wide_only("sm"))
     table = tables.Column("Table", attrs=base.wide_only("md", "code"))
     row_key = tables.Column("Row", attrs=base.wide_only("xxl", "num"))
     field = tables.Column("Field", attrs=base.wide_only("xl", "code"))
-    reason = base.Cell("quarantine_reason", verbose_name="Reason and next step")
-    async_account = base.Cell(
-        "trace_guid", verbose_name="Async customer account", attrs=base.wide_only("xl")
+    reason = base.TemplateColumn("Reason and next step", "quarantine_reason")
+    async_account = base.TemplateColumn(
+        "Async customer account", "trace_guid", attrs=base.wide_only("xl")
     )
-    status = base.State(verbose_name="Status", attrs=base.wide_only("xl"))
+    status = base.StateColumn("Status", attrs=base.wide_only("xl"))
 
     class Meta(base.ListTable.Meta):
         empty_text = (

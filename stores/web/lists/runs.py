@@ -6,7 +6,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 from stores.jobs.catalog import JOBS
 from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
-from stores.web.components import outcome, when
+from stores.web.components import outcome
 from stores.web.format import took
 from stores.web.lists import base
 
@@ -34,16 +34,12 @@ class RunTable(base.ListTable):
     lead = "All runs of all jobs, newest first."
     indexed_orders = (("created_at", "pk"),)
 
-    created_at = base.Formatted(
-        when, verbose_name="Run", order_by=("created_at", "pk"), linkify=True
-    )
+    created_at = base.TimeColumn("Run", order_by=("created_at", "pk"), linkify=True)
     job = tables.Column("Job", attrs=base.NOWRAP)
     status = tables.Column("Status")
     scope = tables.Column("Channels", attrs=base.wide_only("md"))
     started_by = tables.Column("Started by", attrs=base.wide_only("xl"))
-    seconds = base.Formatted(
-        took, verbose_name="Took", order_by="took", attrs=base.wide_only("md", "num")
-    )
+    seconds = base.FormattedColumn("Took", took, order_by="took", attrs=base.wide_only("md", "num"))
     message = tables.Column("Result", attrs=base.wide_only("xl"))
 
     class Meta(base.ListTable.Meta):

@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 
 from stores.models import DownloadSession, UploadSession
 from stores.models.session import DownloadStatus, UploadStatus
-from stores.web.components import when
 from stores.web.format import number, size
 from stores.web.lists import base
 
@@ -35,28 +34,27 @@ class DownloadFilter(SessionFilter):
 class SessionTable(base.ListTable):
     indexed_orders = (("started_at", "pk"),)
 
-    started_at = base.Formatted(when, verbose_name="Started", order_by=("started_at", "pk"))
-    database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
-    status = base.Cell("session_status", verbose_name="Status")
+    started_at = base.TimeColumn("Started", order_by=("started_at", "pk"))
+    database = base.DatabaseColumn()
+    status = base.TemplateColumn("Status", "session_status")
 
 
-def count_cell(title: str, screen: str = "") -> base.Formatted:
-    return base.Formatted(
-        number, verbose_name=title, attrs=base.wide_only(screen, "num") if screen else base.NUMERIC
-    )
+def count_column(title: str, screen: str) -> base.FormattedColumn:
+    """A column of numbers, on screens of at least this size."""
+    return base.FormattedColumn(title, number, attrs=base.wide_only(screen, "num"))
 
 
 class UploadTable(SessionTable):
     title = "Upload sessions"
     lead = "Uploads of events from the channels to headquarters, newest first."
 
-    read = count_cell("Rows", "md")
-    staged = count_cell("Staged", "sm")
-    unchanged = count_cell("Unchanged", "xl")
-    quarantined = count_cell("Quarantined", "md")
-    waiting = count_cell("Left", "xl")
-    size_bytes = base.Formatted(size, verbose_name="Size", attrs=base.wide_only("xl", "num"))
-    run = base.Cell("run_link", verbose_name="Run", accessor="run_id", attrs=base.wide_only("md"))
+    read = count_column("Rows", "md")
+    staged = count_column("Staged", "sm")
+    unchanged = count_column("Unchanged", "xl")
+    quarantined = count_column("Quarantined", "md")
+    waiting = count_column("Left", "xl")
+    size_bytes = base.FormattedColumn("Size", size, attrs=base.wide_only("xl", "num"))
+    run = base.TemplateColumn("Run", "run_link", accessor="run_id", attrs=base.wide_only("md"))
     message = tables.Column("Message", visible=False)
 
     class Meta(base.ListTable.Meta):
@@ -69,15 +67,13 @@ class DownloadTable(SessionTable):
     lead = "Downloads of accounts and changes to the channels, newest first."
 
     # The link is here, because narrow windows leave out the package.
-    started_at = base.Formatted(
-        when, verbose_name="Started", order_by=("started_at", "pk"), linkify=True
-    )
+    started_at = base.TimeColumn("Started", order_by=("started_at", "pk"), linkify=True)
     package = tables.Column("Package", empty_values=(), attrs=base.wide_only("lg"))
-    tries = count_cell("Tries", "xl")
-    customers = count_cell("Customers", "sm")
-    rows = count_cell("Rows", "md")
-    size_bytes = base.Formatted(size, verbose_name="Size", attrs=base.wide_only("xl", "num"))
-    run = base.Cell("run_link", verbose_name="Run", accessor="run_id", attrs=base.wide_only("md"))
+    tries = count_column("Tries", "xl")
+    customers = count_column("Customers", "sm")
+    rows = count_column("Rows", "md")
+    size_bytes = base.FormattedColumn("Size", size, attrs=base.wide_only("xl", "num"))
+    run = base.TemplateColumn("Run", "run_link", accessor="run_id", attrs=base.wide_only("md"))
     message = tables.Column("Message", visible=False)
 
     def render_package(self, record: DownloadSession) -> str:

@@ -5,7 +5,6 @@ from django.db.models import QuerySet
 
 from stores.models import Statement
 from stores.models.statement import StatementQuerySet, StatementState
-from stores.web.components import when
 from stores.web.lists import base
 
 ONLY_CHOICES = [("failed", "Failed only"), ("open", "Not posted only")]
@@ -32,10 +31,10 @@ class StatementTable(base.ListTable):
     number = tables.Column("Statement", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("md"))
     business_date = base.DayColumn("Business date", attrs=base.NOWRAP)
-    state = base.Cell("badge_of_statement", verbose_name="State")
+    state = base.TemplateColumn("State", "badge_of_statement")
     sales = tables.Column("Sales", attrs=base.wide_only("sm", "num"))
     message = tables.Column("Blocked by", attrs=base.wide_only("xl"), orderable=False)
-    posted_at = base.Formatted(when, verbose_name="Posted", attrs=base.wide_only("xl"))
+    posted_at = base.TimeColumn("Posted", attrs=base.wide_only("xl"))
 
     class Meta(base.ListTable.Meta):
         empty_text = (

@@ -92,20 +92,16 @@ class TransactionTable(base.ListTable):
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("xl"))
     transaction_type = tables.Column("Type", attrs=base.wide_only("md"))
     business_date = base.DayColumn("Business date", attrs=base.wide_only("xl", "text-nowrap"))
-    customer = base.Cell(
-        "buyer",
-        verbose_name="Customer",
-        empty_values=(),
-        orderable=False,
-        attrs=base.wide_only("md"),
+    customer = base.TemplateColumn(
+        "Customer", "buyer", empty_values=(), orderable=False, attrs=base.wide_only("md")
     )
-    gross_amount = base.Cell("amount", verbose_name="Total", attrs=base.wide_only("sm", "num"))
+    gross_amount = base.TemplateColumn("Total", "amount", attrs=base.wide_only("sm", "num"))
     currency = tables.Column("Currency", visible=False)
     receipt_number = tables.Column("Receipt", attrs=base.wide_only("xxl"))
-    validation_status = base.Cell("badge_of_validation", verbose_name="Validation")
-    settled = base.Cell(
+    validation_status = base.TemplateColumn("Validation", "badge_of_validation")
+    settled = base.TemplateColumn(
+        "Posted",
         "settled",
-        verbose_name="Posted",
         empty_values=(),
         orderable=False,
         attrs=base.wide_only("sm", "text-nowrap"),

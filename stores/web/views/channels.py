@@ -45,10 +45,10 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
         "channel": channel,
         "databases": databases,
         "is_held": any(database.is_held for database in databases),
-        "open": capped_count(filter_async_customers(channel=code, state="open")),
-        "sent": capped_count(filter_async_customers(channel=code)),
-        "quarantined": capped_count(filter_quarantine(channel=code, status="open")),
-        "given": capped_count(Customer.objects.filter(guids__channel=channel)),
+        "operation_count": capped_count(filter_async_customers(channel=code)),
+        "unfinished_count": capped_count(filter_async_customers(channel=code, state="open")),
+        "quarantined_count": capped_count(filter_quarantine(channel=code, status="open")),
+        "customer_count": capped_count(Customer.objects.filter(guids__channel=channel)),
     }
     return render(request, "channels/detail.html", context)
 
@@ -56,7 +56,7 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @may_send_everything
 def send_everything(request: Request, code: str) -> HttpResponse:
-    """How many rows everything is for a database, and the button that has it sent again."""
+    """How many rows a full download has; a POST makes the next one of a database a full one."""
     channel = get_object_or_404(Channel.objects.select_related("company"), code=code)
     databases = channel.databases.select_related("channel")
     if request.method == "POST":
@@ -78,12 +78,13 @@ def send_everything(request: Request, code: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @may_hold_downloads
 def hold_downloads(request: Request, code: str) -> HttpResponse:
-    """Which databases of a channel are sent nothing, and why; hold one, or resume it."""
+    """The databases of a channel whose downloads are on hold; a POST holds or resumes one."""
     channel = get_object_or_404(Channel, code=code)
     if request.method == "POST":
         database = posted_database(request, channel)
-        if "action" in request.POST:
+        if request.POST.get("action") == "resume":
             resume_downloads(request, database)
+        # Without a reason, posted_reason() has told the user so.
         elif reason := posted_reason(request):
             hold(database, reason, by=request.user)
             messages.success(request, f"Downloads to {database.label} are on hold.")

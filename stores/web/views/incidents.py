@@ -59,6 +59,7 @@ def close_incident(request: Request, number: int) -> HttpResponseRedirect:
     incident = get_object_or_404(Incident, pk=number)
     if not incident.can_be_closed_by_hand:
         messages.error(request, "Resolve this incident with the command recover_hq.")
+    # Without a reason, posted_reason() has told the user so.
     elif reason := posted_reason(request):
         if incident.close(reason, by=request.user):
             messages.success(request, f"Incident {incident.pk} closed.")

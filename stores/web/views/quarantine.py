@@ -139,6 +139,7 @@ def dismiss_cases(request: Request) -> HttpResponse:
     page = posted_page(request)
     reason = posted_reason(request, required="Enter a reason for dismissing.")
     if not reason:
+        # posted_reason() has told the user so.
         return redirect(page)
     if "sure" not in request.POST:
         context = {"count": count_dismissible(request), "because": reason, "back": page}

@@ -73,6 +73,7 @@ def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
     statement = get_object_or_404(Statement.objects.select_related("channel"), pk=pk)
     reason = posted_reason(request)
     if not reason:
+        # posted_reason() has told the user so.
         return redirect(statement)
     try:
         released = cancel_open_statement(statement, reason, by=request.user)

@@ -36,9 +36,21 @@ def card(
     return render("card", **given, id=id or slugify(title))
 
 
-def table(content: SafeString, title: str, *, css: str = "") -> SafeString:
-    """A table that scrolls where the screen is too narrow."""
-    return render("table", content=content, title=title, css=css)
+def table(content: SafeString, title: str, *headings: str, css: str = "") -> SafeString:
+    """A table that scrolls where the screen is too narrow.
+
+    The content is its rows; without headings, it is all of the table. A heading can end with what
+    its column is: `Total: num sm` are numbers, which only screens from the size sm on show.
+    """
+    columns = [split_heading(heading) for heading in headings]
+    return render("table", content=content, title=title, columns=columns, css=css)
+
+
+def split_heading(heading: str) -> tuple[str, str]:
+    """The text of a heading, and the classes of its cell."""
+    text, _, looks = heading.partition(": ")
+    classes = [look if look == "num" else f"d-none d-{look}-table-cell" for look in looks.split()]
+    return text, " ".join(classes)
 
 
 def fact(content: SafeString, name: str, *, css: str = "") -> SafeString:

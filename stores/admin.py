@@ -50,11 +50,15 @@ class NeverDeleted:
         return False
 
 
-class ReadOnly(NeverDeleted):
-    """Rows that jobs write and people only read."""
+class NeverAdded:
+    """Rows that only commands and jobs create."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class ReadOnly(NeverAdded, NeverDeleted):
+    """Rows that jobs write and people only read."""
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -150,7 +154,7 @@ class PaymentRoundingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return rounding.tender_type or "all others"
 
 
-class DatabaseInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
+class DatabaseInline(NeverAdded, NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
     model = models.ChannelDatabase
     fields = (
         *("name", "group", "url", "is_enabled", "strict_order"),
@@ -159,12 +163,9 @@ class DatabaseInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-ar
     readonly_fields = ("name", "last_visited_at", "last_error")
     extra = 0
 
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
 
 @admin.register(models.Channel)
-class ChannelAdmin(NeverDeleted, Listed):
+class ChannelAdmin(NeverAdded, NeverDeleted, Listed):
     """The command create_channel adds channels: it also makes their databases."""
 
     list_display = ("code", "name", "kind", "company", "is_enabled")
@@ -174,9 +175,6 @@ class ChannelAdmin(NeverDeleted, Listed):
     raw_id_fields = ("default_customer",)
     inlines = (DatabaseInline,)
     actions = ("run_pipeline",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
     def has_run_job_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("stores.run_job")
@@ -197,7 +195,7 @@ class ChannelAdmin(NeverDeleted, Listed):
 
 
 @admin.register(models.ChannelDatabase)
-class ChannelDatabaseAdmin(NeverDeleted, Listed):
+class ChannelDatabaseAdmin(NeverAdded, NeverDeleted, Listed):
     list_display = ("__str__", "group", "is_enabled", "last_visited_at", "last_error")
     list_filter = ("is_enabled", "group")
     list_select_related = ("channel", "group")
@@ -209,9 +207,6 @@ class ChannelDatabaseAdmin(NeverDeleted, Listed):
         *("channel", "name", "database_id", "generation"),
         *("last_visited_at", "last_error"),
     )
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
 
 @admin.register(models.ChannelDatabaseGroup)

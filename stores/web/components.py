@@ -88,19 +88,14 @@ def menu_link(context: Mapping[str, Any], words: str, icon: str, page: str) -> S
 
 
 def post_button(
-    context: Mapping[str, Any],
-    words: str,
-    url: str,
-    *,
-    right: str = "",
-    icon: str = "",
-    look: str = "primary",
-    **fields: Any,
+    words: str, to: str = "", *args: Any, icon: str = "", look: str = "primary", **fields: Any
 ) -> dict[str, Any]:
-    """A button that posts fields to a URL, for users who have the right; empty fields stay out."""
+    """A button that posts fields; empty fields stay out.
+
+    `to` is a URL or the name of one, with its arguments; without it, the page posts to itself.
+    """
     return {
-        "is_allowed": not right or context["user"].has_perm(f"stores.{right}"),
-        "url": url,
+        "url": resolve_url(to, *args) if to else "",
         "fields": {name: value for name, value in fields.items() if value},
         "words": words,
         "icon": icon,
@@ -111,10 +106,14 @@ def post_button(
 def start_button(
     context: Mapping[str, Any], job: str, words: str, *, look: str = "primary", **fields: Any
 ) -> dict[str, Any]:
-    button: dict[str, Any] = post_button(
-        context, words, reverse("start-run"), icon="play-fill", look=look, job=job, **fields
-    )
+    """A button that starts a job with these fields, for users who may start it."""
+    button = post_button(words, "start-run", icon="play-fill", look=look, job=job, **fields)
     return button | {"user": context["user"], "job": job}
+
+
+def reason_form(words: str, to: str = "", *args: Any, **options: Any) -> dict[str, Any]:
+    """A post_button with a field for a reason, which people must enter."""
+    return post_button(words, to, *args, **options)
 
 
 def badge(code: str, word: str = "") -> SafeString:

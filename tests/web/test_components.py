@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
 from django.template import Context, Template
 
 AT_THREE = datetime(2026, 11, 30, 15, 34, tzinfo=UTC)
@@ -64,10 +63,11 @@ def test_a_query_url_has_only_the_filters_that_are_set():
     assert url == "/transactions/?q=a+%26+b"
 
 
-def test_a_button_is_hidden_from_users_without_the_permission():
-    button = "{% post_button 'Undo' '/x/' right='mend_transaction' %}"
+def test_a_button_posts_to_a_named_page_or_to_its_own():
+    named = render("{% post_button 'Release' 'release-order' 7 %}")
 
-    assert render(button, user=AnonymousUser()) == ""
+    assert 'action="/orders/7/release/"' in named
+    assert 'action=""' in render("{% post_button 'Resume' %}")
 
 
 def test_a_button_posts_only_the_fields_that_are_set():

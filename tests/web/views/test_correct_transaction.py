@@ -87,6 +87,15 @@ def test_a_manager_can_correct_a_transaction(user_of, sales, open_correction):
     assert "header-net_amount" in form
 
 
+def test_a_user_without_the_permission_has_no_button_that_releases_an_order(reader, sales):
+    hold_order()
+
+    page = text_of(reader.get(SalesOrder.objects.get(statement=None).get_absolute_url()))
+
+    assert "On hold" in page
+    assert "Release the hold" not in page
+
+
 def test_a_manager_can_release_an_order(user_of, sales):
     manager = user_of("manager")
     hold_order()

@@ -7,7 +7,7 @@ from stores.web import format as formats
 
 register = template.Library()
 
-for block in (components.card, components.fact, components.table):
+for block in (components.capture, components.card, components.fact, components.table):
     register.simple_block_tag(block)
 for tag in (
     components.back,

@@ -22,6 +22,11 @@ def render(name: str, /, **context: Any) -> SafeString:
     return SafeString(get_template(f"components/{name}.html").render(context).strip())
 
 
+def capture(content: SafeString) -> SafeString:
+    """Keep a part of a page in a variable, to show it twice: {% capture as name %}."""
+    return content
+
+
 def card(
     content: SafeString,
     title: str,

@@ -21,7 +21,7 @@ import psycopg2
 from psycopg2 import sql
 
 from bench import limit
-from portal.embedded import postgres, servers
+from portal.embedded import postgres, servers, valkey
 from portal.embedded.paths import Paths
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def opened(dsn: str) -> Iterator[Place]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="syncline-bench-"))).resolve()
         paths = Paths(folder)
-        stack.enter_context(servers.in_use(paths, lambda _said: None, with_postgres=not dsn))
+        needed = [valkey] if dsn else [postgres, valkey]
+        stack.enter_context(servers.in_use(paths, lambda _said: None, needed))
         place = Place(dsn or postgres.dsn("postgres", paths), folder)
         os.environ |= {
             "SYNCLINE_DATA_DIR": str(folder),

@@ -1,4 +1,4 @@
-"""What every request must hold to before any page looks at it."""
+"""Refuse requests with text that no page could handle."""
 
 import codecs
 from collections.abc import Callable, Iterable
@@ -8,14 +8,11 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict, Unreadabl
 from django.shortcuts import render
 from django.urls import reverse
 
-Answer = Callable[[HttpRequest], HttpResponse]
-
-NO_TEXT = "is not valid UTF-8."
 HAS_NUL = "contains a NUL character, which is not allowed."
 
 
 class Malformed(Exception):
-    """What a request holds that no page can take; its message is for the person who sent it."""
+    """Text of a request that no page can handle; the message is for the person who sent it."""
 
 
 class RefuseMalformed:
@@ -26,7 +23,7 @@ class RefuseMalformed:
     a date or a number, is judged by the forms.
     """
 
-    def __init__(self, get_response: Answer) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -40,23 +37,23 @@ class RefuseMalformed:
             require_utf8(request)
             require_no_nul("query", request.GET)
             require_no_nul("form", request.POST)
-            # Django's set-up pages would look for a column without a name.
-            asked = (request.GET.get("_to_field"), request.POST.get("_to_field"))
-            if is_set_up(request) and "" in asked:
+            # Django's admin would look for a column without a name.
+            column_names = (request.GET.get("_to_field"), request.POST.get("_to_field"))
+            if is_admin_page(request) and "" in column_names:
                 raise Malformed("The field _to_field is empty.")
-        except Malformed as trouble:
-            return render(request, "400.html", {"reason": str(trouble)}, status=400)
+        except Malformed as error:
+            return render(request, "400.html", {"reason": str(error)}, status=400)
         except UnreadablePostError:
             return render(request, "400.html", {"reason": "It broke off."}, status=400)
         return self.get_response(request)
 
 
-def is_set_up(request: HttpRequest) -> bool:
+def is_admin_page(request: HttpRequest) -> bool:
     return request.path_info.startswith(reverse("admin:index"))
 
 
 def require_utf8(request: HttpRequest) -> None:
-    """Refuse another coding, and bytes that are none. Errors: Malformed."""
+    """Refuse a query or a form in another encoding than UTF-8. Errors: Malformed."""
     if not is_utf8((request.content_params or {}).get("charset", "utf-8")):
         raise Malformed("The request must be in UTF-8.")
     sent = {"query": request.META.get("QUERY_STRING", "").encode("latin-1", "replace")}
@@ -66,7 +63,7 @@ def require_utf8(request: HttpRequest) -> None:
         try:
             unquote_to_bytes(text).decode()
         except UnicodeDecodeError:
-            raise Malformed(f"The {part} {NO_TEXT}") from None
+            raise Malformed(f"The {part} is not valid UTF-8.") from None
 
 
 def is_utf8(charset: str) -> bool:

@@ -13,7 +13,8 @@ from portal.embedded.paths import Paths
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
-YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+YES = ("1", "true", "yes", "on")
+NO = ("0", "false", "no", "off", "")
 
 
 def switch(name: str) -> bool:
@@ -60,15 +61,15 @@ def allowed_hosts() -> list[str]:
 def hq_database() -> dict[str, Any]:
     """Connection of the HQ database: DATABASE_URL, or the embedded server's socket."""
     if env.str("DATABASE_URL", ""):
-        found: dict[str, Any] = env.db_url("DATABASE_URL")
-        if "postgresql" not in found["ENGINE"]:
+        database: dict[str, Any] = env.db_url("DATABASE_URL")
+        if "postgresql" not in database["ENGINE"]:
             raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
     else:
-        found = {"ENGINE": "django.db.backends.postgresql", "NAME": "syncline"}
-        found |= {"USER": "syncline", "HOST": str(EMBEDDED.sockets), "PORT": "5432"}
-    found["CONN_MAX_AGE"] = 60
-    found["CONN_HEALTH_CHECKS"] = True
-    found["OPTIONS"] = found.get("OPTIONS", {}) | {
+        database = {"ENGINE": "django.db.backends.postgresql", "NAME": "syncline"}
+        database |= {"USER": "syncline", "HOST": str(EMBEDDED.sockets), "PORT": "5432"}
+    database["CONN_MAX_AGE"] = 60
+    database["CONN_HEALTH_CHECKS"] = True
+    database["OPTIONS"] = database.get("OPTIONS", {}) | {
         "application_name": "syncline",
         "connect_timeout": 5,
         # Unique constraints decide, whatever a server's own default is: in transactions, and (by
@@ -82,7 +83,7 @@ def hq_database() -> dict[str, Any]:
         # Compiling our long statements takes seconds, each of them runs in a tenth of one.
         " -c jit=off -c temp_buffers=32MB",
     }
-    return found
+    return database
 
 
 if PRODUCTION and DEBUG:
@@ -157,9 +158,9 @@ REDIS_URL = env.str("REDIS_URL", EMBEDDED.redis_url)
 RQ_QUEUES = {
     "default": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"},
 }
-# Its pages are ours to guard: see portal.urls.
+# portal.urls serves its pages, to users with a permission; the admin needs no link of its own.
 RQ_SHOW_ADMIN_LINK = False
-# What they read of a message is as little as what a worker does.
+# Its pages read messages as a worker does: JSON, never pickles.
 RQ = {"JOB_CLASS": "stores.jobs.queue.StepMessage"}
 # A worker that is silent for so long counts as lost, even where its lock says otherwise.
 RUN_LEASE_S = whole_number("SYNCLINE_RUN_LEASE_S", 30)

@@ -1,4 +1,4 @@
-"""Where the project's addresses begin."""
+"""The project's URLs: the admin, the pages of the queue, and those of stores."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ from stores.web.permissions import require_permission
 
 
 def view_on_site(request: HttpRequest, kind: int, key: Any) -> HttpResponse:
-    """From a set-up page to the page of its row, where rows of that kind have a page."""
-    # django_rq's model has no table; Django's own view would ask it all the same.
+    """Redirect from the admin page of a row to its own page."""
+    # django_rq's model has no table, which Django's own view would query.
     get_object_or_404(ContentType, pk=kind, app_label="stores")
     return shortcut(request, kind, key)
 
 
-administrators = require_permission(
+may_see_queue = require_permission(
     "stores.view_jobrun", "You do not have permission to see the queue and its workers."
 )
 handler500 = "stores.web.views.errors.server_error"
 
 urlpatterns = [
     path("admin/r/<int:kind>/<path:key>/", admin.site.admin_view(view_on_site)),
-    path("admin/queue/", include((queue_pages(administrators), "django_rq"))),
+    path("admin/queue/", include((queue_pages(may_see_queue), "django_rq"))),
     path("admin/", admin.site.urls),
     path("", include("stores.urls")),
 ]

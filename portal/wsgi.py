@@ -11,22 +11,22 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 
 class Request(WSGIRequest):
-    """A request that is read as UTF-8, whatever it says of itself; the middleware refuses others.
+    """A request that is always read as UTF-8; the middleware refuses those in another encoding.
 
-    Django takes any codec that Python knows. With some of them the first look at the query raises,
-    before there is anything that could answer.
+    Django would use any codec that Python knows. With some of them reading the query raises before
+    there is a view or a middleware that could respond.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
-            found = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+            header = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
         except (LookupError, ValueError):
-            found = "", {"charset": "unknown"}
-        self.content_type, self.content_params = found
+            header = "", {"charset": "unknown"}
+        self.content_type, self.content_params = header
 
 
 class Handler(WSGIHandler):
-    """Answers every request, also one that cannot be read."""
+    """Responds to every request, even to one whose header cannot be parsed."""
 
     request_class = Request
 

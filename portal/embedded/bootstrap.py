@@ -1,4 +1,4 @@
-"""Makes the packages of a command available: in this environment, or in `.venv`.
+"""Make the packages of a command available: in this environment, or in `.venv`.
 
 The user's own environment is never written to. `.venv/installed` is written last and tells what
 `.venv` holds; without it, what is there is half a start and is made anew.
@@ -28,7 +28,7 @@ GUARD = "SYNCLINE_BOOTSTRAPPED"
 
 
 def ensure(root: Path, extras: Sequence[str], *, must_be_current: bool) -> None:
-    """Return when this interpreter has the packages; else start again in `.venv`.
+    """Return if this interpreter has the packages, else start the program again in `.venv`.
 
     Shape: must_be_current says that `.venv` must match pyproject.toml and constraints.txt; else one
     that was finished once will do. Effects: may make and fill `.venv` and replace this process.
@@ -52,10 +52,10 @@ def ensure(root: Path, extras: Sequence[str], *, must_be_current: bool) -> None:
 def unsatisfied(root: Path, extras: Iterable[str]) -> Iterator[str]:
     """Names of wanted packages that are not installed here, or not in a wanted version."""
     project = pyproject(root)["project"]
-    wanted = list(project["dependencies"])
+    requirements = list(project["dependencies"])
     for extra in extras:
-        wanted += project["optional-dependencies"][extra]
-    for requirement in wanted:
+        requirements += project["optional-dependencies"][extra]
+    for requirement in requirements:
         name, versions = REQUIREMENT.fullmatch(requirement).groups()  # type: ignore[union-attr]
         if not is_installed(name, versions):
             yield name
@@ -64,7 +64,7 @@ def unsatisfied(root: Path, extras: Iterable[str]) -> Iterator[str]:
 def is_installed(name: str, versions: str) -> bool:
     """Whether a package is here in one of the versions, written like ">=5.2,<6"."""
     try:
-        found = numbers(importlib.metadata.version(name))
+        installed = numbers(importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return False
     tests = {
@@ -73,15 +73,15 @@ def is_installed(name: str, versions: str) -> bool:
         "<": lambda a, b: a < b,
     }
     clauses = re.findall(r"(>=|==|<)\s*([^,\s]+)", versions)
-    return all(tests[sign](found, numbers(version)) for sign, version in clauses)
+    return all(tests[sign](installed, numbers(version)) for sign, version in clauses)
 
 
 def numbers(version: str) -> tuple[int, ...]:
     """The numbers of a version, without the zeros that mean nothing at its end."""
-    found = [int(number) for number in re.findall(r"\d+", version)]
-    while found and not found[-1]:
-        found.pop()
-    return tuple(found)
+    parts = [int(number) for number in re.findall(r"\d+", version)]
+    while parts and not parts[-1]:
+        parts.pop()
+    return tuple(parts)
 
 
 def pyproject(root: Path) -> dict[str, Any]:
@@ -213,20 +213,20 @@ def python_with_pip() -> str:
     )
 
 
-def call(argv: Sequence[str], root: Path, trouble: str) -> None:
+def call(argv: Sequence[str], root: Path, failure: str) -> None:
     """Run a program whose output goes to stderr: stdout belongs to the command.
 
     Errors: Unavailable.
     """
     try:
-        answer = subprocess.run(argv, cwd=root, stdout=STDERR, check=False)  # noqa: S603
+        completed = subprocess.run(argv, cwd=root, stdout=STDERR, check=False)  # noqa: S603
     except OSError as error:
-        raise Unavailable(f"{trouble}: {error.strerror}") from error
-    if answer.returncode:
-        raise Unavailable(trouble)
+        raise Unavailable(f"{failure}: {error.strerror}") from error
+    if completed.returncode:
+        raise Unavailable(failure)
 
 
 def say(sentence: str) -> None:
-    """Tell the person who waits."""
+    """Print a line on stderr, for the person who waits; stdout belongs to the command."""
     sys.stderr.write(f"{sentence}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What `manage.py` does before and around Django's own command line."""
+"""The command line of `manage.py`: packages and servers for Django's commands, and the tests."""
 
 import os
 import signal
@@ -7,21 +7,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
-from portal.embedded import bootstrap, servers
+from portal.embedded import bootstrap, postgres, servers, valkey
 
-# They look at code and files only. `demo` brings its servers itself.
+# Commands that read only code and files, and `demo`, which starts its servers itself.
 NO_SERVERS = {
     *("check", "collectstatic", "compilemessages", "demo", "diffsettings", "findstatic", "help"),
     *("makemessages", "makemigrations", "startapp", "startproject", "version"),
 }
-# They talk to the queue, also where HQ's database is elsewhere.
+# Commands that use the queue, also where HQ's database is elsewhere.
 NEED_QUEUE = {"run_job", "runserver", "scheduler", "worker"}
 ASKS_FOR_HELP = {"-h", "--help", "--version"}
 UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
-# What a server says, or nobody, when it ends, ended and starts.
+# SQLSTATEs of a server that is shutting down, crashed or starting; None if none answered.
 NOT_THERE = {"57P01", "57P02", "57P03", None}
 
 
@@ -101,9 +101,8 @@ def servers_for(name: str, argv: Sequence[str]) -> AbstractContextManager[None]:
         return nullcontext()
     with_postgres = not os.environ.get("DATABASE_URL")
     with_valkey = not os.environ.get("REDIS_URL") and (with_postgres or name in NEED_QUEUE)
-    if not (with_postgres or with_valkey):
-        return nullcontext()
-    return embedded(with_postgres=with_postgres, with_valkey=with_valkey)
+    needed = [*([postgres] if with_postgres else []), *([valkey] if with_valkey else [])]
+    return embedded(needed) if needed else nullcontext()
 
 
 def needs_servers(name: str, argv: Sequence[str]) -> bool:
@@ -130,14 +129,12 @@ def is_command(name: str) -> bool:
 
 
 @contextmanager
-def embedded(*, with_postgres: bool, with_valkey: bool) -> Iterator[None]:
-    """The embedded servers of the configured data folder; SIGTERM stops them too."""
+def embedded(needed: Sequence[ModuleType]) -> Iterator[None]:
+    """These embedded servers of the configured data folder; SIGTERM stops them too."""
     from django.conf import settings
 
     end_on_signals()
-    with servers.in_use(
-        settings.EMBEDDED, bootstrap.say, with_postgres=with_postgres, with_valkey=with_valkey
-    ):
+    with servers.in_use(settings.EMBEDDED, bootstrap.say, needed):
         yield
 
 

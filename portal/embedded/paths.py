@@ -1,4 +1,4 @@
-"""Where the embedded servers of one data folder keep their things. Looking creates nothing."""
+"""The paths of the embedded servers of one data folder. Only `Paths.make` creates anything."""
 
 import hashlib
 import os
@@ -104,10 +104,10 @@ def require_private(folder: Path) -> None:
 
     Effects: takes other users' access to it away. Errors: Unavailable.
     """
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise Unavailable(f"{folder} is not a folder of yours: remove it and start again")
-    if found.st_mode & 0o077:
+    if status.st_mode & 0o077:
         folder.chmod(0o700)
 
 

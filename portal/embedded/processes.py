@@ -1,4 +1,4 @@
-"""Processes of other starts: told by pid file and command line, never by pid alone."""
+"""Start, find and end server processes; found by pid file and command line, never by pid alone."""
 
 import fcntl
 import os
@@ -44,14 +44,14 @@ def run(
 def command_line(pid: int) -> str:
     """The words a process was started with; empty when it is gone or only waits to be reaped."""
     try:
-        found = Path(f"/proc/{pid}/cmdline").read_bytes()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         if Path("/proc/self").exists():
             return ""
         return run(["ps", "-ww", "-o", "command=", "-p", str(pid)]).stdout.strip()
     except OSError:
         return ""
-    return os.fsdecode(found).replace("\0", " ").strip()
+    return os.fsdecode(words).replace("\0", " ").strip()
 
 
 def is_gone(pid: int) -> bool:

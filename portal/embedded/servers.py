@@ -1,5 +1,7 @@
 """Both servers together, shared between commands by two lock files.
 
+A server is a module, postgres or valkey: each has start, stop, running_pid and is_ready.
+
 Each command that uses the servers holds `servers.lock` shared, and the last one out, which gets
 it alone, stops them. A demo holds it alone for as long as it runs; others then just connect.
 `start.lock` is held only while somebody decides, starts or stops. A killed process frees its
@@ -13,9 +15,10 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 
 from portal.embedded import Unavailable, postgres, processes, valkey
 from portal.embedded.paths import Paths
@@ -32,9 +35,9 @@ Say = Callable[[str], None]
 
 @contextmanager
 def in_use(
-    paths: Paths, say: Say, *, with_postgres: bool = True, with_valkey: bool = True
+    paths: Paths, say: Say, servers: Sequence[ModuleType] = (postgres, valkey)
 ) -> Iterator[None]:
-    """Have the servers running inside the block; the last user out stops them.
+    """Have these servers running inside the block; the last user out stops them.
 
     Effects: starts what does not run, also what ends meanwhile, and says so in one line; SIGTERM to
     this process when that cannot be done. Errors: Unavailable.
@@ -42,12 +45,11 @@ def in_use(
     paths.make()
     lock = processes.open_lock(paths.use_lock)
     owner = os.getpid()
-    wanted = {"with_postgres": with_postgres, "with_valkey": with_valkey}
     try:
-        if not join(paths, lock, say, "Starting", **wanted):
-            wait_for_demo(paths, **wanted)
-        again = partial(join, paths, lock, say, "A server has stopped; starting it again", **wanted)
-        with Watchdog(partial(is_missing, paths, **wanted), again):
+        if not join(paths, lock, servers, say, "Starting"):
+            wait_for_demo(paths, servers)
+        again = partial(join, paths, lock, servers, say, "A server has stopped; starting it again")
+        with Watchdog(partial(is_missing, paths, servers), again):
             yield
     finally:
         # A fork of this process shares the lock but is not the user of the servers.
@@ -55,19 +57,17 @@ def in_use(
             leave(paths, lock)
 
 
-def is_missing(paths: Paths, *, with_postgres: bool, with_valkey: bool) -> bool:
-    """Whether one of the servers that are wanted does not run."""
-    return (with_postgres and postgres.running_pid(paths) is None) or (
-        with_valkey and valkey.running_pid(paths) is None
-    )
+def is_missing(paths: Paths, servers: Sequence[ModuleType]) -> bool:
+    """Whether one of the servers does not run."""
+    return any(server.running_pid(paths) is None for server in servers)
 
 
 def join(
-    paths: Paths, lock: int, say: Say, starting: str, *, with_postgres: bool, with_valkey: bool
+    paths: Paths, lock: int, servers: Sequence[ModuleType], say: Say, announcement: str
 ) -> bool:
     """Hold the servers shared and see that they run; False when a demo has them.
 
-    Shape: starting begins the sentence that is said if something must be started. Errors:
+    Shape: announcement begins the sentence that is said if something must be started. Errors:
     Unavailable.
     """
     with deciding(paths):
@@ -75,12 +75,10 @@ def join(
             end_children(paths)
         if not processes.try_lock(lock, fcntl.LOCK_SH):
             return False
-        if is_missing(paths, with_postgres=with_postgres, with_valkey=with_valkey):
-            say(f"{starting} the embedded servers in {paths.data_dir}")
-        if with_postgres:
-            postgres.start(paths)
-        if with_valkey:
-            valkey.start(paths)
+        if is_missing(paths, servers):
+            say(f"{announcement} the embedded servers in {paths.data_dir}")
+        for server in servers:
+            server.start(paths)
         return True
 
 
@@ -92,16 +90,9 @@ def leave(paths: Paths, lock: int) -> None:
         os.close(lock)
 
 
-def wait_for_demo(paths: Paths, *, with_postgres: bool, with_valkey: bool) -> None:
+def wait_for_demo(paths: Paths, servers: Sequence[ModuleType]) -> None:
     """Wait until the servers of a running demo answer. Errors: Unavailable."""
-    ready = processes.wait_until(
-        lambda: (
-            (not with_postgres or postgres.is_ready(paths))
-            and (not with_valkey or valkey.is_ready(paths))
-        ),
-        DEMO_S,
-    )
-    if not ready:
+    if not processes.wait_until(lambda: all(server.is_ready(paths) for server in servers), DEMO_S):
         raise Unavailable(f"The servers of the demo do not answer: see {paths.logs}")
 
 

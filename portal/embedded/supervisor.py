@@ -40,7 +40,7 @@ class Program:
 
 def programs(paths: Paths, *, port: int, workers: int) -> list[Program]:
     """Everything a demo runs. Errors: Unavailable."""
-    # Behind -X a program may say anything.
+    # Python ignores an unknown -X option: it marks the process as a child of this data folder's.
     python = [sys.executable, "-X", servers.child_mark(paths)]
     manage = [*python, str(ROOT / "manage.py")]
     worker = ["worker", "--processes", str(workers)]
@@ -71,8 +71,8 @@ def serve(
     greet(port, greeting)
     sys.stdout.flush()
     sys.stderr.flush()
-    here = [sys.executable, "-m", "portal.embedded.supervisor", str(paths.data_dir)]
-    os.execv(here[0], here)  # noqa: S606 - no shell is wanted
+    argv = [sys.executable, "-m", "portal.embedded.supervisor", str(paths.data_dir)]
+    os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted
 
 
 def greet(port: int, greeting: str) -> None:
@@ -115,7 +115,7 @@ def config_text(programs: Sequence[Program], mark: str) -> str:
     if os.geteuid() == 0:
         head["user"] = "root"
     sections = {"supervisord": head}
-    sections |= {f"program:{one.name}": program_section(one, mark) for one in programs}
+    sections |= {f"program:{program.name}": program_section(program, mark) for program in programs}
     return "\n".join(section(name, values) for name, values in sections.items())
 
 
@@ -147,7 +147,7 @@ def section(name: str, values: dict[str, object]) -> str:
 
 
 def main(data_dir: str) -> None:
-    """Be supervisord, in two things better for a terminal: it speaks, and it ends with it."""
+    """Run supervisord, which here says that it stops, and stops when its terminal is closed."""
     from supervisor.options import ServerOptions
     from supervisor.supervisord import go
 

@@ -5,7 +5,7 @@ import socket
 
 from portal.embedded import Unavailable, processes
 from portal.embedded.paths import Paths
-from portal.embedded.postgres import last_line
+from portal.embedded.postgres import last_line_of
 
 START_S = 60
 STOP = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
@@ -76,8 +76,7 @@ def start(paths: Paths) -> bool:
         processes.wait_until(lambda: running_pid(paths) is not None, 5)
     processes.wait_until(lambda: is_ready(paths) or running_pid(paths) is None, START_S)
     if not is_ready(paths):
-        said = last_line(log.read_text(errors="replace")) if log.exists() else ""
-        raise Unavailable(f"Valkey did not start; {log} ends with: {said}")
+        raise Unavailable(f"Valkey did not start; {log} ends with: {last_line_of(log)}")
     return True
 
 

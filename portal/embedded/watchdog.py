@@ -26,7 +26,7 @@ class Watchdog(threading.Thread):
         super().__init__(name="watchdog of the servers", daemon=True)
         self.is_missing, self.start_again = is_missing, start_again
         self.is_over = threading.Event()
-        self.trouble: Unavailable | None = None
+        self.error: Unavailable | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -41,8 +41,8 @@ class Watchdog(threading.Thread):
         self.is_over.set()
         # A fork of this process has no such thread, and ends without waiting for it.
         self.join()
-        if self.trouble:
-            raise self.trouble from None
+        if self.error:
+            raise self.error from None
 
     def run(self) -> None:
         since = None
@@ -53,8 +53,8 @@ class Watchdog(threading.Thread):
             since = since or time.monotonic()
             try:
                 self.start_again()
-            except Unavailable as trouble:
+            except Unavailable as error:
                 if time.monotonic() - since > PATIENCE_S:
-                    self.trouble = trouble
+                    self.error = error
                     os.kill(os.getpid(), signal.SIGTERM)
                     return

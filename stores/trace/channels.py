@@ -31,8 +31,8 @@ UNKNOWN_AT_HQ = WaitingFor(
 
 def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
     """What to search for in the channels: the reference, and the ids of its matches."""
-    given = text_or_none(parse_guid(ref))
-    guids = {guid for guid in [given, *(match.async_account for match in matches)] if guid}
+    guid_of_ref = text_or_none(parse_guid(ref))
+    guids = {guid for guid in [guid_of_ref, *(match.async_account for match in matches)] if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
     name = normalize_key(ref) if is_name(ref, matches) else ""
     return Criteria(
@@ -57,10 +57,10 @@ def candidates(ref: str, results: Iterable[ChannelResult]) -> list[Match]:
         return at_hq
     by_ref = {match.ref: match for match in at_hq}
     for result in results:
-        found = [(row.async_account, row.occurred_at) for row in result.pending]
+        accounts = [(row.async_account, row.occurred_at) for row in result.pending]
         if not at_hq:
-            found += [(row.async_account, row.received_at) for row in result.known]
-        for async_account, at in found:
+            accounts += [(row.async_account, row.received_at) for row in result.known]
+        for async_account, at in accounts:
             if guid := parse_guid(async_account or ""):
                 company = result.database.channel.company_id
                 unknown = Match(str(guid), None, company, at or timezone.now())

@@ -37,8 +37,8 @@ def card(
     id: str = "",
 ) -> SafeString:
     """A section with a title and a note after it, and a link beside it if there is a URL."""
-    given = {"content": content, "title": title, "note": note, "url": url, "action": action}
-    return render("card", **given, id=id or slugify(title))
+    context = {"content": content, "title": title, "note": note, "url": url, "action": action}
+    return render("card", **context, id=id or slugify(title))
 
 
 def table(content: SafeString, title: str, *headings: str, css: str = "") -> SafeString:

@@ -1,4 +1,4 @@
-"""Rights that a page asks for, refused in a sentence that names who has them."""
+"""Permissions of views; a refusal says in a sentence who has the permission."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -17,11 +17,11 @@ def require_permission(permission: str, sentence: str) -> Callable[[View], View]
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def answer(request: Request, *args: Any, **kwargs: Any) -> Any:
+        def checked_view(request: Request, *args: Any, **kwargs: Any) -> Any:
             check_permissions(request, sentence, permission)
             return view(request, *args, **kwargs)
 
-        return answer
+        return checked_view
 
     return decorate
 

@@ -102,8 +102,8 @@ class Command(SynclineCommand):
                 self.once(options["customers"])
             else:
                 self.serve(options["port"], options["workers"], options["customers"])
-        except (Unavailable, ChannelError, RegistrationRefused) as trouble:
-            raise CommandError(str(trouble)) from trouble
+        except (Unavailable, ChannelError, RegistrationRefused) as error:
+            raise CommandError(str(error)) from error
 
     def once(self, customers: int) -> None:
         from stores.jobs.inline import run_inline

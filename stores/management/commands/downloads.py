@@ -22,8 +22,8 @@ CHANGES: dict[str, Callable[[DownloadSession], Any]] = {
     "rerun": sessions.rerun,
     "delete": sessions.delete,
 }
-# What was done, and what the next download does then.
-DONE = {
+# For each change, what was done and what the next download does then.
+EFFECTS = {
     "cancel": ("Canceled.", "sends what the channel lacks"),
     "rerun": ("", "sends its package again"),
     "delete": ("Deleted.", "sends what the channel lacks"),
@@ -97,10 +97,10 @@ class Command(SynclineCommand):
             CHANGES[action](session)
         except sessions.SessionRefused as refusal:
             raise CommandError(str(refusal)) from None
-        done, does = DONE[action]
+        done, effect = EFFECTS[action]
         self.answer(
             {"session": session.pk, "action": action},
-            f"{done} {sessions.next_download(session.database, does)}".strip(),
+            f"{done} {sessions.next_download(session.database, effect)}".strip(),
         )
 
     def resend(self, options: dict[str, Any]) -> None:

@@ -36,8 +36,9 @@ OPEN_STATES = {
     "failed": Q(status=StagingStatus.FAILED),
     "erased": Q(status=StagingStatus.ERASED),
 }
-# The states of operations that conversion is not done with; those of open events are found there.
+# States in which an operation waits for its conversion: for these, a small index has the rows.
 UNFINISHED = ("not_synchronized", "open", "pending")
+# States whose operations are in the small table of open events.
 OPENED = (OpenStatus.WAITING, OpenStatus.FAILED)
 # Further choices of the filter, to which the numbers of the balance link. They overlap the states.
 STATE_GROUPS = {
@@ -92,19 +93,19 @@ def of_customers(customers: Iterable[int]) -> Q:
     chosen = list(customers)
     guids = GuidMap.objects.filter(customer__in=chosen).values_list("pk", flat=True)
     accounts: dict[str, list[str]] = {}
-    names = Customer.objects.filter(pk__in=chosen).values_list("company", "account_number")
-    for company, account in names:
+    customer_accounts = Customer.objects.filter(pk__in=chosen)
+    for company, account in customer_accounts.values_list("company", "account_number"):
         accounts.setdefault(company, []).append(account)
     names_customer = reduce(
         or_,
-        (Q(company=company, account_number__in=found) for company, found in accounts.items()),
+        (Q(company=company, account_number__in=names) for company, names in accounts.items()),
         Q(async_account__in=list(guids)),
     )
     return names_customer & Q(customer__in=chosen)
 
 
-def opened(**condition: str) -> QuerySet[Any, Any]:
-    """The ids of open events of customers."""
+def open_event_ids(**condition: str) -> QuerySet[Any, Any]:
+    """The ids of the customers' open events that meet the condition."""
     events = OpenEvent.objects.filter(table=AsyncCustomer.log_table(), **condition)
     return events.values("event_id")
 
@@ -127,13 +128,13 @@ class AsyncCustomerFilter(base.ListFilter):
         if value == "corrected":
             corrected = SettledEvent.objects.filter(table=AsyncCustomer.log_table(), reason=value)
             return operations.filter(pk__in=corrected.values("event_id"))
-        return operations.filter(pk__in=opened(reason=value), reason=value)
+        return operations.filter(pk__in=open_event_ids(reason=value), reason=value)
 
     def filter_state(self, operations: base.Rows, name: str, value: str) -> base.Rows:
         if value in UNFINISHED:
             operations = operations.filter(AsyncCustomer.is_open())
         if value in OPENED:
-            operations = operations.filter(pk__in=opened(status=value))
+            operations = operations.filter(pk__in=open_event_ids(status=value))
         if value in STATE_GROUPS:
             return operations.filter(STATE_GROUPS[value])
         if value == "synchronized":

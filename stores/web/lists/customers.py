@@ -35,9 +35,9 @@ def enabled_databases(choice: str) -> list[ChannelDatabase]:
 
 
 def pending_condition(databases: Sequence[ChannelDatabase], owner: str = "") -> Q:
-    """Condition: one of the databases lacks the customer.
+    """Condition: one of the databases lacks the customer, or its latest change.
 
-    `owner` is the path to the customer, where the rows are not customers themselves.
+    `owner` is the path to the customer, if the rows are not customers themselves.
     """
     exceptions = DownloadException.objects.lacking().filter(database__in=databases)
     condition = Q(Exists(exceptions.filter(customer=OuterRef(owner or "pk"))))
@@ -48,7 +48,7 @@ def pending_condition(databases: Sequence[ChannelDatabase], owner: str = "") -> 
 
 
 def least_received(databases: Sequence[ChannelDatabase]) -> list[tuple[str, int]]:
-    """Of each company, up to which change the database received everybody that is furthest back."""
+    """For each company, the lowest change number up to which a database received every change."""
     rows = ChannelDatabase.objects.filter(pk__in=[database.pk for database in databases])
     lowest = rows.order_by().values("channel__company").annotate(lowest=Min(RECEIVED_UP_TO))
     return list(lowest.values_list("channel__company", "lowest"))

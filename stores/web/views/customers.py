@@ -129,7 +129,7 @@ def save_changes(
 
 
 def redirect_stale(request: Request, customer: Customer) -> HttpResponseRedirect:
-    """Show the form with the values that someone else, or a channel, has saved meanwhile."""
+    """Show the form again, with the values that someone else or a channel saved meanwhile."""
     messages.warning(request, str(Stale()))
     company = {"company": customer.company_id}
     return redirect(reverse("change-customer", args=[customer.account_number], query=company))
@@ -151,7 +151,7 @@ def customer_details(customer: Customer) -> dict[str, Any]:
 @require_POST
 @may_resend
 def resend(request: Request, account: str) -> HttpResponseRedirect:
-    """Have one database sent a customer again with the next download."""
+    """Send a customer to one channel database again, with its next download."""
     customer = customers_with_account(request, account)[0]
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
     database = get_object_or_404(databases, pk=posted_id(request, "database"))
@@ -159,21 +159,23 @@ def resend(request: Request, account: str) -> HttpResponseRedirect:
         messages.error(request, f"Account {customer} is for no channel.")
     else:
         add_exceptions(database, [customer.pk], ExceptionReason.REQUESTED, by=request.user)
-        does = f"sends {customer} to {database.label} again"
-        messages.success(request, next_download(database, does))
+        effect = f"sends {customer} to {database.label} again"
+        messages.success(request, next_download(database, effect))
     return redirect(customer)
 
 
 @dataclass(frozen=True)
 class ChannelReach:
-    """A channel database of the customer's company, and its delivery of the customer."""
+    """Whether a channel database of the customer's company has the customer."""
 
     database: ChannelDatabase
-    # The last one that the database still holds.
+    # The last delivery that the database still holds.
     delivery: CustomerDelivery | None
+    # Whether it lacks the customer's present version.
     is_lacking: bool
+    # Whether the customer is sent to channels at all.
     is_sent: bool
-    # That somebody has asked for it to be sent again, and it has not been yet.
+    # The open request of a person to send the customer again.
     request: DownloadException | None
 
     @property
@@ -185,12 +187,12 @@ class ChannelReach:
 
 
 def deliveries_of(customer: Customer) -> list[ChannelReach]:
-    """What every channel database of the company has of the customer, in channel order."""
+    """Whether each channel database of the company has the customer, in channel order."""
     lacking = set(customer.databases_lacking().values_list("pk", flat=True))
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
     held = CustomerDelivery.objects.held_of(customer)
-    asked = customer.exceptions.open().filter(reason=ExceptionReason.REQUESTED)
-    requests = {row.database_id: row for row in asked.select_related("requested_by")}
+    requested = customer.exceptions.open().filter(reason=ExceptionReason.REQUESTED)
+    requests = {row.database_id: row for row in requested.select_related("requested_by")}
     return [
         ChannelReach(
             database,

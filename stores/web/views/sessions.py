@@ -1,7 +1,6 @@
-"""Visits that carried rows: up from the channels, and down to them."""
+"""The pages of upload and download sessions, and what people do with a download session."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -35,55 +34,51 @@ download_list = list_view(DownloadFilter, DownloadTable, all_downloads)
 
 @require_safe
 def download_detail(request: Request, session: UUID) -> HttpResponse:
-    """One download: the package, the way it went, and what may be done with it."""
+    """One download session with its package, its progress, and the changes that are possible."""
     downloads = all_downloads().select_related("run", "changed_by")
-    found = get_object_or_404(downloads, pk=session)
-    itself = DownloadSession.objects.filter(pk=session)
+    download = get_object_or_404(downloads, pk=session)
+    this_one = DownloadSession.objects.filter(pk=session)
     context = {
-        "session": found,
-        "can_cancel": itself.cancelable().exists(),
-        "can_rerun": sessions.can_rerun(found),
-        "can_delete": itself.deletable().exists(),
+        "session": download,
+        "can_cancel": this_one.cancelable().exists(),
+        "can_rerun": sessions.can_rerun(download),
+        "can_delete": this_one.deletable().exists(),
     }
     return render(request, "sessions/download.html", context)
 
 
 def change_session(
-    request: Request, session: UUID, change: Callable[[DownloadSession], Any], done: str, does: str
+    request: Request, pk: UUID, change: Callable[..., Any], done: str, effect: str
 ) -> DownloadSession:
-    """Do what a button says, and tell what the next download does then. Returns the session."""
-    found = get_object_or_404(
-        DownloadSession.objects.select_related("database__channel"), pk=session
-    )
+    """Change a session, and tell the user what was done and what the next download does then."""
+    session = get_object_or_404(all_downloads(), pk=pk)
     try:
-        change(found)
+        change(session, by=request.user)
     except sessions.SessionRefused as refusal:
         messages.error(request, str(refusal))
     else:
-        sentences = f"{done} {sessions.next_download(found.database, does)}"
-        messages.success(request, sentences.strip())
-    return found
+        next_download = sessions.next_download(session.database, effect)
+        messages.success(request, f"{done} {next_download}".strip())
+    return session
 
 
 @require_POST
 @may_control_downloads
 def cancel_download(request: Request, session: UUID) -> HttpResponseRedirect:
-    cancel = partial(sessions.cancel, by=request.user)
-    does = "sends what the channel lacks"
-    return redirect(change_session(request, session, cancel, "Session canceled.", does))
+    effect = "sends what the channel lacks"
+    return redirect(change_session(request, session, sessions.cancel, "Session canceled.", effect))
 
 
 @require_POST
 @may_control_downloads
 def rerun_download(request: Request, session: UUID) -> HttpResponseRedirect:
-    rerun = partial(sessions.rerun, by=request.user)
-    does = "sends its package again"
-    return redirect(change_session(request, session, rerun, "", does))
+    effect = "sends its package again"
+    return redirect(change_session(request, session, sessions.rerun, "", effect))
 
 
 @require_POST
 @may_control_downloads
 def delete_download(request: Request, session: UUID) -> HttpResponseRedirect:
-    does = "sends what the channel lacks"
-    change_session(request, session, sessions.delete, "Session deleted.", does)
+    effect = "sends what the channel lacks"
+    change_session(request, session, sessions.delete, "Session deleted.", effect)
     return redirect("downloads")

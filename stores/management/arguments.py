@@ -202,7 +202,7 @@ def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str, code: st
 
 
 def is_searchable(text: str) -> bool:
-    """Whether PostgreSQL can compare the text: a shell can pass bytes that are not UTF-8."""
+    """Whether PostgreSQL can compare the text; bytes that are not UTF-8 are not printable."""
     return text.isprintable()
 
 

@@ -96,8 +96,8 @@ class SynclineCommand(BaseCommand):
         """Carry out the action that was chosen. Commands without actions override this."""
         options["method"](options)
 
-    def answer(self, document: Any, *sentences: str, status: int = 0) -> None:
-        """Print the sentences, one a line, or with --json the document.
+    def print_json_or_text(self, document: Any, *sentences: str, status: int = 0) -> None:
+        """With --json print the document, else the sentences, one a line.
 
         Errors: SystemExit with the exit status, unless it is 0.
         """
@@ -107,15 +107,15 @@ class SynclineCommand(BaseCommand):
         if status:
             raise SystemExit(status)
 
-    def answer_rows(self, noun: str, rows: Sequence[Any], row_format: str) -> None:
-        """Print a line for each row and their number, or with --json a document of the rows."""
+    def print_rows(self, noun: str, rows: Sequence[Any], row_format: str) -> None:
+        """Print a line for each row, and how many they are; with --json a document of the rows."""
         lines = [row_format.format_map(row) for row in rows]
-        self.answer({plural(noun, 2): rows}, *lines, f"{counted(len(rows), noun)}.")
+        self.print_json_or_text({plural(noun, 2): rows}, *lines, f"{counted(len(rows), noun)}.")
 
-    def answer_fields(self, document: Any, fields: Mapping[str, Any]) -> None:
-        """Print a line for each field, or with --json the document with the fields in it."""
+    def print_fields(self, document: Any, fields: Mapping[str, Any]) -> None:
+        """Print a line for each field; with --json the document with the fields in it."""
         lines = [f"{name:<30} {'-' if value is None else value}" for name, value in fields.items()]
-        self.answer(document | {"fields": fields}, *lines)
+        self.print_json_or_text(document | {"fields": fields}, *lines)
 
 
 def exit_status(outcome: str) -> int:

@@ -41,7 +41,7 @@ class Command(SynclineCommand):
         if not lines:
             lines = ["There are no channels yet. Run create_channel to add one."]
         concerns = [problem_as_dict(problem) for problem in problems]
-        self.answer({"channels": databases, "concerns": concerns}, *lines)
+        self.print_json_or_text({"channels": databases, "concerns": concerns}, *lines)
 
 
 def database_rows() -> Iterator[dict[str, Any]]:

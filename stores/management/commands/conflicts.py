@@ -43,7 +43,7 @@ class Command(SynclineCommand):
         if not options["all"]:
             conflicts = conflicts.open()
         rows = [conflict_as_dict(conflict) for conflict in conflicts]
-        self.answer_rows("conflict", rows, LINE_FORMAT)
+        self.print_rows("conflict", rows, LINE_FORMAT)
 
     def close_conflict(self, options: dict[str, Any]) -> None:
         """Closes a conflict."""
@@ -63,7 +63,7 @@ class Command(SynclineCommand):
         except ConflictRefused as error:
             raise CommandError(str(error)) from error
         conflict.refresh_from_db()
-        self.answer(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")
+        self.print_json_or_text(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")
 
 
 def conflict_as_dict(conflict: EditConflict) -> dict[str, Any]:

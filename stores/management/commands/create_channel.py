@@ -90,7 +90,7 @@ class Command(SynclineCommand):
             raise CommandError(str(error)) from error
         url = till_url(database)
         company = database.channel.company_id
-        self.answer(
+        self.print_json_or_text(
             {"channel": options["code"], "company": company, "database": url},
             f"Channel {database.label} is ready. Its tills write to {url}",
         )

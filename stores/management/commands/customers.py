@@ -37,7 +37,7 @@ class Command(SynclineCommand):
         customer = get_customer(options)
         values = arguments.form_values(CustomerForms(customer).all)
         fields = {name: value or None for name, value in values.items()}
-        self.answer_fields({"account": customer.account_number}, fields)
+        self.print_fields({"account": customer.account_number}, fields)
 
     def change_customer(self, options: dict[str, Any]) -> None:
         """Changes some of the fields."""
@@ -45,7 +45,7 @@ class Command(SynclineCommand):
         user = arguments.get_user(options["user"])
         changes = save_assignments(customer, options["assignments"], user)
         sentence = f"{counted(changes, 'change')} saved." if changes else "No changes."
-        self.answer({"account": customer.account_number, "changes": changes}, sentence)
+        self.print_json_or_text({"account": customer.account_number, "changes": changes}, sentence)
 
 
 def add_account(parser: CommandParser) -> None:

@@ -113,7 +113,7 @@ class Command(SynclineCommand):
             run = run_inline(JobCode.PIPELINE)
             connections.close_all()
         channels = counts_by_channel(run["steps"])
-        self.answer(
+        self.print_json_or_text(
             {"loaded": loaded, "channels": channels, "run": run},
             *result_table(channels, run["counts"]),
             "",

@@ -79,7 +79,7 @@ class Command(SynclineCommand):
         exception_rows = [
             exception_as_dict(exception) for exception in exceptions.order_by("since")[:MAX_LISTED]
         ]
-        self.answer(
+        self.print_json_or_text(
             {"sessions": session_rows, "exceptions": exception_rows},
             *(
                 f"{SESSION_FORMAT.format_map(row)}  {counted(row['customers'], 'customer')}"
@@ -98,7 +98,7 @@ class Command(SynclineCommand):
         except sessions.SessionRefused as refusal:
             raise CommandError(str(refusal)) from None
         done, effect = EFFECTS[action]
-        self.answer(
+        self.print_json_or_text(
             {"session": session.pk, "action": action},
             f"{done} {sessions.next_download(session.database, effect)}".strip(),
         )
@@ -116,7 +116,7 @@ class Command(SynclineCommand):
                 raise wrong_argument(f"Channels have no account {account!r}.")
         # A download exception is a customer that is sent besides the packages.
         add_exceptions(database, list(ids.values()), ExceptionReason.REQUESTED)
-        self.answer(
+        self.print_json_or_text(
             {"database": database.label, "customers": len(ids)},
             sessions.next_download(database, f"sends {counted(len(ids), 'customer')} again"),
         )
@@ -129,7 +129,7 @@ class Command(SynclineCommand):
             sessions.start_over(database)
         counts = ", ".join(f"{count:,} {table}" for table, count in rows.items())
         verb = "would send" if dry_run else "sends"
-        self.answer(
+        self.print_json_or_text(
             {"database": database.label, "rows": rows, "dry_run": dry_run},
             sessions.next_download(database, f"{verb} {database.label} these rows: {counts}"),
         )
@@ -138,7 +138,7 @@ class Command(SynclineCommand):
         """Sends a database nothing until resume."""
         database, reason = get_database(options["database"]), options["reason"]
         suspended = sessions.hold(database, reason)
-        self.answer(
+        self.print_json_or_text(
             {"database": database.label, "hold": reason, "suspended": suspended},
             f"Downloads to {database.label} are on hold; "
             f"{counted(suspended, 'session')} suspended.",
@@ -151,7 +151,7 @@ class Command(SynclineCommand):
             resumed = sessions.resume(database)
         except sessions.SessionRefused as refusal:
             raise CommandError(str(refusal)) from None
-        self.answer(
+        self.print_json_or_text(
             {"database": database.label, "hold": None, "resumed": resumed},
             f"The next download sends {database.label} what it lacks.",
         )
@@ -162,7 +162,7 @@ class Command(SynclineCommand):
         database.strict_order = is_strict
         database.save(update_fields=["strict_order"])
         words = "in strict order" if is_strict else "without those it refuses"
-        self.answer(
+        self.print_json_or_text(
             {"database": database.label, "strict_order": is_strict},
             f"{database.label} is sent customers {words}.",
         )

@@ -72,7 +72,9 @@ class Command(SynclineCommand):
             )
         except (ChannelError, FakerMissing, SeedTaken) as error:
             raise CommandError(str(error)) from error
-        self.answer({"channel": database.channel.code} | vars(written), written_message(written))
+        self.print_json_or_text(
+            {"channel": database.channel.code} | vars(written), written_message(written)
+        )
 
 
 def parse_share(text: str) -> float:

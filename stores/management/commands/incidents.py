@@ -41,7 +41,7 @@ class Command(SynclineCommand):
         if not options["all"]:
             incidents = incidents.open()
         rows = [incident_as_dict(incident) for incident in incidents]
-        self.answer_rows("incident", rows, LINE_FORMAT)
+        self.print_rows("incident", rows, LINE_FORMAT)
 
     def resolve_incident(self, options: dict[str, Any]) -> None:
         incident = get_open_incident(options["id"])
@@ -50,7 +50,7 @@ class Command(SynclineCommand):
         else:
             settle_database(incident, options["action"], options["reason"])
         incident.refresh_from_db()
-        self.answer(incident_as_dict(incident), f"Incident {incident.pk} is closed.")
+        self.print_json_or_text(incident_as_dict(incident), f"Incident {incident.pk} is closed.")
 
 
 def get_open_incident(pk: int) -> Incident:

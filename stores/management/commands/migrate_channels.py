@@ -34,7 +34,7 @@ class Command(SynclineCommand):
             results.append(result)
             if not self.as_json:
                 self.report(result)
-        self.answer({"channels": results})
+        self.print_json_or_text({"channels": results})
         failed = [result for result in results if result["outcome"] == "failed"]
         if failed:
             raise CommandError(

@@ -34,7 +34,7 @@ class Command(SynclineCommand):
         on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)
         orders = on_hold.select_related("channel").order_by("pk")
         rows = [order_as_dict(order) for order in orders]
-        self.answer_rows("order", rows, LINE_FORMAT)
+        self.print_rows("order", rows, LINE_FORMAT)
 
     def release_order(self, options: dict[str, Any]) -> None:
         """Releases an order."""
@@ -42,7 +42,7 @@ class Command(SynclineCommand):
         if not order.release(get_user(options["user"])):
             raise CommandError(f"{order} is not on hold.")
         order.refresh_from_db()
-        self.answer(order_as_dict(order), f"{order} is released.")
+        self.print_json_or_text(order_as_dict(order), f"{order} is released.")
 
 
 def get_order(options: dict[str, Any]) -> SalesOrder:

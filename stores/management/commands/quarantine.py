@@ -95,12 +95,12 @@ class Command(SynclineCommand):
             cases = cases.with_cause(options["cause"])
         if not options["all"]:
             cases = cases.unsettled()
-        self.answer_rows("row", [case_as_dict(case) for case in cases], CASE_FORMAT)
+        self.print_rows("row", [case_as_dict(case) for case in cases], CASE_FORMAT)
 
     def list_causes(self, options: dict[str, Any]) -> None:
         """Counts open rows by cause, the most frequent first."""
         causes = [cause_as_dict(counts) for counts in Case.objects.unsettled().by_cause()]
-        self.answer_rows("cause", causes, CAUSE_FORMAT)
+        self.print_rows("cause", causes, CAUSE_FORMAT)
 
     def show_case(self, options: dict[str, Any]) -> None:
         """Shows one row with its values."""
@@ -110,7 +110,9 @@ class Command(SynclineCommand):
         lines = [
             f"{name:<16} {'-' if value is None else value}" for name, value in document.items()
         ]
-        self.answer(document | {"values": values_as_dict(detail)}, *lines, "", *value_lines(detail))
+        self.print_json_or_text(
+            document | {"values": values_as_dict(detail)}, *lines, "", *value_lines(detail)
+        )
 
     def release_cases(self, options: dict[str, Any]) -> None:
         """Validates rows again."""
@@ -138,7 +140,7 @@ class Command(SynclineCommand):
             CASE_FORMAT.format_map(case_as_dict(case))
             for case in get_cases(still_open[:MAX_REPORTED])
         ]
-        self.answer(
+        self.print_json_or_text(
             {outcome: resolution.done, "left": still_open},
             *lines,
             f"{resolution.done} {outcome}, {len(still_open)} still open.",
@@ -150,7 +152,7 @@ class Command(SynclineCommand):
         count = 0
         for case_ids in selected_cases(options, statuses=[CaseStatus.DISMISSED]):
             count += reopen_rows(case_ids)
-        self.answer({"reopened": count}, f"{count} reopened.")
+        self.print_json_or_text({"reopened": count}, f"{count} reopened.")
 
     def correct_case(self, options: dict[str, Any]) -> None:
         """Replaces one row by a corrected one."""
@@ -170,7 +172,7 @@ class Command(SynclineCommand):
             arguments.raise_form_errors([form])
         except ChangedMeanwhile as error:
             raise CommandError("This row has been resolved in the meantime.") from error
-        self.answer(
+        self.print_json_or_text(
             {"corrected": case.id, "event": str(event_id)},
             "Corrected. The next run processes the replacement.",
         )

@@ -37,7 +37,7 @@ class Command(SynclineCommand):
             "message": run["message"],
             "channels": [step_as_dict(step) for step in steps],
         }
-        self.answer(document, *report_lines(document), status=status)
+        self.print_json_or_text(document, *report_lines(document), status=status)
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:

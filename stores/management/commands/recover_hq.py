@@ -46,7 +46,7 @@ class Command(SynclineCommand):
             distrusted=known_channels(options["distrust"]),
         )
         status = exit_status(document["outcome"])
-        self.answer(document, *report_lines(document), status=status)
+        self.print_json_or_text(document, *report_lines(document), status=status)
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:

@@ -66,7 +66,7 @@ class Command(SynclineCommand):
                 document = run_inline(job, dry_run=options["dry_run"], report=report, **scope)
         lines = [step_line(step) for step in document["steps"]]
         summary = f"{document['job']}: {document['outcome']}. {document['message']}"
-        self.answer(document, *lines, summary, status=exit_status(document["outcome"]))
+        self.print_json_or_text(document, *lines, summary, status=exit_status(document["outcome"]))
 
 
 def get_job(name: str) -> Job:

@@ -40,7 +40,7 @@ class Command(SynclineCommand):
         if not options["all"]:
             runs = runs.live()
         rows = [run_as_dict(run) for run in runs[:MAX_LISTED]]
-        self.answer_rows("run", rows, LINE_FORMAT)
+        self.print_rows("run", rows, LINE_FORMAT)
 
     def cancel_run(self, options: dict[str, Any]) -> None:
         """Asks a run to stop."""
@@ -48,7 +48,7 @@ class Command(SynclineCommand):
         if not cancel_run(run.pk):
             raise CommandError("The run has already ended.")
         run.refresh_from_db()
-        self.answer(
+        self.print_json_or_text(
             run_as_dict(run), "Cancellation requested. The run stops after the current batch."
         )
 

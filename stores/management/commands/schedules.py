@@ -53,26 +53,26 @@ class Command(SynclineCommand):
         schedules = Schedule.objects.select_related("channel", "group")
         rows = [schedule_as_dict(schedule) for schedule in schedules]
         lines = [schedule_line(row) for row in rows]
-        self.answer({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
+        self.print_json_or_text({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
 
     def add_schedule(self, options: dict[str, Any]) -> None:
         """Adds a schedule."""
         schedule = Schedule(job=options["job"])
         update_schedule(schedule, options)
-        self.answer(schedule_as_dict(schedule), f"{schedule}: added.")
+        self.print_json_or_text(schedule_as_dict(schedule), f"{schedule}: added.")
 
     def change_schedule(self, options: dict[str, Any]) -> None:
         """Changes a schedule."""
         schedule = get_schedule(options["id"])
         update_schedule(schedule, options)
-        self.answer(schedule_as_dict(schedule), f"{schedule}: changed.")
+        self.print_json_or_text(schedule_as_dict(schedule), f"{schedule}: changed.")
 
     def remove_schedule(self, options: dict[str, Any]) -> None:
         """Removes a schedule."""
         schedule = get_schedule(options["id"])
         removed = schedule_as_dict(schedule)
         schedule.delete()
-        self.answer(removed, f"{schedule}: removed.")
+        self.print_json_or_text(removed, f"{schedule}: removed.")
 
 
 def add_times(parser: CommandParser, *, required: bool) -> None:

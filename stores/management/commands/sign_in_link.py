@@ -31,7 +31,7 @@ class Command(SynclineCommand):
             raise CommandError(str(error)) from error
         except User.DoesNotExist as error:
             raise wrong_argument(f"There is no user {name!r}.") from error
-        self.answer({"user": name, "url": url, "valid_seconds": VALID_S}, url)
+        self.print_json_or_text({"user": name, "url": url, "valid_seconds": VALID_S}, url)
 
 
 def demo_address() -> str:

@@ -39,7 +39,7 @@ class Command(SynclineCommand):
         if not options["all"]:
             statements = statements.open()
         rows = [statement_as_dict(statement) for statement in statements]
-        self.answer_rows("statement", rows, LINE_FORMAT)
+        self.print_rows("statement", rows, LINE_FORMAT)
 
     def cancel_statement(self, options: dict[str, Any]) -> None:
         """Cancels a statement."""
@@ -48,7 +48,7 @@ class Command(SynclineCommand):
             released = cancel_open_statement(statement, options["reason"])
         except CancellationRefused as error:
             raise CommandError(str(error)) from error
-        self.answer(
+        self.print_json_or_text(
             {"statement": statement.number, "sales": released},
             f"{statement} is cancelled, {released:,} sales are released.",
         )

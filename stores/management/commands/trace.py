@@ -56,7 +56,7 @@ class Command(SynclineCommand):
                 self.stdout.write(match_line(customer))
             raise CommandError(f"{len(customers)} customers match: choose one by its first column.")
         trace = with_channel_results(build_trace(customers[0]), results)
-        self.answer(trace_as_json(trace), *trace_lines(trace))
+        self.print_json_or_text(trace_as_json(trace), *trace_lines(trace))
 
 
 def not_found_message(ref: str) -> str:

@@ -116,7 +116,7 @@ class Command(SynclineCommand):
             channel = arguments.get_channel(options["channel"])
             counts_by_cause = counts_by_cause.filter(channel=channel)
         causes = [cause_as_dict(counts) for counts in counts_by_cause]
-        self.answer_rows("cause", causes, CAUSE_FORMAT)
+        self.print_rows("cause", causes, CAUSE_FORMAT)
 
     def show_sale(self, options: dict[str, Any]) -> None:
         """Shows the fields that can be corrected."""
@@ -124,7 +124,7 @@ class Command(SynclineCommand):
         fields = arguments.form_values([CorrectionForm(sale)])
         fields.pop("why")
         values = {name: value or None for name, value in fields.items()}
-        self.answer_fields(sale_as_dict(sale), values)
+        self.print_fields(sale_as_dict(sale), values)
 
     def correct_sale(self, options: dict[str, Any]) -> None:
         """Corrects one transaction."""
@@ -139,7 +139,7 @@ class Command(SynclineCommand):
         except CorrectionRefused as error:
             raise CommandError(str(error)) from error
         sale.refresh_from_db()
-        self.answer(
+        self.print_json_or_text(
             sale_as_dict(sale) | {"changed": changed},
             f"{counted(changed, 'value')} corrected. {validation_message(sale)}",
         )
@@ -160,7 +160,9 @@ class Command(SynclineCommand):
             raise CommandError(f"{user} is not correcting it.")
         release_lease(sale, user)
         sale.refresh_from_db()
-        self.answer(sale_as_dict(sale), f"{sale.transaction_id} is given back to the jobs.")
+        self.print_json_or_text(
+            sale_as_dict(sale), f"{sale.transaction_id} is given back to the jobs."
+        )
 
     def correct_or_retry_cause(self, options: dict[str, Any]) -> None:
         """Corrects all transactions of a cause, or retries them."""
@@ -181,7 +183,7 @@ class Command(SynclineCommand):
         )
         document = result_as_dict(result, is_preview=is_preview)
         status = FAILED if result.refused or result.skipped else 0
-        self.answer(document, *result_lines(document), status=status)
+        self.print_json_or_text(document, *result_lines(document), status=status)
 
     def retry_cause(self, options: dict[str, Any]) -> None:
         cause = options["cause"]
@@ -199,7 +201,7 @@ class Command(SynclineCommand):
                 f", {result.skipped} skipped: someone is correcting them, or a job is processing"
                 " them"
             )
-        self.answer(
+        self.print_json_or_text(
             {"given_back": result.unchanged, "skipped": result.skipped},
             f"{sentence}.",
             status=FAILED if result.skipped else 0,
@@ -212,7 +214,7 @@ class Command(SynclineCommand):
             raise arguments.wrong_argument(f"There is no correction {correction}.")
         user = arguments.get_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
-        self.answer(
+        self.print_json_or_text(
             {"undone": undone, "left": unchanged},
             f"Undone in {counted(undone, 'transaction')}, {unchanged} left unchanged.",
             status=FAILED if unchanged else 0,

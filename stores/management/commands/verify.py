@@ -31,7 +31,7 @@ class Command(SynclineCommand):
         document = {"ok": not broken, "checks": [asdict(check) for check in checks]}
         # The document says all; people get a last sentence on stderr.
         status = FAILED if broken and self.as_json else 0
-        self.answer(document, *report_lines(checks), status=status)
+        self.print_json_or_text(document, *report_lines(checks), status=status)
         if broken:
             raise CommandError(f"{len(broken)} of {len(checks)} broken: {', '.join(broken)}.")
 

@@ -36,9 +36,9 @@ OPEN_STATES = {
     "failed": Q(status=StagingStatus.FAILED),
     "erased": Q(status=StagingStatus.ERASED),
 }
-# States in which an operation waits for its conversion: for these, a small index has the rows.
+# States in which an operation waits to be converted, or failed: `is_open` finds these quickly.
 UNFINISHED = ("not_synchronized", "open", "pending")
-# States whose operations are in the small table of open events.
+# Those of them in which an operation has an open event.
 OPENED = (OpenStatus.WAITING, OpenStatus.FAILED)
 # Further choices of the filter, to which the numbers of the balance link. They overlap the states.
 STATE_GROUPS = {

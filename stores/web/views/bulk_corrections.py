@@ -36,16 +36,17 @@ MAX_TRANSACTIONS_SHOWN = 100
 def failed_sales(request: Request) -> HttpResponse:
     """The causes of failed transactions, the most frequent first."""
     form = ScopeForm(request.GET)
-    counts = FailedSale.objects.by_cause()
+    failures = FailedSale.objects.by_cause()
     if channel := form.scope.channel:
-        counts = counts.filter(channel=channel)
-    rows = list(counts)
+        failures = failures.filter(channel=channel)
+    counts_by_cause = list(failures)
     limit = None if "causes" in request.GET else MAX_CAUSES_SHOWN
     causes = []
-    for row in rows[:limit]:
-        cause = SaleCause.of(row)
-        causes.append(row | {"cause": cause, "fields": correctable_fields(cause)})
-    context = {"causes": causes, "more_causes": len(rows) - len(causes), "form": form}
+    for counts in counts_by_cause[:limit]:
+        cause = SaleCause.of(counts)
+        causes.append(counts | {"cause": cause, "fields": correctable_fields(cause)})
+    more_causes = len(counts_by_cause) - len(causes)
+    context = {"causes": causes, "more_causes": more_causes, "form": form}
     return render(request, "transactions/failed.html", context)
 
 
@@ -95,14 +96,14 @@ def affected_sales(request: Request, cause: SaleCause, scope: CorrectionScope) -
     Shape: count; upto, the highest id; held, how many others are correcting; failures, the first of
     them; shows_values, whether any of these has an expected and a found value.
     """
-    rows = scope.of(cause)
+    of_cause = scope.of(cause)
     by_others = being_corrected("transaction__") & ~Q(transaction__editing_by=request.user)
-    totals = rows.aggregate(
+    totals = of_cause.aggregate(
         count=Count("transaction", distinct=True),
         upto=Max("transaction"),
         held=Count("transaction", distinct=True, filter=by_others),
     )
-    oldest = rows.select_related("transaction__channel", "transaction__customer")
+    oldest = of_cause.select_related("transaction__channel", "transaction__customer")
     failures = list(oldest.order_by("transaction", "id")[:MAX_TRANSACTIONS_SHOWN])
     shows_values = any(failure.found for failure in failures)
     return totals | {"failures": failures, "shows_values": shows_values}

@@ -58,10 +58,10 @@ def quarantine_list(request: Request) -> HttpResponseBase:
 
 
 def cause_context(limit: int | None) -> dict[str, Any]:
-    """The most frequent causes, and the number of the others."""
-    rows = list(Case.objects.unsettled().by_cause())
-    causes = [row | {"cause": Cause.of(row)} for row in rows[:limit]]
-    return {"causes": causes, "more_causes": len(rows) - len(causes)}
+    """The most frequent causes with their counts, and the number of the others."""
+    counts_by_cause = list(Case.objects.unsettled().by_cause())
+    causes = [counts | {"cause": Cause.of(counts)} for counts in counts_by_cause[:limit]]
+    return {"causes": causes, "more_causes": len(counts_by_cause) - len(causes)}
 
 
 @require_safe

@@ -23,7 +23,6 @@ from stores.models.staging import StagingStatus
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.trace.documents import documents_of
 from stores.trace.history import CustomerHistory, load_history
-from stores.trace.match import matches
 from stores.trace.operations import CustomerOperation, value_text
 from stores.trace.types import (
     Match,
@@ -341,9 +340,3 @@ def delivery_event(database: ChannelDatabase, delivery: CustomerDelivery) -> Tra
         text_or_none(delivery.session.run_id),
         str(delivery.session_id),
     )
-
-
-def trace(ref: str) -> Trace | None:
-    """The trace of the newest customer that a reference matches. None if there is no match."""
-    matching = matches(ref)
-    return build_trace(matching[0]) if matching else None

@@ -4,13 +4,20 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from stores.trace.timeline import trace
+from stores.trace.match import matches
+from stores.trace.timeline import build_trace
 from stores.trace.types import Trace
 
 
 def minute(number: int) -> datetime:
     """A moment of one morning."""
     return datetime(2026, 11, 20, 9, tzinfo=UTC) + timedelta(minutes=number)
+
+
+def trace(ref: str) -> Trace | None:
+    """The trace of the newest customer that a reference matches; None if there is no match."""
+    customers = matches(ref)
+    return build_trace(customers[0]) if customers else None
 
 
 def get_trace(ref: object) -> Trace:

@@ -14,9 +14,8 @@ from stores.channeldb.connect.url import sqlite_path
 from stores.models import Company, Customer, GuidMap, NumberSequence
 from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
-from stores.trace.timeline import trace
 from tests.support.make import make_customer, make_event, run
-from tests.support.traces import get_trace, kinds_of, minute, texts_of, trace_document
+from tests.support.traces import get_trace, kinds_of, minute, texts_of, trace, trace_document
 
 
 @pytest.mark.slow

@@ -229,21 +229,14 @@ class Pager:
             [BoundRow(record, table=self.table) for record in records],
             number,
             first=self.url() if has_previous else "",
-            previous=self.previous_url(records[0], number) if has_previous else "",
-            next=self.next_url(records[-1], number) if has_next else "",
+            previous=self.url_beside("before", records[0], number - 1) if has_previous else "",
+            next=self.url_beside("after", records[-1], number + 1) if has_next else "",
         )
 
-    def previous_url(self, first_record: Any, number: int) -> str:
-        page = str(max(1, number - 1))
-        if self.order is None:
-            return self.url(page=page)
-        return self.url(before=self.order.key(first_record), page=page)
-
-    def next_url(self, last_record: Any, number: int) -> str:
-        page = str(number + 1)
-        if self.order is None:
-            return self.url(page=page)
-        return self.url(after=self.order.key(last_record), page=page)
+    def url_beside(self, side: str, record: Any, number: int) -> str:
+        """The URL of the page before or after a row; `number` is the page's."""
+        key = {side: self.order.key(record)} if self.order else {}
+        return self.url(**key, page=str(max(1, number)))
 
     def url(self, **parameters: str) -> str:
         query = self.query.copy()

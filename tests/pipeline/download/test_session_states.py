@@ -18,10 +18,10 @@ from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.pipeline import number_journal
 from stores.pipeline.download import packages, sessions
-from stores.trace.timeline import trace
 from tests.support.make import lookup, make_customer, out_of_reach, run
 from tests.support.processes import Died, die
 from tests.support.promises import failed_checks
+from tests.support.traces import trace
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from stores.models.session import DownloadStatus
 from stores.pipeline.download import sessions
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.outbound import count_rows_of
-from stores.trace.timeline import trace
 from stores.web.lists.customers import filter_customers
 from tests.support.make import (
     lookup,
@@ -39,6 +38,7 @@ from tests.support.make import (
 from tests.support.processes import Died, die
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
+from tests.support.traces import trace
 
 
 @pytest.fixture

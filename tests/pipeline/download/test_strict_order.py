@@ -12,11 +12,11 @@ from stores.models import ChannelDatabase, Customer, DownloadException, Download
 from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.pipeline.download import sessions
-from stores.trace.timeline import trace
 from stores.web.lists.customers import filter_customers
 from tests.support.make import lookup, make_customer, pending, query, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
+from tests.support.traces import trace
 
 
 @pytest.fixture

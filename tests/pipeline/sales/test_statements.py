@@ -22,10 +22,10 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from stores.models.statement import StatementState
-from stores.trace.timeline import trace
 from tests.support.make import article, make_customer, make_sale, run
 from tests.support.processes import Died, die
 from tests.support.promises import broken_promises
+from tests.support.traces import trace
 
 pytestmark = pytest.mark.slow
 

@@ -68,8 +68,6 @@ class ChannelTable(base.ListTable):
     class Meta(base.ListTable.Meta):
         empty_text = "No channels yet. Run create_channel to add one with its database."
 
-    def render_kind(self, record: ChannelDatabase) -> str:
-        return record.channel.get_kind_display()
-
     def value_health(self, record: ChannelDatabase) -> str:
+        """The last error, for CSV: django-tables2 calls this by its name."""
         return record.last_error

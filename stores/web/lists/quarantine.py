@@ -52,7 +52,6 @@ class QuarantineTable(base.ListTable):
     title = "Quarantine"
     lead = "Rows that headquarters received but cannot process, with the reason and the next step."
 
-    # Ids follow the order of arrival, and have an index.
     first_seen_at = base.CreationColumn("Since")
     database = base.DatabaseColumn(attrs=base.wide_only("sm"))
     table = tables.Column("Table", attrs=base.wide_only("md", "code"))

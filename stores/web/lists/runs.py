@@ -49,6 +49,7 @@ class RunTable(base.ListTable):
         return outcome(record)
 
     def value_status(self, value: str) -> str:
+        """The code, for CSV: django-tables2 calls these methods by the names of the columns."""
         return value
 
     def render_scope(self, value: str, record: JobRun) -> str:

@@ -16,6 +16,7 @@ from stores.models.package import ExceptionReason
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.sessions import next_download
+from stores.pipeline.events.kinds import CUSTOMER
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.async_customers import (
     AsyncCustomerFilter,
@@ -33,23 +34,6 @@ may_change_customers = require_permission(
 )
 may_resend = require_permission(
     "stores.control_job", "You do not have permission to send customers again."
-)
-
-DETAIL_FIELDS = (
-    "customer_type",
-    "title",
-    "first_name",
-    "middle_name",
-    "last_name",
-    "name",
-    "email",
-    "phone",
-    "receipt_email",
-    "birth_date",
-    "language",
-    "currency",
-    "customer_group",
-    "vat_number",
 )
 
 customer_list = list_view(CustomerFilter, CustomerTable, all_customers)
@@ -138,7 +122,7 @@ def redirect_stale(request: Request, customer: Customer) -> HttpResponseRedirect
 def customer_details(customer: Customer) -> dict[str, Any]:
     return {
         "customer": customer,
-        "details": [(label(field), getattr(customer, field)) for field in DETAIL_FIELDS],
+        "details": [(label(field), getattr(customer, field)) for field in CUSTOMER.columns],
         "addresses": customer.addresses.order_by("-is_active", "-is_primary", "purpose", "pk"),
         "contacts": customer.contacts.order_by("-is_active", "kind", "-is_primary", "pk"),
         "affiliations": customer.affiliations.order_by("-is_active", "affiliation"),

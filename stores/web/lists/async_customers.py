@@ -163,6 +163,7 @@ def filter_async_customers(**parameters: str) -> QuerySet[AsyncCustomer]:
 class AsyncCustomerTable(base.ListTable):
     title = "Async customers"
     lead = "Every customer operation sent by the channels, newest first, with its current status."
+    if_empty = "No operations yet. The P-job uploads customers saved at tills: run the pipeline."
     indexed_orders = (("staged_at", "pk"),)
 
     channel = tables.Column(
@@ -182,11 +183,6 @@ class AsyncCustomerTable(base.ListTable):
     )
     state = base.TemplateColumn("Customer sync status", "state")
     reason = tables.Column("Reason", visible=False)
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No operations yet. The P-job uploads customers saved at tills: run the pipeline."
-        )
 
     def render_channel(self, record: AsyncCustomer) -> str:
         return record.database.channel.name if record.database else "Headquarters"

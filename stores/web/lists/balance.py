@@ -27,6 +27,7 @@ class BalanceTable(base.ListTable):
         " captured = converted + linked + posted + voided + waiting + failed + in quarantine +"
         " erased. Lines and payments are counted with their sale."
     )
+    if_empty = "Nothing has arrived yet. The P-job uploads what tills have written."
     day = base.DayColumn("Day", attrs=base.NOWRAP)
     database = base.DatabaseColumn()
     table = base.FormattedColumn("Rows", rows_word)
@@ -40,9 +41,6 @@ class BalanceTable(base.ListTable):
     quarantined = base.TemplateColumn("In quarantine", "part", attrs=base.wide_only("md", "num"))
     erased = base.TemplateColumn("Erased", "part", attrs=base.wide_only("xxl", "num"))
     difference = base.TemplateColumn("Difference", "difference", attrs=base.NUMERIC)
-
-    class Meta(base.ListTable.Meta):
-        empty_text = "Nothing has arrived yet. The P-job uploads what tills have written."
 
 
 def all_balances() -> QuerySet[DayBalance]:

@@ -241,15 +241,15 @@ class ListTable(tables.Table):  # type: ignore[misc]
     value_COLUMN for those of the CSV.
     """
 
-    # The heading of the page, and what it says about the list.
+    # The heading of the page, what it says about the list, and about a list without rows.
     title = ""
     lead = ""
+    if_empty = ""
     # The orders that have an index, each by its columns; the pages of such a list have no limit.
     indexed_orders: tuple[tuple[str, ...], ...] = (("pk",),)
 
-    class Meta:
-        attrs = {"class": "table"}
-        default = EMPTY_VALUE
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows, default=EMPTY_VALUE, empty_text=self.if_empty)
 
     def csv_rows(self, records: Iterable[Any]) -> Iterator[list[Any]]:
         """Yield the header and then each record as CSV cells, hidden columns included."""

@@ -53,6 +53,7 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
 class ChannelTable(base.ListTable):
     title = "Channels"
     lead = "Stores, web shops and call centers with their databases, as headquarters last saw them."
+    if_empty = "No channels yet. Run create_channel to add one with its database."
 
     label = base.TemplateColumn("Channel", "channel", order_by=("channel__code", "name"))
     kind = tables.Column("Kind", accessor="channel__kind", attrs=base.wide_only("xl"))
@@ -64,9 +65,6 @@ class ChannelTable(base.ListTable):
     last_visited_at = base.TimeColumn("Last visit", attrs=base.wide_only("sm"))
     waiting = base.FormattedColumn("Waiting", capped, attrs=base.wide_only("md", "num"))
     pending = base.TemplateColumn("Pending", "pending_count", attrs=base.NUMERIC)
-
-    class Meta(base.ListTable.Meta):
-        empty_text = "No channels yet. Run create_channel to add one with its database."
 
     def value_health(self, record: ChannelDatabase) -> str:
         """The last error, for CSV: django-tables2 calls this by its name."""

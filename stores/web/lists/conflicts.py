@@ -53,6 +53,10 @@ class ConflictTable(base.ListTable):
         " kept, and what was removed stays removed. If a removal was not seen or a clock was"
         " wrong, you decide."
     )
+    if_empty = (
+        "No conflicts. When two places edit the same customer field independently, both values"
+        " are listed here."
+    )
 
     found_at = base.CreationColumn("Found", linkify=True)
     customer = tables.Column(
@@ -69,12 +73,6 @@ class ConflictTable(base.ListTable):
     state = base.TemplateColumn(
         "Status", "badge_of_conflict", order_by=("closed_at", "choice"), attrs=base.wide_only("sm")
     )
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No conflicts. When two places edit the same customer field independently, both values"
-            " are listed here."
-        )
 
 
 def all_conflicts() -> QuerySet[EditConflict]:

@@ -130,6 +130,10 @@ class NameColumn(tables.Column):  # type: ignore[misc]
 class CustomerTable(base.ListTable):
     title = "Customers"
     lead = "Customers of headquarters, newest account first."
+    if_empty = (
+        "No customers yet. Uploaded customers get their accounts when they are synchronized:"
+        " run the pipeline."
+    )
     indexed_orders = (("pk",), ("company_id", "account_number"))
 
     account_number = tables.Column(
@@ -142,12 +146,6 @@ class CustomerTable(base.ListTable):
     created_at = base.CreationColumn("Created", attrs=base.wide_only("md"))
     is_pending = base.TemplateColumn("Delivery", "delivery")
     is_active = base.TemplateColumn("Status", "active", attrs=base.wide_only("sm"))
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No customers yet. Uploaded customers get their accounts when they are synchronized:"
-            " run the pipeline."
-        )
 
 
 def all_customers() -> QuerySet[Customer]:

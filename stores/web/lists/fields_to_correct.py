@@ -27,6 +27,10 @@ class FieldTable(base.ListTable):
         " values are kept as received until someone corrects them, on the customer's page or at"
         " the till."
     )
+    if_empty = (
+        "No fields to correct. An invalid phone number, receipt e-mail, language, currency or"
+        " date of birth does not keep a customer from getting an account; it is listed here."
+    )
 
     since = base.CreationColumn("Since")
     customer = base.TemplateColumn(
@@ -37,12 +41,6 @@ class FieldTable(base.ListTable):
     sentence = tables.Column("Problem", order_by="rule", attrs=base.wide_only("md"))
     channel = base.DatabaseColumn(accessor="database", empty_values=(), attrs=base.wide_only("xl"))
     settled_at = base.TimeColumn("Resolved", attrs=base.wide_only("xl"))
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No fields to correct. An invalid phone number, receipt e-mail, language, currency or"
-            " date of birth does not keep a customer from getting an account; it is listed here."
-        )
 
     def render_field(self, record: FieldToCorrect) -> str:
         return label(record.field)

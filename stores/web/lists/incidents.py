@@ -20,18 +20,16 @@ class IncidentTable(base.ListTable):
         "Problems that stay open until someone closes them with a reason. Everything else continues"
         " meanwhile."
     )
+    if_empty = (
+        "No incidents. If a channel or headquarters was restored from an older backup, or a"
+        " channel was copied, it is listed here until someone closes the incident."
+    )
 
     opened_at = base.CreationColumn("Since")
     database = base.DatabaseColumn(attrs=base.wide_only("sm"))
     message = base.TemplateColumn("Problem", "incident", orderable=False)
     times = tables.Column("Seen", attrs=base.wide_only("xl", "num"))
     status = base.StateColumn("Status", order_by="closed_at")
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No incidents. If a channel or headquarters was restored from an older backup, or a"
-            " channel was copied, it is listed here until someone closes the incident."
-        )
 
 
 def all_incidents() -> QuerySet[Incident]:

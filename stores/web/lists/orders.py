@@ -28,6 +28,10 @@ class OrderFilter(base.ListFilter):
 class OrderTable(base.ListTable):
     title = "Sales orders"
     lead = "Sales orders created from customer orders and posted statements."
+    if_empty = (
+        "No sales orders yet. Synchronize orders creates them from customer orders, and"
+        " posting a statement creates them from sales."
+    )
 
     number = tables.Column("Order", attrs=base.NOWRAP, linkify=True)
     confirmation_number = tables.Column("Confirmation", attrs=base.wide_only("md"))
@@ -40,12 +44,6 @@ class OrderTable(base.ListTable):
     currency = tables.Column("Currency", visible=False)
     state = base.StateColumn("State", order_look)
     invoice_number = tables.Column("Invoice", attrs=base.wide_only("xl"))
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No sales orders yet. Synchronize orders creates them from customer orders, and"
-            " posting a statement creates them from sales."
-        )
 
 
 def all_orders() -> QuerySet[SalesOrder]:

@@ -51,6 +51,10 @@ def filter_quarantine(**parameters: str) -> QuerySet[Quarantine]:
 class QuarantineTable(base.ListTable):
     title = "Quarantine"
     lead = "Rows that headquarters received but cannot process, with the reason and the next step."
+    if_empty = (
+        "No quarantined rows. Rows that headquarters cannot process are kept here with the"
+        " reason; the rest of their upload continues."
+    )
 
     first_seen_at = base.CreationColumn("Since")
     database = base.DatabaseColumn(attrs=base.wide_only("sm"))
@@ -62,12 +66,6 @@ class QuarantineTable(base.ListTable):
         "Async customer account", "trace_guid", attrs=base.wide_only("xl")
     )
     status = base.StateColumn("Status", attrs=base.wide_only("xl"))
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No quarantined rows. Rows that headquarters cannot process are kept here with the"
-            " reason; the rest of their upload continues."
-        )
 
     def value_reason(self, record: Quarantine) -> str:
         """The reason and the next step as text, for CSV: django-tables2 calls this by its name."""

@@ -32,6 +32,7 @@ class RunFilter(base.ListFilter):
 class RunTable(base.ListTable):
     title = "Runs"
     lead = "All runs of all jobs, newest first."
+    if_empty = "No runs yet. Start one on the Jobs page."
     indexed_orders = (("created_at", "pk"),)
 
     created_at = base.TimeColumn("Run", order_by=("created_at", "pk"), linkify=True)
@@ -41,9 +42,6 @@ class RunTable(base.ListTable):
     started_by = tables.Column("Started by", attrs=base.wide_only("xl"))
     seconds = base.FormattedColumn("Took", took, order_by="took", attrs=base.wide_only("md", "num"))
     message = tables.Column("Result", attrs=base.wide_only("xl"))
-
-    class Meta(base.ListTable.Meta):
-        empty_text = "No runs yet. Start one on the Jobs page."
 
     def render_status(self, record: JobRun) -> str:
         return outcome(record)

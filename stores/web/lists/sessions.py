@@ -47,6 +47,7 @@ def count_column(title: str, screen: str) -> base.FormattedColumn:
 class UploadTable(SessionTable):
     title = "Upload sessions"
     lead = "Uploads of events from the channels to headquarters, newest first."
+    if_empty = "No uploads yet. A session is created when a P-job finds events in a channel."
 
     read = count_column("Rows", "md")
     staged = count_column("Staged", "sm")
@@ -57,14 +58,13 @@ class UploadTable(SessionTable):
     run = base.TemplateColumn("Run", "run_link", accessor="run_id", attrs=base.wide_only("md"))
     message = tables.Column("Message", visible=False)
 
-    class Meta(base.ListTable.Meta):
-        sequence = ("started_at", "database", "status", "...")
-        empty_text = "No uploads yet. A session is created when a P-job finds events in a channel."
-
 
 class DownloadTable(SessionTable):
     title = "Download sessions"
     lead = "Downloads of accounts and changes to the channels, newest first."
+    if_empty = (
+        "No downloads yet. A session is created when 1010 has customers to send to a channel."
+    )
 
     # The link is here, because narrow windows leave out the package.
     started_at = base.TimeColumn("Started", order_by=("started_at", "pk"), linkify=True)
@@ -80,12 +80,6 @@ class DownloadTable(SessionTable):
         if record.sends_single_customers:
             return "Single customers"
         return str(record.package or "Not made")
-
-    class Meta(base.ListTable.Meta):
-        sequence = ("started_at", "database", "status", "...")
-        empty_text = (
-            "No downloads yet. A session is created when 1010 has customers to send to a channel."
-        )
 
 
 def all_uploads() -> QuerySet[UploadSession]:

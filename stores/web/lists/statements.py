@@ -26,6 +26,10 @@ class StatementFilter(base.ListFilter):
 class StatementTable(base.ListTable):
     title = "Statements"
     lead = "Sales by channel and business date, on their way to posting."
+    if_empty = (
+        "No statements yet. Calculate statements adds validated sales to the statements of"
+        " their business dates."
+    )
     indexed_orders = (("business_date", "pk"),)
 
     number = tables.Column("Statement", orderable=False, linkify=True)
@@ -35,12 +39,6 @@ class StatementTable(base.ListTable):
     sales = tables.Column("Sales", attrs=base.wide_only("sm", "num"))
     message = tables.Column("Blocked by", attrs=base.wide_only("xl"), orderable=False)
     posted_at = base.TimeColumn("Posted", attrs=base.wide_only("xl"))
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No statements yet. Calculate statements adds validated sales to the statements of"
-            " their business dates."
-        )
 
 
 class AggregateTable(base.ListTable):

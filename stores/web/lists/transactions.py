@@ -87,6 +87,7 @@ class TransactionFilter(base.ListFilter):
 class TransactionTable(base.ListTable):
     title = "Transactions"
     lead = "Sales, returns and customer orders of all channels: validated, then posted."
+    if_empty = "No transactions yet. The P-job uploads sales and orders written at tills: run it."
 
     transaction_id = tables.Column("Transaction", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("xl"))
@@ -106,11 +107,6 @@ class TransactionTable(base.ListTable):
         orderable=False,
         attrs=base.wide_only("sm", "text-nowrap"),
     )
-
-    class Meta(base.ListTable.Meta):
-        empty_text = (
-            "No transactions yet. The P-job uploads sales and orders written at tills: run it."
-        )
 
 
 def all_transactions() -> QuerySet[RetailTransaction]:

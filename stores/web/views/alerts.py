@@ -37,6 +37,7 @@ from stores.models.reason import REASONS
 from stores.models.run import RunStatus
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
+from stores.web.components import query_url
 from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import short_reason
@@ -58,10 +59,10 @@ class Alert:
     """A sentence about some rows, with the next step and the page where to take it."""
 
     icon: str
-    count: int | None
     text: str
     next_step: str
     url: str
+    count: int | None = None
 
 
 def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
@@ -93,16 +94,12 @@ def waiting_rows(user: Reader) -> Iterator[Alert]:
     yield from waiting_statements(user)
 
 
-def list_url(name: str, **filters: str) -> str:
-    return reverse(name, query=filters)
-
-
 def count_alert(
     icon: str, rows: QuerySet[Any], noun: str, text: str, next_step: str, url: str
 ) -> Iterator[Alert]:
     """One alert for all of these rows, such as "3 orders on hold", or none if there are none."""
     if count := capped_count(rows):
-        yield Alert(icon, count, f"{plural(noun, count)} {text}", next_step, url)
+        yield Alert(icon, f"{plural(noun, count)} {text}", next_step, url, count)
 
 
 def next_step_for(user: Reader, permission: str, allowed: str, otherwise: str) -> str:
@@ -117,10 +114,10 @@ def broken_promises() -> Iterator[Alert]:
     if broken := list(Promise.objects.filter(ok=False).values_list("pk", flat=True)):
         yield Alert(
             "x-circle-fill",
-            len(broken),
             f"{plural('promise', len(broken))} broken: {', '.join(broken)}",
             "Review the rows listed by the last check, then check again.",
             reverse("promises"),
+            len(broken),
         )
 
 
@@ -129,10 +126,10 @@ def unbalanced_days() -> Iterator[Alert]:
         kind = "missing" if balance.difference > 0 else "extra"
         yield Alert(
             "x-circle-fill",
-            abs(balance.difference),
             f"{kind} rows in {balance.table} from {balance.database.label} on {balance.day}",
             "The database was changed by hand. Run Compare with the channels.",
             balance_url(balance),
+            abs(balance.difference),
         )
 
 
@@ -141,7 +138,6 @@ def open_incidents() -> Iterator[Alert]:
     for incident in incidents.newest_first()[:MAX_INCIDENTS]:
         yield Alert(
             "exclamation-triangle-fill",
-            None,
             incident.message,
             incident.next_step,
             incident.get_absolute_url(),
@@ -150,17 +146,16 @@ def open_incidents() -> Iterator[Alert]:
     if older > 0:
         yield Alert(
             "exclamation-triangle-fill",
-            None,
             f"{older:,} older {plural('incident', older)} open.",
             "See the full list.",
-            list_url("incidents", status="open"),
+            query_url("incidents", status="open"),
         )
 
 
 def liveness_alerts() -> Iterator[Alert]:
     """A scheduler, worker or schedule that does not do its work."""
     for problem in liveness_problems():
-        yield Alert("clock-history", None, problem.text, problem.next_step, reverse(problem.page))
+        yield Alert("clock-history", problem.text, problem.next_step, reverse(problem.page))
 
 
 def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:
@@ -169,7 +164,6 @@ def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:
         if database.last_error and is_enabled and not database.blocked_by:
             yield Alert(
                 "cloud-slash",
-                None,
                 database.last_error,
                 "Nothing is lost: the next run tries again. Check the channel's server and"
                 " network.",
@@ -185,7 +179,6 @@ def suspended_downloads(databases: Iterable[Any]) -> Iterator[Alert]:
             refused = DownloadException.objects.holding_up().filter(database=database)
             yield Alert(
                 "pause-circle",
-                None,
                 f"Downloads to {database.label} are suspended: it refuses"
                 f" {listed_accounts(refused) or 'some customers'}.",
                 "Correct what it refuses and choose Send again, or choose Cancel to go on without.",
@@ -201,7 +194,6 @@ def failed_runs() -> Iterator[Alert]:
         if run.status in FAILED_STATUSES and not was_made_up_for(run):
             yield Alert(
                 "clock-history",
-                None,
                 f"Last run of {run.job}: {run.get_status_display().lower()}.",
                 run.message,
                 run.get_absolute_url(),
@@ -226,10 +218,10 @@ def short_sequences() -> Iterator[Alert]:
         if sequence.left < LOW_SEQUENCE:
             yield Alert(
                 "receipt",
-                sequence.left,
                 f"account numbers left for {sequence.company_id}",
                 "Raise the highest number of its number sequence in the settings.",
                 reverse("admin:stores_company_change", args=[sequence.company_id]),
+                sequence.left,
             )
 
 
@@ -241,7 +233,6 @@ def unknown_time_zones(user: Reader) -> Iterator[Alert]:
     for channel in channels.filter(time_zone__in=unknown).order_by("time_zone", "code"):
         yield Alert(
             "clock-history",
-            None,
             f"Headquarters' database does not know {channel.time_zone}, the time zone of"
             f" {channel}.",
             next_step_for(
@@ -271,7 +262,7 @@ def open_conflicts(user: Reader) -> Iterator[Alert]:
             "Ask someone with permission to change customers. If a till's clock is wrong, correct"
             " it.",
         ),
-        list_url("conflicts", status="open"),
+        query_url("conflicts", status="open"),
     )
 
 
@@ -287,7 +278,7 @@ def fields_to_correct(user: Reader) -> Iterator[Alert]:
             "Correct them on the customer pages or at the till.",
             "Correct them at the till, or ask someone with permission to change customers.",
         ),
-        list_url("fields-to-correct", status="open"),
+        query_url("fields-to-correct", status="open"),
     )
 
 
@@ -296,14 +287,14 @@ def unfinished_operations(state: str, user: Reader) -> Iterator[Alert]:
     operations = filter_async_customers(state=state).exclude(reason__in=SELF_RESOLVING_REASONS)
     for reason, count in count_by_reason(operations):
         text = f"{plural('customer operation', count)} {state}"
-        url = list_url("async-customers", state=state, reason=reason)
+        url = query_url("async-customers", state=state, reason=reason)
         yield reason_alert("inbox", count, text, reason, user, url)
 
 
 def quarantined_rows(user: Reader) -> Iterator[Alert]:
     for reason, count in count_by_reason(filter_quarantine(status="open")):
         text = f"{plural('row', count)} in quarantine"
-        url = list_url("quarantine", status="open", reason=reason)
+        url = query_url("quarantine", status="open", reason=reason)
         yield reason_alert("shield-exclamation", count, text, reason, user, url)
 
 
@@ -317,7 +308,7 @@ def blocked_statements() -> Iterator[Alert]:
         "statement",
         "not posted",
         "See what is blocking them; the next run continues where the last one stopped.",
-        list_url("statements", only="failed"),
+        query_url("statements", only="failed"),
     )
 
 
@@ -331,10 +322,10 @@ def failed_sales(user: Reader) -> Iterator[Alert]:
     )
     unposted = RetailTransaction.objects.filter(statement=None, sales_order=None)
     invalid = unposted.filter(validation_status=ValidationStatus.ERROR)
-    url = list_url("transactions", validation=ValidationStatus.ERROR)
+    url = query_url("transactions", validation=ValidationStatus.ERROR)
     yield from count_alert("receipt", invalid, "transaction", "with errors", next_step, url)
     failed = unposted.filter(order_status=OrderStatus.FAILED)
-    url = list_url("transactions", order=OrderStatus.FAILED)
+    url = query_url("transactions", order=OrderStatus.FAILED)
     yield from count_alert("receipt", failed, "customer order", "failed", next_step, url)
 
 
@@ -350,7 +341,7 @@ def orders_on_hold(user: Reader) -> Iterator[Alert]:
             "They failed before or were corrected. Review and release them.",
             "They failed before or were corrected. Ask someone with permission to release them.",
         ),
-        list_url("orders", state=SalesOrderState.ON_HOLD),
+        query_url("orders", state=SalesOrderState.ON_HOLD),
     )
 
 
@@ -378,7 +369,7 @@ def recent_orders(user: Reader) -> Iterator[Alert]:
 def order_alerts(orders: QuerySet[Any], state: str, user: Reader) -> Iterator[Alert]:
     for reason, count in count_by_reason(orders, "order_reason"):
         text = plural("customer order", count) + state
-        url = list_url("transactions", posted="waiting", reason=reason)
+        url = query_url("transactions", posted="waiting", reason=reason)
         yield reason_alert("inbox", count, text, reason, user, url)
 
 
@@ -389,12 +380,12 @@ def waiting_sales(user: Reader) -> Iterator[Alert]:
         (ValidationStatus.SUCCESSFUL, "not_calculated"),
     ):
         if count := capped_count(sales.filter(validation_status=status)):
-            text, url = plural("sale", count), list_url("transactions", why=reason)
+            text, url = plural("sale", count), query_url("transactions", why=reason)
             yield reason_alert("hourglass-split", count, text, reason, user, url)
 
 
 def waiting_statements(user: Reader) -> Iterator[Alert]:
-    url = list_url("statements", only="open")
+    url = query_url("statements", only="open")
     for reason in (NOT_CALCULATED, NOT_POSTED):
         if count := capped_count(Statement.objects.open().filter(reason=reason)):
             text = plural("statement", count)
@@ -419,4 +410,4 @@ def reason_alert(icon: str, count: int, text: str, reason: str, user: Reader, ur
     """An alert with the sentence and the next step of a reason."""
     known = REASONS.get(reason)
     next_step = known.advice(user.has_perm) if known else ""
-    return Alert(icon, count, f"{text}: {short_reason(reason)}", next_step, url)
+    return Alert(icon, f"{text}: {short_reason(reason)}", next_step, url, count)

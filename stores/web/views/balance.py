@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from django.urls import reverse
-
 from stores.models import ChannelDatabase, DayBalance
+from stores.web.components import query_url
 from stores.web.format import signed
 from stores.web.lists.balance import BalanceFilter, BalanceTable, all_balances
 from stores.web.lists.response import list_view
@@ -56,5 +55,5 @@ def out_of_balance(today: date) -> list[DayBalance]:
 
 
 def balance_url(row: DayBalance) -> str:
-    query = {"channel": row.database.channel.code, "since": row.day, "until": row.day}
-    return reverse("balance", query=query)
+    channel = row.database.channel.code
+    return query_url("balance", channel=channel, since=row.day, until=row.day)

@@ -76,12 +76,9 @@ def change_customer(request: Request, account: str) -> HttpResponse:
     if customer.state != AccountState.ACTIVE:
         messages.error(request, f"Account {customer} is {customer.get_state_display().lower()}.")
         return redirect(customer)
-    if request.method == "POST":
-        forms = CustomerForms(customer, request.POST)
-        if response := save_changes(request, customer, forms):
-            return response
-    else:
-        forms = CustomerForms(customer)
+    forms = CustomerForms(customer, request.POST or None)
+    if request.method == "POST" and (response := save_changes(request, customer, forms)):
+        return response
     return render(request, "customers/change.html", {"customer": customer, "forms": forms})
 
 

@@ -14,13 +14,14 @@ from stores.models import Customer, JobRun
 from stores.models.job import JobCode
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.events.rules import STAGING_MODELS
+from stores.web.components import query_url
 from stores.web.counts import MAX_COUNTED, capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.channels import databases_with_counts
 from stores.web.lists.customers import filter_customers
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.request import Request
-from stores.web.views.alerts import alerts, list_url, waiting_rows
+from stores.web.views.alerts import alerts, waiting_rows
 from stores.web.views.balance import latest_balance
 
 MAX_RUNS_SHOWN = 5
@@ -71,12 +72,14 @@ def pipeline_counts() -> dict[str, Any]:
             capped_count(STAGING_MODELS[kind.name].objects.open()) for kind in CHILDREN
         ),
         "quarantined": count_rows(
-            filter_quarantine(status="open"), "first_seen_at", list_url("quarantine", status="open")
+            filter_quarantine(status="open"),
+            "first_seen_at",
+            query_url("quarantine", status="open"),
         ),
-        "customers": count_rows(filter_customers(), "created_at", list_url("customers")),
+        "customers": count_rows(filter_customers(), "created_at", query_url("customers")),
         "newest": Customer.objects.newest_first().values_list("created_at", flat=True).first(),
         "pending": count_rows(
-            filter_customers(owed="any"), "modified_at", list_url("customers", owed="any")
+            filter_customers(owed="any"), "modified_at", query_url("customers", owed="any")
         ),
     }
 
@@ -84,7 +87,7 @@ def pipeline_counts() -> dict[str, Any]:
 def count_operations(state: str) -> RowCount:
     """The customer operations in a state, as the list of customer operations counts them."""
     operations = filter_async_customers(state=state)
-    return count_rows(operations, "staged_at", list_url("async-customers", state=state))
+    return count_rows(operations, "staged_at", query_url("async-customers", state=state))
 
 
 def count_rows(rows: QuerySet[Any], time_column: str, url: str) -> RowCount:

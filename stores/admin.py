@@ -1,4 +1,4 @@
-"""The settings, for administrators; what jobs write is for reading only."""
+"""The admin: settings for administrators to change, and rows of jobs for them to read."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ admin.site.index_title = "Settings"
 
 
 class Listed(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A list that is narrowed by its own filters alone.
+    """A list whose URL can filter only by the list's own filters.
 
-    Django lets an address filter by every column of the table, in any way: whoever may see the list
-    could then find out letter by letter what it hides.
+    Django allows a filter by any column of the table, in any way: users who may see the list could
+    then find out letter by letter what it hides.
     """
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
@@ -32,7 +32,7 @@ class Listed(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @property
     def lookups(self) -> set[str]:
-        """What the list's filters, and a choice among its rows, put into an address."""
+        """The lookups that the list's filters, and a choice of rows, put into a URL."""
         fields = [self.opts.get_field(name) for name in (*self.list_filter, self.opts.pk.name)]
         allowed = set()
         for field in fields:
@@ -101,13 +101,11 @@ class NumberSequenceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def save(self, commit: bool = True) -> Any:
         if not self.instance._state.adding and commit:
-            self.instance.save(update_fields=[*self.changed_data, *self.moved()])
+            # A smallest number that changes takes the next one along.
+            moved = ["next"] if "start" in self.changed_data else []
+            self.instance.save(update_fields=[*self.changed_data, *moved])
             return self.instance
         return super().save(commit)
-
-    def moved(self) -> list[str]:
-        """A smallest number that changes takes the next one along."""
-        return ["next"] if "start" in self.changed_data else []
 
 
 def was_issued(sequence: models.NumberSequence | None) -> bool:

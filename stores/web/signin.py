@@ -20,7 +20,7 @@ VALID_S = 300
 
 
 class SignInRequired(LoginRequiredMiddleware):
-    """Sends whoever was signed out to sign in, and back: after a button, to the page it was on."""
+    """Sends signed-out users to sign in, and then back; after a POST, to the page of its form."""
 
     def handle_no_permission(
         self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
@@ -63,7 +63,7 @@ def sign_in_link(username: str) -> str:
 
 
 def redeem(token: str) -> User | None:
-    """The user of a link, who has then used it up; None when it is used, too old or not ours.
+    """Use up a link. Returns its user; None if the link is used, too old or forged.
 
     Effects: the user's last sign-in. Of two who use a link at once, one gets in.
     """
@@ -75,15 +75,11 @@ def redeem(token: str) -> User | None:
     user = get_user_model().objects.filter(pk=pk, is_active=True).first()
     if user is None or not constant_time_compare(login_fingerprint(user), fingerprint):
         return None
-    unused = get_user_model().objects.filter(pk=user.pk)
-    if user.last_login is None:
-        unused = unused.filter(last_login__isnull=True)
-    else:
-        unused = unused.filter(last_login=user.last_login)
+    unused = get_user_model().objects.filter(pk=user.pk, last_login=user.last_login)
     return user if unused.update(last_login=timezone.now()) else None
 
 
 def login_fingerprint(user: User) -> str:
-    """What any sign-in or new password changes: a link made before is then dead."""
+    """A digest that any sign-in or new password changes: links made before no longer work."""
     moment = user.last_login.isoformat() if user.last_login else "never"
     return salted_hmac(SALT, f"{moment} {user.password}", algorithm="sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""Says on the terminal where a demo answers, once it does.
+"""Print the greeting of a demo on its terminal, once its web server responds.
 
-Started by the demo just before it becomes its supervisor: a process of its own, since a supervisor
-waits for nobody. It ends with the supervisor, its parent, at the latest.
+The demo starts this as a process of its own, because it becomes the supervisor itself, which cannot
+wait for the web server. It ends with the supervisor, its parent, at the latest.
 """
 
 import http.client
@@ -15,7 +15,7 @@ PAUSE_S = 0.2
 
 
 def main(port: int, text: str) -> None:
-    """Wait for the page, then print the text; say where to look when the page never comes."""
+    """Wait for the web server, then print the text; if it never responds, say where to look."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = os.getppid()
     for _turn in range(int(PATIENCE_S / PAUSE_S)):
@@ -29,7 +29,7 @@ def main(port: int, text: str) -> None:
 
 
 def answers(port: int) -> bool:
-    """Whether the web server gives any page, a sign-in included."""
+    """Whether the web server responds without a server error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", "/healthz")

@@ -1,7 +1,7 @@
-"""Web, workers, scheduler and servers under one Ctrl-C.
+"""Run the web server, workers, scheduler and database servers of a demo until Ctrl-C.
 
-`serve` writes the configuration and becomes supervisord by exec: as a child it would outlive us.
-`python -m portal.embedded.supervisor CONFIG` is that supervisord.
+`serve` writes the configuration and becomes supervisord by exec: a child could outlive the demo.
+`python -m portal.embedded.supervisor DATA_DIR` is that supervisord.
 """
 
 import os
@@ -20,7 +20,7 @@ from portal.embedded import postgres, servers, valkey
 from portal.embedded.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[2]
-# Importing Django costs seconds of processor time: the page comes first.
+# Importing Django costs seconds of processor time: let the web server start first.
 WORKERS_WAIT_S = 2
 STOPPING = b"\nStopping web, scheduler, workers and servers ...\n"
 

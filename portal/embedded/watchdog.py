@@ -1,4 +1,4 @@
-"""Starts servers again that have ended while a command uses them."""
+"""Restart servers that end while a command uses them."""
 
 import os
 import signal

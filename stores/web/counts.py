@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-# Counting further would read a big table only to draw a page.
+# Counting further would read much of a large table for one number on a page.
 MAX_COUNTED = 10_000
-# What counting may cost, as the planner reckons: a twentieth of a second or so.
+# What counting may cost in units of PostgreSQL's planner: about a twentieth of a second.
 MAX_COST = 25_000
 
 
@@ -28,7 +28,7 @@ class Length:
 def length(rows: QuerySet[Any]) -> Length:
     """Count the rows of a list, but guess where counting would read a big table."""
     capped = rows.order_by().values("pk")[: MAX_COUNTED + 1]
-    # Without a plan nothing can be found.
+    # There is no plan if Django knows that the rows are none.
     plan = json.loads(capped.explain(format="json") or "[{}]")[0].get("Plan")
     if plan is None or plan["Total Cost"] <= MAX_COST:
         return Length(capped.count())

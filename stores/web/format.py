@@ -107,7 +107,7 @@ def length_words(rows: Length) -> str:
 
 
 def breaks_at_sign(email: str) -> SafeString:
-    """An e-mail address that goes on in the next line before its @, if it must."""
+    """An e-mail address that may be broken into two lines before its @."""
     name, at, host = email.rpartition("@")
     return format_html("<bdi>{}<wbr>{}{}</bdi>", name, at, host)
 
@@ -118,7 +118,7 @@ def capped(value: int) -> str:
 
 
 def control(field: BoundField) -> SafeString:
-    """A form field in Bootstrap's dress, tied to its error."""
+    """A form field with Bootstrap's classes, linked to its error message."""
     widget = field.field.widget
     look = "form-select" if isinstance(widget, forms.Select) else "form-control"
     look = "form-check-input d-block" if isinstance(widget, forms.CheckboxInput) else look
@@ -161,12 +161,12 @@ def money(value: Decimal | None, currency: str | None) -> str:
 
 
 def quantity(value: Decimal | None) -> str:
-    """How many pieces, without places that say nothing."""
+    """A quantity without trailing zeros."""
     return EMPTY_VALUE if value is None else f"{value.normalize():,f}"
 
 
 def figure(text: str) -> str:
-    """An amount that is kept as text, or the text itself."""
+    """A text as an amount; a text that is no number stays as it is."""
     try:
         return amount(Decimal(text))
     except InvalidOperation:

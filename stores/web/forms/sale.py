@@ -37,6 +37,8 @@ TO_VALUE, TO_EXPECTED, TO_NOTHING = "value", "expected", "nothing"
 
 
 class CorrectionForm(forms.Form):
+    """The values of a transaction, its lines and payments that can be corrected, and a reason."""
+
     why = ReasonField(label="Reason for the correction")
 
     def __init__(self, sale: RetailTransaction, data: Any = None) -> None:
@@ -52,7 +54,7 @@ class CorrectionForm(forms.Form):
     def add_row(self, prefix: str, row: models.Model, names: tuple[str, ...]) -> None:
         self.rows.append((prefix, row, names))
         for name in names:
-            self.fields[f"{prefix}-{name}"] = bound_field(row, name)
+            self.fields[f"{prefix}-{name}"] = field_of_row(row, name)
 
     @property
     def reason(self) -> str:
@@ -80,8 +82,8 @@ def header_fields(sale: RetailTransaction) -> tuple[str, ...]:
     return tuple(name for name in HEADER_FIELDS if name not in fixed)
 
 
-def bound_field(row: models.Model, name: str) -> forms.Field:
-    """The form field of a column with the row's value; a required column may not become empty."""
+def field_of_row(row: models.Model, name: str) -> forms.Field:
+    """The form field of a column with the row's value; a column that is never NULL is required."""
     field = correction_field(type(row), name, required=not row._meta.get_field(name).null)
     field.initial = getattr(row, name)
     return field
@@ -138,7 +140,7 @@ class ScopeForm(forms.Form):
 class BulkCorrectionForm(forms.Form):
     """One correction for all transactions of a cause, and a reason.
 
-    For each field, `to-FIELD` is the way it changes and `FIELD` the value to type.
+    For each field, `to-FIELD` says how it changes, and `FIELD` is the value if one is typed.
     """
 
     def __init__(self, cause: SaleCause, data: Any = None) -> None:
@@ -197,7 +199,7 @@ class BulkCorrectionForm(forms.Form):
         return values
 
     def clean(self) -> dict[str, Any]:
-        """Check that each value to type comes with its way, and that some field changes."""
+        """Check that a value is typed exactly where it is chosen, and that some field changes."""
         cleaned = super().clean() or self.cleaned_data
         for name in self.names:
             way, value = cleaned.get(f"to-{name}"), cleaned.get(name)

@@ -114,7 +114,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    # Before the first that looks something up: a session's cookie may be as malformed as a form.
+    # Before the first that queries the database: a session's cookie can be malformed, too.
     "portal.middleware.RefuseMalformed",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -126,8 +126,8 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
-# A sale of a thousand lines, each with its fields, is corrected on one page. How long a form may be
-# is limited in bytes besides.
+# A sale with a thousand lines, each with its fields, is corrected on one page. The size of a form
+# in bytes is limited as well.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -149,7 +149,7 @@ TEMPLATES = [
 
 DATABASES = {"default": hq_database()}
 DATABASE_ROUTERS = ["stores.channeldb.router.ChannelRouter"]
-# Channel tables bear the contract's names, some of which HQ has too; the router parts them.
+# Some tables of channels have the same names as tables of HQ; the router keeps them apart.
 SILENCED_SYSTEM_CHECKS = ["models.W035"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -162,39 +162,39 @@ RQ_QUEUES = {
 RQ_SHOW_ADMIN_LINK = False
 # Its pages read messages as a worker does: JSON, never pickles.
 RQ = {"JOB_CLASS": "stores.jobs.queue.StepMessage"}
-# A worker that is silent for so long counts as lost, even where its lock says otherwise.
+# A worker without a heartbeat for this long counts as lost, even if it still holds its lock.
 RUN_LEASE_S = whole_number("SYNCLINE_RUN_LEASE_S", 30)
 RUN_HEARTBEAT_S = whole_number("SYNCLINE_RUN_HEARTBEAT_S", 5)
-# In a scheduled run a channel that takes longer leaves the rest for the next one.
+# If a channel takes longer in a scheduled run, its remaining rows wait for the next run.
 VISIT_SHARE_S = 60
-# A channel whose last visit took longer is visited by schedules in runs of their own.
+# A channel whose last visit took longer gets scheduled runs of its own.
 SLOW_VISIT_S = 10
-# A channel in trouble is left alone by schedules: at first so long, at most so long.
+# Scheduled runs skip a channel that failed: at first for this long, at most for the time below.
 BACK_OFF_S = 10
 BACK_OFF_MOST_S = 180
-# The data of a package is kept so long, and until every channel has it; but never longer than this:
-# a channel that was away is made another one.
+# The data of a package is kept until every channel has it, but at least and at most this long. A
+# channel that was away for longer gets another package.
 PACKAGE_DAYS = 1
 PACKAGE_MAX_DAYS = 30
-# In strict order a package that a channel refuses in part so often waits for a person.
+# In strict order, a package that a channel refused in part this many times waits for a person.
 STRICT_ORDER_TRIES = 3
-# The scheduler starts the pipeline so long after the last one ended.
+# The scheduler starts the pipeline this long after the last run of it ended.
 PIPELINE_PAUSE_S = whole_number("SYNCLINE_PIPELINE_PAUSE_S", 3)
-# Scheduled runs that found nothing to do are forgotten after so long.
+# Scheduled runs that found nothing to do are deleted after this time.
 IDLE_RUNS_KEPT_S = 10 * 60
-# Every worker looks after all runs so often.
+# How often each worker checks all runs.
 DISPATCH_S = whole_number("SYNCLINE_DISPATCH_S", 15)
-# A step that counts nothing for so long hangs; its worker's process is ended.
+# A step that counts no rows for this long hangs: its worker's process is ended.
 STEP_SILENT_S = whole_number("SYNCLINE_STEP_SILENT_S", 900)
-# No step may take longer; the worker ends it then.
+# The longest time that a step may take, after which the worker ends it.
 RUN_LIMIT_S = 4 * 60 * 60
 
-# Where a channel's server may be beside the public internet: names, addresses or networks.
-# Developers have theirs on their own computer or network; a real installation names its stores'.
+# Where a channel's server may be, besides the public internet: names, addresses or networks. In
+# production these are the networks of the stores, and have to be named.
 NEARBY = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
 CHANNEL_HOSTS = env.list("SYNCLINE_CHANNEL_HOSTS", default=[] if PRODUCTION else NEARBY)
-# Patience with a channel, in seconds: to connect, for one statement, for a lock, for ourselves
-# within a transaction, and over a statement's time until a silent line is cut.
+# Timeouts of a channel's connections, in seconds: to connect, of a statement, of a lock, of an idle
+# transaction, and how much longer than a statement a connection may be silent.
 CHANNEL_CONNECT_S = 5
 CHANNEL_STATEMENT_S = 30
 CHANNEL_LOCK_S = 5
@@ -218,7 +218,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Elsewhere static files are served from where they are; a missing folder would be warned of.
+# In development, static files are served from their sources; a missing folder would be a warning.
 STATIC_ROOT = SYNCLINE_DATA_DIR / "static" if PRODUCTION else None
 WHITENOISE_USE_FINDERS = True
 
@@ -236,7 +236,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_AGE = 12 * 60 * 60
-# Whoever asks for liveness stands beside the process.
+# The liveness probe runs on the same computer.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0

@@ -149,9 +149,7 @@ class Command(SynclineCommand):
 
     def reopen_cases(self, options: dict[str, Any]) -> None:
         """Opens dismissed rows again."""
-        count = 0
-        for case_ids in selected_cases(options, statuses=[CaseStatus.DISMISSED]):
-            count += reopen_rows(case_ids)
+        count = sum(map(reopen_rows, selected_cases(options, statuses=[CaseStatus.DISMISSED])))
         self.print_json_or_text({"reopened": count}, f"{count} reopened.")
 
     def correct_case(self, options: dict[str, Any]) -> None:

@@ -174,6 +174,7 @@ class ChannelAdmin(NeverAdded, NeverDeleted, Listed):
     inlines = (DatabaseInline,)
     actions = ("run_pipeline",)
 
+    # The action below names this permission.
     def has_run_job_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("stores.run_job")
 

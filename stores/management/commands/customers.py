@@ -72,7 +72,7 @@ def save_assignments(customer: Customer, assignments: list[tuple[str, str]], use
     forms = CustomerForms(customer, arguments.form_data(shown.all, assignments) | version)
     if not forms.is_valid():
         arguments.raise_form_errors(forms.all)
-    edits = [edit for _, edit in forms.edits()]
+    edits = forms.edits()
     if not edits:
         return 0
     try:

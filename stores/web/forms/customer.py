@@ -148,14 +148,14 @@ class CustomerForms:
     def is_valid(self) -> bool:
         return all(form.is_valid() for form in self.all)
 
-    def edits(self) -> list[tuple[CustomerForm | PartForm, Edit]]:
-        return [(form, edit) for form in self.all for edit in form.edits()]
+    def edits(self) -> list[Edit]:
+        return [edit for form in self.all for edit in form.edits()]
 
     def add_errors(self, refused: EditsRefused) -> None:
-        edits = self.edits()
+        """Show the broken rules at their forms; the rules are by the number of the edit."""
+        forms_of_edits = [form for form in self.all for _ in form.edits()]
         for index, rules in refused.broken.items():
-            form, _ = edits[index]
-            add_rule_errors(form, rules)
+            add_rule_errors(forms_of_edits[index], rules)
 
 
 def parts_of(customer: Customer) -> dict[EventKind, list[Any]]:

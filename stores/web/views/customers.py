@@ -90,7 +90,7 @@ def save_changes(
         return redirect_stale(request, customer)
     if not forms.is_valid():
         return None
-    edits = [edit for _, edit in forms.edits()]
+    edits = forms.edits()
     if not edits:
         messages.info(request, "No changes.")
         return redirect(customer)

@@ -206,10 +206,10 @@ def test_each_count_that_needs_attention_is_the_length_of_its_list(reader, peopl
 def test_each_count_on_the_page_of_a_channel_is_the_length_of_its_list(reader, people):
     context = reader.get("/channels/popup/").context
 
-    sent = reader.get("/async-customers/?channel=popup").context["table"].paginator.count
-    pending = reader.get("/async-customers/?channel=popup&state=open").context["table"].paginator
-    assert context["sent"] == sent == 1
-    assert context["open"] == pending.count == 1
+    operations = reader.get("/async-customers/?channel=popup").context["table"].paginator
+    unfinished = reader.get("/async-customers/?channel=popup&state=open").context["table"].paginator
+    assert context["operation_count"] == operations.count == 1
+    assert context["unfinished_count"] == unfinished.count == 1
 
 
 def test_each_entry_of_the_menu_has_an_icon_of_its_own(boss):

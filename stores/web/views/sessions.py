@@ -1,6 +1,7 @@
 """The pages of upload and download sessions, and what people do with a download session."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -48,12 +49,12 @@ def download_detail(request: Request, session: UUID) -> HttpResponse:
 
 
 def change_session(
-    request: Request, pk: UUID, change: Callable[..., Any], done: str, effect: str
+    request: Request, pk: UUID, change: Callable[[DownloadSession], Any], done: str, effect: str
 ) -> DownloadSession:
     """Change a session, and tell the user what was done and what the next download does then."""
     session = get_object_or_404(all_downloads(), pk=pk)
     try:
-        change(session, by=request.user)
+        change(session)
     except sessions.SessionRefused as refusal:
         messages.error(request, str(refusal))
     else:
@@ -65,15 +66,17 @@ def change_session(
 @require_POST
 @may_control_downloads
 def cancel_download(request: Request, session: UUID) -> HttpResponseRedirect:
+    cancel = partial(sessions.cancel, by=request.user)
     effect = "sends what the channel lacks"
-    return redirect(change_session(request, session, sessions.cancel, "Session canceled.", effect))
+    return redirect(change_session(request, session, cancel, "Session canceled.", effect))
 
 
 @require_POST
 @may_control_downloads
 def rerun_download(request: Request, session: UUID) -> HttpResponseRedirect:
+    rerun = partial(sessions.rerun, by=request.user)
     effect = "sends its package again"
-    return redirect(change_session(request, session, sessions.rerun, "", effect))
+    return redirect(change_session(request, session, rerun, "", effect))
 
 
 @require_POST

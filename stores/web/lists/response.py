@@ -54,9 +54,7 @@ def list_response(
     if not table.page.object_list:
         table.empty_text = why_empty(filters) or table.empty_text
     context |= {"table": table, "filters": filters}
-    response = render(request, "_list.html" if request.htmx else template, context)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    return part_or_page(request, "_list.html", template, context)
 
 
 def why_empty(filters: ListFilter) -> str:
@@ -90,6 +88,7 @@ def csv_response(
 
 
 def part_or_page(request: Request, part: str, page: str, context: dict[str, Any]) -> HttpResponse:
+    """Render for htmx the part of a page that it refreshes, else the page."""
     response = render(request, part if request.htmx else page, context)
     patch_vary_headers(response, ["HX-Request"])
     return response

@@ -20,9 +20,7 @@ def view_on_site(request: HttpRequest, kind: int, key: Any) -> HttpResponse:
     return shortcut(request, kind, key)
 
 
-may_see_queue = require_permission(
-    "stores.view_jobrun", "You do not have permission to see the queue and its workers."
-)
+may_see_queue = require_permission("stores.view_jobrun", "see the queue and its workers")
 handler500 = "stores.web.views.errors.server_error"
 
 urlpatterns = [

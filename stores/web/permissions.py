@@ -12,13 +12,13 @@ from stores.web.request import Request
 View = Callable[..., Any]
 
 
-def require_permission(permission: str, sentence: str) -> Callable[[View], View]:
-    """Let only users with a permission in; others read the sentence on the 403 page."""
+def require_permission(permission: str, action: str) -> Callable[[View], View]:
+    """Let only users with a permission in; others read on the 403 page what they may not do."""
 
     def decorate(view: View) -> View:
         @wraps(view)
         def checked_view(request: Request, *args: Any, **kwargs: Any) -> Any:
-            check_permissions(request, sentence, permission)
+            check_permissions(request, action, permission)
             return view(request, *args, **kwargs)
 
         return checked_view
@@ -26,7 +26,12 @@ def require_permission(permission: str, sentence: str) -> Callable[[View], View]
     return decorate
 
 
-def check_permissions(request: Request, sentence: str, *permissions: str) -> None:
-    """Refuse users without all of the permissions. Errors: PermissionDenied with the sentence."""
+def check_permissions(request: Request, action: str, *permissions: str) -> None:
+    """Refuse users without all of the permissions. Errors: PermissionDenied with the reason."""
     if not request.user.has_perms(permissions):
-        raise PermissionDenied(f"{sentence} {who_may(*permissions)}")
+        raise PermissionDenied(refusal(action, *permissions))
+
+
+def refusal(action: str, *permissions: str) -> str:
+    """The sentences that tell users without the permissions who has them."""
+    return f"You do not have permission to {action}. {who_may(*permissions)}"

@@ -76,9 +76,7 @@ def csv_response(
     request: Request, table: ListTable, rows: Iterable[Any], filename: str
 ) -> HttpResponseBase:
     """Stream rows as CSV to users with the permission. Errors: PermissionDenied."""
-    check_permissions(
-        request, "You do not have permission to export lists as CSV.", "stores.export"
-    )
+    check_permissions(request, "export lists as CSV", "stores.export")
     # Quotes keep a text in one cell, whichever separator a spreadsheet expects.
     writer = csv.writer(EchoBuffer(), quoting=csv.QUOTE_ALL)
     lines: Iterator[str] = map(writer.writerow, table.csv_rows(rows))

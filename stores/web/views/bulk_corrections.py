@@ -64,11 +64,7 @@ def failed_cause(request: Request) -> HttpResponse:
     form = BulkCorrectionForm(cause, request.POST or None)
     preview = None
     if request.method == "POST":
-        check_permissions(
-            request,
-            "You do not have permission to correct transactions.",
-            "stores.mend_transaction",
-        )
+        check_permissions(request, "correct transactions", "stores.mend_transaction")
         if "again" in request.POST and cause.reason in REFUSAL_REASONS:
             report_retried(request, retry_refused(cause, scope_form.scope, request.user))
             return redirect(request.get_full_path())

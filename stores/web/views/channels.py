@@ -25,13 +25,9 @@ from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request, posted_id
 
-may_send_everything = require_permission(
-    "stores.control_job", "You do not have permission to send everything again."
-)
+may_send_everything = require_permission("stores.control_job", "send everything again")
 
-may_hold_downloads = require_permission(
-    "stores.change_channeldatabase", "You do not have permission to hold downloads."
-)
+may_hold_downloads = require_permission("stores.change_channeldatabase", "hold downloads")
 
 channel_list = list_view(ListFilter, ChannelTable, databases_with_counts, "channels/list.html")
 

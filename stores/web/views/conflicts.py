@@ -22,9 +22,7 @@ from stores.web.permissions import require_permission
 from stores.web.request import Request
 
 CLOSING_PERMISSION = "stores.change_customer"
-may_close_conflicts = require_permission(
-    CLOSING_PERMISSION, "You do not have permission to close edit conflicts."
-)
+may_close_conflicts = require_permission(CLOSING_PERMISSION, "close edit conflicts")
 
 conflict_list = list_view(ConflictFilter, ConflictTable, all_conflicts)
 

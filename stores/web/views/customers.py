@@ -29,12 +29,8 @@ from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request, posted_id
 
-may_change_customers = require_permission(
-    "stores.change_customer", "You do not have permission to change customers."
-)
-may_resend = require_permission(
-    "stores.control_job", "You do not have permission to send customers again."
-)
+may_change_customers = require_permission("stores.change_customer", "change customers")
+may_resend = require_permission("stores.control_job", "send customers again")
 
 customer_list = list_view(CustomerFilter, CustomerTable, all_customers)
 async_customer_list = list_view(AsyncCustomerFilter, AsyncCustomerTable, all_async_customers)

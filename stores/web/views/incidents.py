@@ -15,9 +15,7 @@ from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_close_incidents = require_permission(
-    "stores.release_fence", "You do not have permission to close incidents."
-)
+may_close_incidents = require_permission("stores.release_fence", "close incidents")
 
 # Commands that resolve an incident; {} stands for its id.
 RESOLVING_COMMANDS = {

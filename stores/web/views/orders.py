@@ -14,9 +14,7 @@ from stores.web.request import Request
 
 MAX_SALES_SHOWN = 200
 
-may_release_orders = require_permission(
-    "stores.release_hold", "You do not have permission to release orders on hold."
-)
+may_release_orders = require_permission("stores.release_hold", "release orders on hold")
 
 order_list = list_view(OrderFilter, OrderTable, all_orders)
 

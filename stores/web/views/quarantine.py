@@ -23,13 +23,12 @@ from stores.pipeline.corrections.quarantine import (
     reopen_rows,
     same_cause,
 )
-from stores.roles import who_may
 from stores.web.forms.document import DocumentForm, correction_form
 from stores.web.forms.event import EventForm, lock_fields
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.quarantine import QuarantineFilter, QuarantineTable, all_quarantined
 from stores.web.lists.response import list_response
-from stores.web.permissions import check_permissions, require_permission
+from stores.web.permissions import check_permissions, refusal, require_permission
 from stores.web.request import Request
 
 MAX_CAUSES, MAX_CASES = 20, 100
@@ -37,14 +36,10 @@ MAX_CASES_RESOLVED = 10_000
 
 may_resolve_rows = require_permission(
     "stores.resolve_quarantine",
-    "You do not have permission to release or correct quarantined rows.",
+    "release or correct quarantined rows",
 )
-may_dismiss_rows = require_permission(
-    "stores.dismiss_quarantine", "You do not have permission to dismiss quarantined rows."
-)
-may_reopen_rows = require_permission(
-    "stores.dismiss_quarantine", "You do not have permission to reopen quarantined rows."
-)
+may_dismiss_rows = require_permission("stores.dismiss_quarantine", "dismiss quarantined rows")
+may_reopen_rows = require_permission("stores.dismiss_quarantine", "reopen quarantined rows")
 
 
 @require_safe
@@ -247,7 +242,6 @@ def lock_identity(request: Request, detail: CaseDetail, form: EventForm | Docume
         fields = "which customer a row is about and what it does"
     if request.user.has_perm(permission):
         return ""
-    sentence = f"You do not have permission to change {fields}."
     if lock_fields(form, form.identity):
-        check_permissions(request, sentence, permission)
-    return f"{sentence} {who_may(permission)}"
+        check_permissions(request, f"change {fields}", permission)
+    return refusal(f"change {fields}", permission)

@@ -26,9 +26,7 @@ from stores.web.lists.runs import RunFilter, RunTable, all_runs
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
-may_cancel_runs = require_permission(
-    "stores.control_job", "You do not have permission to cancel runs."
-)
+may_cancel_runs = require_permission("stores.control_job", "cancel runs")
 # How long a run waits before its page says why.
 WORKER_GRACE = timedelta(seconds=5)
 
@@ -52,9 +50,7 @@ run_list = list_view(RunFilter, RunTable, all_runs, "runs/list.html")
 def start_run(request: Request) -> HttpResponseRedirect:
     job = JOBS.get(request.POST.get("job", ""))
     if job is not None:
-        check_permissions(
-            request, f"You do not have permission to start {job.title}.", *job.permissions
-        )
+        check_permissions(request, f"start {job.title}", *job.permissions)
     form = StartForm(request.POST)
     if job is None or not form.is_valid():
         messages.error(request, form.first_error)

@@ -24,9 +24,7 @@ from stores.web.lists.sessions import (
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_control_downloads = require_permission(
-    "stores.control_job", "You do not have permission to change download sessions."
-)
+may_control_downloads = require_permission("stores.control_job", "change download sessions")
 
 upload_list = list_view(UploadFilter, UploadTable, all_uploads)
 

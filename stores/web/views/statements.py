@@ -32,9 +32,7 @@ from stores.web.request import Request
 
 MAX_AGGREGATES_SHOWN, MAX_STATEMENTS_SHOWN = 500, 100
 
-may_cancel_statements = require_permission(
-    "stores.cancel_statement", "You do not have permission to cancel statements."
-)
+may_cancel_statements = require_permission("stores.cancel_statement", "cancel statements")
 
 statement_list = list_view(StatementFilter, StatementTable, all_statements)
 

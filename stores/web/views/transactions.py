@@ -21,9 +21,7 @@ from stores.web.lists.transactions import TransactionFilter, TransactionTable, a
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_correct = require_permission(
-    "stores.mend_transaction", "You do not have permission to correct transactions."
-)
+may_correct = require_permission("stores.mend_transaction", "correct transactions")
 
 transaction_list = list_view(
     TransactionFilter, TransactionTable, all_transactions, "transactions/list.html"

@@ -67,6 +67,8 @@ class SynclineCommand(BaseCommand):
     example = ""
     takes_json = True
     as_json = False
+    # The exceptions that end the command with their message and exit status 1.
+    failures: tuple[type[Exception], ...] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Django sets both attributes at each call.
@@ -89,6 +91,8 @@ class SynclineCommand(BaseCommand):
         self.as_json = options.get("json", False)
         try:
             return super().execute(*args, **options)
+        except self.failures as error:
+            raise CommandError(str(error)) from error
         finally:
             self.stdout.flush()
 

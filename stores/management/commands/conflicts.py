@@ -21,6 +21,7 @@ class Command(SynclineCommand):
         "customers are being converted."
     )
     example = 'conflicts close 3 --choice take --reason "Asked the customer." --user robin'
+    failures = (ConflictRefused,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
@@ -60,8 +61,6 @@ class Command(SynclineCommand):
             )
         except Busy as error:
             raise CommandError(str(error), returncode=BUSY) from error
-        except ConflictRefused as error:
-            raise CommandError(str(error)) from error
         conflict.refresh_from_db()
         self.print_json_or_text(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from stores.channeldb.connect.url import till_url
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured
@@ -28,6 +28,7 @@ class Command(SynclineCommand):
         "values, or other values than those registered."
     )
     example = "create_channel kiosk --name Kiosk --kind store --company USRT --database embedded"
+    failures = (ChannelError,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", metavar="CODE", help="The code of the channel.")
@@ -86,8 +87,6 @@ class Command(SynclineCommand):
                 database = create_channel(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
             raise wrong_argument(str(error)) from error
-        except ChannelError as error:
-            raise CommandError(str(error)) from error
         url = till_url(database)
         company = database.channel.company_id
         self.print_json_or_text(

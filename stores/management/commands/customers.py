@@ -22,6 +22,7 @@ class Command(SynclineCommand):
         "converted."
     )
     example = "customers change C-000042 --set customer-phone=5550100 --user robin"
+    failures = (Stale,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
@@ -63,7 +64,7 @@ def get_customer(options: dict[str, Any]) -> Customer:
 
 
 def save_assignments(customer: Customer, assignments: list[tuple[str, str]], user: User) -> int:
-    """Save the assigned values as edits. Returns the number of edits. Errors: CommandError."""
+    """Save the assigned values as edits. Returns their number. Errors: Stale; CommandError."""
     if customer.state != AccountState.ACTIVE:
         raise CommandError(f"Account {customer} is {customer.get_state_display().lower()}.")
     shown = CustomerForms(customer)
@@ -79,8 +80,6 @@ def save_assignments(customer: Customer, assignments: list[tuple[str, str]], use
         save_edits(customer, edits, version=forms.posted_version, by=user)
     except Busy as error:
         raise CommandError(str(error), returncode=BUSY) from error
-    except Stale as error:
-        raise CommandError(str(error)) from error
     except EditsRefused as error:
         forms.add_errors(error)
         arguments.raise_form_errors(forms.all)

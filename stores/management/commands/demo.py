@@ -60,6 +60,7 @@ class Command(SynclineCommand):
         "Exit status: 0 done or already running, 1 failed, 2 wrong arguments, 75 busy."
     )
     example = "demo --port 8001 --customers 1000"
+    failures = (Unavailable, ChannelError, RegistrationRefused)
     takes_json = False
     requires_system_checks: list[str] = []
 
@@ -97,13 +98,10 @@ class Command(SynclineCommand):
         if settings.PRODUCTION:
             raise CommandError("The demo does not run in production (SYNCLINE_PRODUCTION).")
         end_on_signals()
-        try:
-            if options["once"]:
-                self.once(options["customers"])
-            else:
-                self.serve(options["port"], options["workers"], options["customers"])
-        except (Unavailable, ChannelError, RegistrationRefused) as error:
-            raise CommandError(str(error)) from error
+        if options["once"]:
+            self.once(options["customers"])
+        else:
+            self.serve(options["port"], options["workers"], options["customers"])
 
     def once(self, customers: int) -> None:
         from stores.jobs.inline import run_inline

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from stores.management.arguments import add_reason, get_row, parse_uuid, wrong_argument
 from stores.management.base import SynclineCommand, add_action, add_actions
@@ -38,6 +38,7 @@ class Command(SynclineCommand):
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
     example = "downloads full kiosk/till-1 --dry-run"
+    failures = (sessions.SessionRefused,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
@@ -93,10 +94,7 @@ class Command(SynclineCommand):
     def change_session(self, options: dict[str, Any]) -> None:
         action = options["action"]
         session = get_row("session", options["id"], DownloadSession.objects.all())
-        try:
-            CHANGES[action](session)
-        except sessions.SessionRefused as refusal:
-            raise CommandError(str(refusal)) from None
+        CHANGES[action](session)
         done, effect = EFFECTS[action]
         self.print_json_or_text(
             {"session": session.pk, "action": action},
@@ -147,10 +145,7 @@ class Command(SynclineCommand):
     def resume(self, options: dict[str, Any]) -> None:
         """Ends the hold of a database: its next download sends what it lacks."""
         database = get_database(options["database"])
-        try:
-            resumed = sessions.resume(database)
-        except sessions.SessionRefused as refusal:
-            raise CommandError(str(refusal)) from None
+        resumed = sessions.resume(database)
         self.print_json_or_text(
             {"database": database.label, "hold": None, "resumed": resumed},
             f"The next download sends {database.label} what it lacks.",

@@ -3,7 +3,7 @@
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from stores.channeldb.errors import ChannelError
 from stores.management.arguments import parse_whole_number, whole_number, wrong_argument
@@ -28,6 +28,7 @@ class Command(SynclineCommand):
         "would. Exit status: 0 written, 1 the channel could not be written, 2 wrong arguments."
     )
     example = "generate_traffic houston --customers 100 --sales 50"
+    failures = (ChannelError, FakerMissing, SeedTaken)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", metavar="CODE", help="The code of the channel.")
@@ -60,18 +61,15 @@ class Command(SynclineCommand):
         database = get_database(options["code"], options["register"])
         if options["sales"] or options["orders"]:
             check_seed(options["seed"], database)
-        try:
-            written = write_traffic(
-                database,
-                customers=options["customers"] or 0,
-                edits=options["edits"] or 0,
-                orders=options["orders"] or 0,
-                sales=options["sales"] or 0,
-                seed=options["seed"],
-                faulty=options["faulty"],
-            )
-        except (ChannelError, FakerMissing, SeedTaken) as error:
-            raise CommandError(str(error)) from error
+        written = write_traffic(
+            database,
+            customers=options["customers"] or 0,
+            edits=options["edits"] or 0,
+            orders=options["orders"] or 0,
+            sales=options["sales"] or 0,
+            seed=options["seed"],
+            faulty=options["faulty"],
+        )
         self.print_json_or_text(
             {"channel": database.channel.code} | vars(written), written_message(written)
         )

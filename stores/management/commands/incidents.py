@@ -25,6 +25,7 @@ class Command(SynclineCommand):
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
     example = 'incidents close 3 --reason "The till was repaired."'
+    failures = (AcceptanceRefused, ChannelError)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
@@ -69,16 +70,16 @@ def close_incident(incident: Incident, reason: str) -> None:
 
 
 def settle_database(incident: Incident, action: str, reason: str) -> None:
-    """Accept or renew the channel's database, then close the incident. Errors: CommandError."""
+    """Accept or renew the channel's database, then close the incident.
+
+    Errors: AcceptanceRefused; ChannelError; CommandError if the incident is not about a channel.
+    """
     if incident.database is None:
         raise CommandError("This incident is not about a channel: close it.")
-    try:
-        if action == "accept":
-            accept_database(incident.database, reason)
-        else:
-            renew_database(incident.database, reason)
-    except (AcceptanceRefused, ChannelError) as error:
-        raise CommandError(str(error)) from error
+    if action == "accept":
+        accept_database(incident.database, reason)
+    else:
+        renew_database(incident.database, reason)
     incident.close(reason)
 
 

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from stores.jobs import scheduler, worker
 from stores.management.base import SynclineCommand
 
@@ -14,10 +12,8 @@ class Command(SynclineCommand):
         "steps, and enqueues waiting steps again. Stops on SIGTERM."
     )
     example = "scheduler"
+    failures = (worker.EvictingQueue,)
     takes_json = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            scheduler.run_scheduler(log=self.stdout.write)
-        except worker.EvictingQueue as error:
-            raise CommandError(str(error)) from None
+        scheduler.run_scheduler(log=self.stdout.write)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from stores.management.arguments import wrong_argument
 from stores.management.base import SynclineCommand
@@ -19,6 +19,7 @@ class Command(SynclineCommand):
         "embedded database. Exit status: 0 printed, 1 refused here, 2 no such user."
     )
     example = "sign_in_link operator"
+    failures = (LinkRefused,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help="The name of the user.")
@@ -27,8 +28,6 @@ class Command(SynclineCommand):
         name = options["user"]
         try:
             url = demo_address() + sign_in_link(name)
-        except LinkRefused as error:
-            raise CommandError(str(error)) from error
         except User.DoesNotExist as error:
             raise wrong_argument(f"There is no user {name!r}.") from error
         self.print_json_or_text({"user": name, "url": url, "valid_seconds": VALID_S}, url)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from stores.management.arguments import add_reason, wrong_argument
 from stores.management.base import SynclineCommand, add_action, add_actions
@@ -20,6 +20,7 @@ class Command(SynclineCommand):
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
     example = 'statements cancel houston-20260301 --reason "Wrong date."'
+    failures = (CancellationRefused,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
@@ -44,10 +45,7 @@ class Command(SynclineCommand):
     def cancel_statement(self, options: dict[str, Any]) -> None:
         """Cancels a statement."""
         statement = get_statement(options["number"])
-        try:
-            released = cancel_open_statement(statement, options["reason"])
-        except CancellationRefused as error:
-            raise CommandError(str(error)) from error
+        released = cancel_open_statement(statement, options["reason"])
         self.print_json_or_text(
             {"statement": statement.number, "sales": released},
             f"{statement} is cancelled, {released:,} sales are released.",

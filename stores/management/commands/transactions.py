@@ -51,6 +51,7 @@ class Command(SynclineCommand):
         "transactions correct-alike gross_differs:gross_amount:header --expected gross_amount "
         '--reason "Rounding." --user robin'
     )
+    failures = (CorrectionRefused,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
@@ -133,11 +134,8 @@ class Command(SynclineCommand):
         data = arguments.form_data([CorrectionForm(sale)], options["assignments"])
         form = CorrectionForm(sale, data | {"why": options["reason"]})
         arguments.raise_form_errors([form])
-        try:
-            lease_transaction(sale, user)
-            changed = correct_transaction(sale, user, form.reason, form.changes())
-        except CorrectionRefused as error:
-            raise CommandError(str(error)) from error
+        lease_transaction(sale, user)
+        changed = correct_transaction(sale, user, form.reason, form.changes())
         sale.refresh_from_db()
         self.print_json_or_text(
             sale_as_dict(sale) | {"changed": changed},
@@ -152,10 +150,7 @@ class Command(SynclineCommand):
         sale = get_sale(options)
         user = arguments.get_user(options["user"])
         if sale.errors.filter(rule__in=REFUSAL_REASONS).exists():
-            try:
-                lease_transaction(sale, user)
-            except CorrectionRefused as error:
-                raise CommandError(str(error)) from error
+            lease_transaction(sale, user)
         elif sale.editing_by_id != user.pk:
             raise CommandError(f"{user} is not correcting it.")
         release_lease(sale, user)

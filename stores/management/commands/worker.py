@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from stores.jobs import worker
 from stores.management.arguments import whole_number
@@ -15,6 +15,7 @@ MAX_PROCESSES = 64
 class Command(SynclineCommand):
     help = "Does the steps of runs as they are enqueued. Stops on SIGTERM after the current steps."
     example = "worker --burst"
+    failures = (worker.EvictingQueue,)
     takes_json = False
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,7 +30,4 @@ class Command(SynclineCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            worker.run_workers(burst=options["burst"], processes=options["processes"])
-        except worker.EvictingQueue as error:
-            raise CommandError(str(error)) from None
+        worker.run_workers(burst=options["burst"], processes=options["processes"])

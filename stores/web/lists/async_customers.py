@@ -118,8 +118,8 @@ class AsyncCustomerFilter(base.ListFilter):
     state = base.choice_filter(STATE_CHOICES, "State", method="filter_state")
     operation = base.choice_filter(Operation.choices, "Operation", field="operation")
     reason = base.choice_filter(base.reasons, "Reason", method="filter_reason")
-    since = base.first_day_filter("Arrived from", "staged_at")
-    until = base.last_day_filter("Arrived to", "staged_at")
+    since = base.FirstDayFilter("Arrived from", "staged_at")
+    until = base.LastDayFilter("Arrived to", "staged_at")
 
     def search(self, operations: base.Rows, name: str, value: str) -> base.Rows:
         return operations.filter(matching_operations(value))

@@ -87,22 +87,18 @@ def date_filter(label: str, field: str, lookup: str) -> filters.DateFilter:
     )
 
 
-def first_day_filter(label: str, field: str) -> filters.DateFilter:
-    """Keeps the rows whose time is on a day or later."""
-    return FirstDayFilter(label=label, field_name=field, lookup_expr="gte", widget=date_input())
-
-
-def last_day_filter(label: str, field: str) -> filters.DateFilter:
-    """Keeps the rows whose time is on a day or earlier."""
-    return LastDayFilter(label=label, field_name=field, lookup_expr="lt", widget=date_input())
-
-
 def date_input() -> forms.DateInput:
     return forms.DateInput(attrs={"type": "date"})
 
 
 class FirstDayFilter(filters.DateFilter):  # type: ignore[misc]
-    """Compares with the time at which the day begins, because times have an index."""
+    """Keeps the rows whose time is on a day or later.
+
+    It compares with the time at which the day begins, because times have an index.
+    """
+
+    def __init__(self, label: str, field: str) -> None:
+        super().__init__(label=label, field_name=field, lookup_expr="gte", widget=date_input())
 
     def filter(self, rows: Rows, value: date | None) -> Rows:
         filtered: Rows = super().filter(rows, value and start_of(value))
@@ -110,7 +106,10 @@ class FirstDayFilter(filters.DateFilter):  # type: ignore[misc]
 
 
 class LastDayFilter(filters.DateFilter):  # type: ignore[misc]
-    """Compares with the time at which the next day begins."""
+    """Keeps the rows whose time is on a day or earlier."""
+
+    def __init__(self, label: str, field: str) -> None:
+        super().__init__(label=label, field_name=field, lookup_expr="lt", widget=date_input())
 
     def filter(self, rows: Rows, value: date | None) -> Rows:
         if value is None or value == date.max:

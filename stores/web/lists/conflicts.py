@@ -36,8 +36,8 @@ class ConflictFilter(base.ListFilter):
     place = base.choice_filter(place_choices, "Channel", method="filter_place")
     # The URL calls the kept edit the one that won.
     won = base.choice_filter(place_choices, "Kept from", method="filter_kept_from")
-    since = base.first_day_filter("Found from", "found_at")
-    until = base.last_day_filter("Found to", "found_at")
+    since = base.FirstDayFilter("Found from", "found_at")
+    until = base.LastDayFilter("Found to", "found_at")
 
     def filter_place(self, rows: base.Rows, name: str, value: str) -> base.Rows:
         return rows.filter(is_from(value, "kept_database") | is_from(value, "lost_database"))

@@ -16,8 +16,8 @@ class FieldFilter(base.ListFilter):
     field = base.choice_filter(OPTIONAL_FIELDS, "Field", field="field")
     rule = base.choice_filter(base.reasons, "Reason", field="rule")
     channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
-    since = base.first_day_filter("Since", "since")
-    until = base.last_day_filter("Until", "since")
+    since = base.FirstDayFilter("Since", "since")
+    until = base.LastDayFilter("Until", "since")
 
 
 class FieldTable(base.ListTable):

@@ -23,8 +23,8 @@ class QuarantineFilter(base.ListFilter):
     table = base.choice_filter(
         [*base.EVENT_TABLE_CHOICES, base.DOCUMENT_CHOICE], "Rows", field="table"
     )
-    since = base.first_day_filter("Arrived from", "first_seen_at")
-    until = base.last_day_filter("Arrived to", "first_seen_at")
+    since = base.FirstDayFilter("Arrived from", "first_seen_at")
+    until = base.LastDayFilter("Arrived to", "first_seen_at")
     event = filters.UUIDFilter(label="Event or GUID", method="filter_event_or_guid")
 
     def search(self, rows: base.Rows, name: str, value: str) -> base.Rows:

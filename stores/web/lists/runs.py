@@ -20,8 +20,8 @@ class RunFilter(base.ListFilter):
     job = base.choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
     status = base.choice_filter(STATUS_CHOICES, "Status", method="filter_status")
     started_by = base.choice_filter(StartedBy.choices, "Started by", field="started_by")
-    since = base.first_day_filter("From", "created_at")
-    until = base.last_day_filter("To", "created_at")
+    since = base.FirstDayFilter("From", "created_at")
+    until = base.LastDayFilter("To", "created_at")
 
     def filter_status(self, runs: QuerySet[JobRun], name: str, status: str) -> QuerySet[JobRun]:
         if status == NOT_IDLE:

@@ -16,8 +16,8 @@ UPLOAD_STATUSES = [choice for choice in UploadStatus.choices if choice[0] != Upl
 
 class SessionFilter(base.ListFilter):
     channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
-    since = base.first_day_filter("From", "started_at")
-    until = base.last_day_filter("To", "started_at")
+    since = base.FirstDayFilter("From", "started_at")
+    until = base.LastDayFilter("To", "started_at")
     # Followed from a run or a trace, not typed.
     run = filters.UUIDFilter(label="Run", field_name="run", widget=forms.HiddenInput)
     session = filters.UUIDFilter(label="Session", field_name="id", widget=forms.HiddenInput)

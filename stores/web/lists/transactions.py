@@ -52,8 +52,8 @@ class TransactionFilter(base.ListFilter):
     posted = base.choice_filter(POSTED_CHOICES, "Posted", method="filter_posted")
     why = base.choice_filter(exclusion_choices, "Excluded because", field="exclusion__reason")
     date = base.date_filter("Business date", "business_date", "exact")
-    since = base.first_day_filter("Arrived from", "staged_at")
-    until = base.last_day_filter("Arrived to", "staged_at")
+    since = base.FirstDayFilter("Arrived from", "staged_at")
+    until = base.LastDayFilter("Arrived to", "staged_at")
 
     def search(self, sales: base.Rows, name: str, value: str) -> base.Rows:
         if guid := parse_guid(value):

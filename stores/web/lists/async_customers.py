@@ -111,9 +111,7 @@ def open_event_ids(**condition: str) -> QuerySet[Any, Any]:
 
 
 class AsyncCustomerFilter(base.ListFilter):
-    q = base.text_filter(
-        "Search", "GUID, account, e-mail, phone or part of a name", method="search"
-    )
+    q = base.search_filter("GUID, account, e-mail, phone or part of a name")
     channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
     state = base.choice_filter(STATE_CHOICES, "State", method="filter_state")
     operation = base.choice_filter(Operation.choices, "Operation", field="operation")

@@ -74,10 +74,10 @@ def choice_filter(
     return filters.ChoiceFilter(choices=choices, label=label, empty_label=empty, **target)
 
 
-def text_filter(label: str, placeholder: str, method: str) -> filters.CharFilter:
-    """A search box; the placeholder says what can be searched for."""
+def search_filter(placeholder: str) -> filters.CharFilter:
+    """A search box for the method `search`; the placeholder says what can be searched for."""
     attrs = {"type": "search", "placeholder": placeholder, "maxlength": 300}
-    return filters.CharFilter(label=label, method=method, widget=forms.TextInput(attrs=attrs))
+    return filters.CharFilter(label="Search", method="search", widget=forms.TextInput(attrs=attrs))
 
 
 def date_filter(label: str, field: str, lookup: str) -> filters.DateFilter:

@@ -82,9 +82,7 @@ def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
 
 
 class CustomerFilter(base.ListFilter):
-    q = base.text_filter(
-        "Search", "Account, GUID, e-mail, phone or part of a name", method="search"
-    )
+    q = base.search_filter("Account, GUID, e-mail, phone or part of a name")
     company = base.choice_filter(base.companies, "Company", field="company")
     active = base.choice_filter(
         [("yes", "Active"), ("no", "Not active")], "Active", method="filter_active"

@@ -11,7 +11,7 @@ from stores.web.states import order_look
 
 
 class OrderFilter(base.ListFilter):
-    q = base.text_filter("Search", "Order, confirmation, invoice or account", method="search")
+    q = base.search_filter("Order, confirmation, invoice or account")
     channel = base.choice_filter(base.channels, "Channel", field="channel__code")
     state = base.choice_filter(SalesOrderState.choices, "State", field="state")
 

@@ -14,9 +14,7 @@ from stores.web.lists import base
 
 
 class QuarantineFilter(base.ListFilter):
-    q = base.text_filter(
-        "Search", "GUID, account, e-mail, phone or words of a name", method="search"
-    )
+    q = base.search_filter("GUID, account, e-mail, phone or words of a name")
     channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
     reason = base.choice_filter(base.reasons, "Reason", field="reason")
     status = base.choice_filter(QuarantineStatus.choices, "Status", field="status")

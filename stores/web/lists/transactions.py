@@ -36,9 +36,7 @@ def exclusion_choices() -> list[tuple[str, str]]:
 
 
 class TransactionFilter(base.ListFilter):
-    q = base.text_filter(
-        "Search", "Transaction, receipt, confirmation, account or GUID", method="search"
-    )
+    q = base.search_filter("Transaction, receipt, confirmation, account or GUID")
     channel = base.choice_filter(base.channels, "Channel", field="channel__code")
     kind = base.choice_filter(TransactionType.choices, "Type", field="transaction_type")
     validation = base.choice_filter(

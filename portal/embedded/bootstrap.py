@@ -133,12 +133,12 @@ def alone(file: Path) -> Iterator[None]:
 
 
 def stamp_file(root: Path) -> Path:
-    """Where `.venv` says that it was filled, and with what."""
+    """The file that says with what `.venv` was filled; it is written last."""
     return root / ".venv" / "installed"
 
 
 def read_stamp(root: Path) -> dict[str, Any] | None:
-    """What `.venv` holds; None when it is missing, half filled or its Python is gone."""
+    """Read with what `.venv` was filled; None if it is half filled or its Python is gone."""
     try:
         stamp = json.loads(stamp_file(root).read_text())
     except (OSError, ValueError):
@@ -148,7 +148,7 @@ def read_stamp(root: Path) -> dict[str, Any] | None:
 
 
 def new_stamp(root: Path, extras: Sequence[str]) -> dict[str, Any]:
-    """What a filled `.venv` would say; a moved checkout or another Python breaks it."""
+    """The stamp that `.venv` would get now; it differs in another place or with another Python."""
     files = [(root / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
     return {
         "wanted": hashlib.sha256(b"\0".join(files)).hexdigest(),
@@ -195,7 +195,7 @@ def install(root: Path, extras: Sequence[str]) -> None:
 
 
 def pip(root: Path) -> list[str]:
-    """How pip is called for `.venv`: its own, or ours when it has none. Errors: Unavailable."""
+    """The command line of pip for `.venv`: its own pip, or ours. Errors: Unavailable."""
     python = str(python_in(root))
     if list((root / ".venv" / "lib").glob("python*/site-packages/pip")):
         return [python, "-m", "pip"]

@@ -48,7 +48,7 @@ def as_user(argv: list[str]) -> list[str]:
 
 @cache
 def version() -> str:
-    """What the binaries say of themselves, such as "18.6".
+    """The version of the binaries, such as "18.6".
 
     Errors: Unavailable when they cannot run here, as root or at all.
     """

@@ -120,7 +120,7 @@ def config_text(programs: Sequence[Program], mark: str) -> str:
 
 
 def program_section(program: Program, mark: str) -> dict[str, object]:
-    """How the supervisor treats one program: it is never given up."""
+    """The supervisor's settings for one program, which it restarts as often as needed."""
     name = "%(program_name)s-%(process_num)d"
     return {
         "command": f"/bin/sh run/{program.name}.sh {name} {mark}",

@@ -30,7 +30,7 @@ UNKNOWN_AT_HQ = WaitingFor(
 
 
 def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
-    """What to search for in the channels: the reference, and the ids of its matches."""
+    """The criteria of a search in the channels: the reference, and the ids of its matches."""
     guid_of_ref = text_or_none(parse_guid(ref))
     guids = {guid for guid in [guid_of_ref, *(match.async_account for match in matches)] if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
@@ -110,7 +110,7 @@ def is_about(row: PendingEvent | KnownAccount, trace: Trace) -> bool:
 
 
 def waiting_for_upload(labels: Sequence[str], *, is_known: bool) -> WaitingFor | None:
-    """What a customer is waiting for of which these channel databases have events not uploaded."""
+    """What a customer waits for, if these channel databases have events that are not uploaded."""
     if labels:
         return WaitingFor(
             "pending_upload",

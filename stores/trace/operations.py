@@ -82,13 +82,13 @@ class CustomerOperation:
 
     @property
     def summary(self) -> str:
-        """What was done, with the names of the changed columns."""
+        """The operation without values, such as "Address home edited: street"."""
         names = ", ".join(self.changes) if self.before else ""
         return f"{self.subject} {self.verb}: {names}" if names else f"{self.subject} {self.verb}"
 
     @property
     def description(self) -> str:
-        """What was done, with the old and new values of an edit."""
+        """The operation with the old and new values of an edit."""
         values = ", ".join(f"{name} {change}" for name, change in self.changes.items())
         if values and self.is_edit:
             return f"{self.subject} {self.verb}: {values}"

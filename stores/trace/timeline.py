@@ -131,7 +131,7 @@ def waiting_for_delivery(history: CustomerHistory) -> WaitingFor:
 
 
 def obstacles_to(database: ChannelDatabase, history: CustomerHistory) -> Iterator[tuple[str, str]]:
-    """Why a database lacks the customer, and what to do about it: pairs of sentences."""
+    """The reasons why a database lacks the customer, each with the next step: two sentences."""
     if database.last_error:
         yield database.last_error, "Check the channel; 1010 then delivers automatically."
     if database.is_held:
@@ -238,7 +238,7 @@ def capture_event(operation: CustomerOperation) -> TraceEvent:
 
 
 def outcome_events(operation: CustomerOperation, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
-    """What HQ did with an operation, unless it created the account, which has its own event."""
+    """The outcome of an operation at HQ, unless it is the account, which has its own event."""
     row = operation.row
     same_run = [guid for guid in guids if row.applied_at and guid.run_id == row.applied_run_id]
     issued = [guid.created_at for guid in same_run]
@@ -293,7 +293,7 @@ def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
 
 
 def quarantine_event(row: Quarantine, operation: CustomerOperation | None) -> TraceEvent:
-    """Why a row was quarantined. `operation` is HQ's event of the same id, if there is one."""
+    """A row that was quarantined. `operation` is HQ's event of the same id, if there is one."""
     text = f"{row.table.removeprefix('async_').capitalize()} quarantined: "
     text += explain(row.reason, row.field)
     differing = differing_columns(row, operation) if operation else []

@@ -45,7 +45,7 @@ class Match:
 
 @dataclass(frozen=True)
 class WaitingFor:
-    """What the customer is waiting for, and what to do.
+    """The reason why the customer is waiting, and the next step.
 
     `case` is the case id of a failed row, `session` a download session that a person has to decide
     about.

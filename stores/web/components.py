@@ -128,7 +128,7 @@ def badge(code: str, word: str = "") -> SafeString:
 
 
 def outcome(row: Outcome) -> SafeString:
-    """How a run or a step went, with what failed in it."""
+    """A badge with the outcome of a run or a step, and what failed in it."""
     look, spins = LOOKS[row.status], row.status == "running"
     # All went well but for some rows.
     is_warning = look.colour == "success" and row.nonzero_counts(*LEFT_BEHIND)
@@ -142,7 +142,7 @@ def icon(name: str, css: str = "") -> SafeString:
 
 
 def when(moment: datetime | None, otherwise: str = EMPTY_VALUE) -> SafeString:
-    """How long ago, with the exact time at hand."""
+    """How long ago a time was; the tooltip has the exact time."""
     return render("when", moment=moment, age=ago(moment), otherwise=otherwise)
 
 

@@ -1,4 +1,4 @@
-"""How many rows a list has, counted no further than a page needs."""
+"""Counts of rows that stop where a page does not need more."""
 
 import json
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ MAX_COST = 25_000
 
 
 def capped_count(rows: QuerySet[Any]) -> int:
-    """How many rows there are; one more than MAX_COUNTED stands for any number beyond it."""
+    """The number of rows; MAX_COUNTED + 1 stands for any larger number."""
     return rows.order_by().values("pk")[: MAX_COUNTED + 1].count()
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a list is: counted like `capped_count`, or the planner's guess."""
+    """The length of a list: counted like `capped_count`, or estimated by PostgreSQL's planner."""
 
     count: int
     is_exact: bool = True

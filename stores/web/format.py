@@ -1,4 +1,4 @@
-"""How a value looks on a page: a time, a number, an amount, a name."""
+"""Formats of values on pages: times, numbers, amounts and names."""
 
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -23,7 +23,7 @@ EMPTY_VALUE = "\u2013"
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago a moment was, in one unit; beyond a month its date."""
+    """The time since a moment in one unit, such as "3 h ago"; after a month its date."""
     if moment is None:
         return ""
     seconds = (timezone.now() - moment).total_seconds()
@@ -81,7 +81,7 @@ def signed(value: int) -> str:
 
 
 def rows_word(table: str) -> str:
-    """What a table of events holds, for people."""
+    """The name of a table of events on pages."""
     return DOCUMENT_WORDS.get(table) or table.removeprefix("async_").capitalize()
 
 
@@ -97,7 +97,7 @@ def number(value: float | None) -> str:
 
 
 def length_words(rows: Length) -> str:
-    """How long a list is, as far as it was worth counting."""
+    """The length of a list, such as "More than 10,000 rows"."""
     if not rows.is_exact:
         # A guess, with the two digits it deserves.
         return f"About {int(float(f'{rows.count:.1e}')):,} rows"
@@ -186,6 +186,6 @@ def who_may_start(job: Job) -> str:
 
 
 def next_step(context: template.Context, reason: str | None, otherwise: str = "") -> str:
-    """What the user can do about a reason; `otherwise` is for what is none."""
+    """The user's next step for a reason; `otherwise` if the reason is not a known one."""
     known = REASONS.get(reason or "")
     return known.advice(context["user"].has_perm) if known else otherwise

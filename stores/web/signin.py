@@ -1,4 +1,4 @@
-"""Who must sign in, and one-time links for the embedded demo, where nobody has a password."""
+"""Signing in: after a session has ended, and by one-time links in the embedded demo."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""How a state looks on a page: its word, its colour and its icon."""
+"""The looks of states on pages: word, colour and icon."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How Django writes dates and times on pages and in the settings: as the lists do."""
+"""The formats of dates and times on pages and in the admin: ISO, as in the lists."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i"

@@ -85,7 +85,7 @@ def suspension_as_dict(session: DownloadSession | None) -> dict[str, Any] | None
 
 
 def pending_by_database() -> dict[int, int]:
-    """How many customers each database lacks: counted once for all that received the same."""
+    """Count the customers that each database lacks, once for databases that received the same."""
     return dict(
         fetch(
             """WITH base AS (

@@ -109,7 +109,7 @@ def get_database(code: str, register: str) -> ChannelDatabase:
 
 
 def written_message(written: Written) -> str:
-    """How many events were written to which tables, and what will become of the faulty ones."""
+    """A sentence with the events that were written to each table, and the faulty ones."""
     message = f"{written.database}: {written.rows.total()} events written"
     if written.rows:
         counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]

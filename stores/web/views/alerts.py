@@ -66,7 +66,7 @@ class Alert:
 
 
 def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
-    """What people must resolve, the most urgent first."""
+    """The problems that people must resolve, the most urgent first."""
     yield from broken_promises()
     yield from unbalanced_days()
     yield from open_incidents()
@@ -88,7 +88,7 @@ def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
 
 
 def waiting_rows(user: Reader) -> Iterator[Alert]:
-    """What the next jobs or arrivals will continue, so that nobody needs to act."""
+    """The rows that the next jobs or arrivals will continue, so that nobody needs to act."""
     yield from recent_orders(user)
     yield from waiting_sales(user)
     yield from waiting_statements(user)

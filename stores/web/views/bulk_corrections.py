@@ -87,7 +87,7 @@ def failed_cause(request: Request) -> HttpResponse:
 
 
 def affected_sales(request: Request, cause: SaleCause, scope: CorrectionScope) -> dict[str, Any]:
-    """What the page shows of the failing transactions.
+    """The failing transactions, as the page shows them.
 
     Shape: count; upto, the highest id; held, how many others are correcting; failures, the first of
     them; shows_values, whether any of these has an expected and a found value.

@@ -52,7 +52,7 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @may_send_everything
 def send_everything(request: Request, code: str) -> HttpResponse:
-    """How many rows a full download has; a POST makes the next one of a database a full one."""
+    """The rows of a full download; a POST makes the next download of a database a full one."""
     channel = get_object_or_404(Channel.objects.select_related("company"), code=code)
     databases = channel.databases.select_related("channel")
     if request.method == "POST":

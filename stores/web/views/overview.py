@@ -59,7 +59,7 @@ class RowCount:
 
 
 def pipeline_counts() -> dict[str, Any]:
-    """What the overview shows at each station of the pipeline.
+    """The counts at each station of the pipeline.
 
     A RowCount links to a list of just those rows. `children` counts the open events of addresses,
     contacts, affiliations and attributes; `newest` is the time of the newest account.

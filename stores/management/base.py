@@ -3,7 +3,7 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn, TextIO, cast
 
@@ -111,8 +111,9 @@ class SynclineCommand(BaseCommand):
         if status:
             raise SystemExit(status)
 
-    def print_rows(self, noun: str, rows: Sequence[Any], row_format: str) -> None:
+    def print_rows(self, noun: str, rows: Iterable[Mapping[str, Any]], row_format: str) -> None:
         """Print a line for each row, and how many they are; with --json a document of the rows."""
+        rows = list(rows)
         lines = [row_format.format_map(row) for row in rows]
         self.print_json_or_text({plural(noun, 2): rows}, *lines, f"{counted(len(rows), noun)}.")
 

@@ -43,8 +43,7 @@ class Command(SynclineCommand):
         conflicts = EditConflict.objects.select_related("customer").order_by("pk")
         if not options["all"]:
             conflicts = conflicts.open()
-        rows = [conflict_as_dict(conflict) for conflict in conflicts]
-        self.print_rows("conflict", rows, LINE_FORMAT)
+        self.print_rows("conflict", map(conflict_as_dict, conflicts), LINE_FORMAT)
 
     def close_conflict(self, options: dict[str, Any]) -> None:
         """Closes a conflict."""

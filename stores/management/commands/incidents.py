@@ -41,8 +41,7 @@ class Command(SynclineCommand):
         incidents = Incident.objects.select_related("database__channel").order_by("pk")
         if not options["all"]:
             incidents = incidents.open()
-        rows = [incident_as_dict(incident) for incident in incidents]
-        self.print_rows("incident", rows, LINE_FORMAT)
+        self.print_rows("incident", map(incident_as_dict, incidents), LINE_FORMAT)
 
     def resolve_incident(self, options: dict[str, Any]) -> None:
         incident = get_open_incident(options["id"])

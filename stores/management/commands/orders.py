@@ -33,8 +33,7 @@ class Command(SynclineCommand):
         """Lists the orders on hold, the oldest first."""
         on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)
         orders = on_hold.select_related("channel").order_by("pk")
-        rows = [order_as_dict(order) for order in orders]
-        self.print_rows("order", rows, LINE_FORMAT)
+        self.print_rows("order", map(order_as_dict, orders), LINE_FORMAT)
 
     def release_order(self, options: dict[str, Any]) -> None:
         """Releases an order."""

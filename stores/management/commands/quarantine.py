@@ -95,12 +95,12 @@ class Command(SynclineCommand):
             cases = cases.with_cause(options["cause"])
         if not options["all"]:
             cases = cases.unsettled()
-        self.print_rows("row", [case_as_dict(case) for case in cases], CASE_FORMAT)
+        self.print_rows("row", map(case_as_dict, cases), CASE_FORMAT)
 
     def list_causes(self, options: dict[str, Any]) -> None:
         """Counts open rows by cause, the most frequent first."""
-        causes = [cause_as_dict(counts) for counts in Case.objects.unsettled().by_cause()]
-        self.print_rows("cause", causes, CAUSE_FORMAT)
+        counts_by_cause = Case.objects.unsettled().by_cause()
+        self.print_rows("cause", map(cause_as_dict, counts_by_cause), CAUSE_FORMAT)
 
     def show_case(self, options: dict[str, Any]) -> None:
         """Shows one row with its values."""

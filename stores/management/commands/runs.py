@@ -39,8 +39,7 @@ class Command(SynclineCommand):
         runs = JobRun.objects.newest_first()
         if not options["all"]:
             runs = runs.live()
-        rows = [run_as_dict(run) for run in runs[:MAX_LISTED]]
-        self.print_rows("run", rows, LINE_FORMAT)
+        self.print_rows("run", map(run_as_dict, runs[:MAX_LISTED]), LINE_FORMAT)
 
     def cancel_run(self, options: dict[str, Any]) -> None:
         """Asks a run to stop."""

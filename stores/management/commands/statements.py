@@ -39,8 +39,7 @@ class Command(SynclineCommand):
         statements = Statement.objects.select_related("channel").order_by("business_date", "pk")
         if not options["all"]:
             statements = statements.open()
-        rows = [statement_as_dict(statement) for statement in statements]
-        self.print_rows("statement", rows, LINE_FORMAT)
+        self.print_rows("statement", map(statement_as_dict, statements), LINE_FORMAT)
 
     def cancel_statement(self, options: dict[str, Any]) -> None:
         """Cancels a statement."""

@@ -116,8 +116,7 @@ class Command(SynclineCommand):
         if options["channel"] is not None:
             channel = arguments.get_channel(options["channel"])
             counts_by_cause = counts_by_cause.filter(channel=channel)
-        causes = [cause_as_dict(counts) for counts in counts_by_cause]
-        self.print_rows("cause", causes, CAUSE_FORMAT)
+        self.print_rows("cause", map(cause_as_dict, counts_by_cause), CAUSE_FORMAT)
 
     def show_sale(self, options: dict[str, Any]) -> None:
         """Shows the fields that can be corrected."""

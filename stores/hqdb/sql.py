@@ -28,8 +28,8 @@ def as_composable(query: Query) -> sql.Composable:
 
 
 def with_names(statement: Query, names: Mapping[str, Name]) -> Query:
-    """A statement with its holes filled. One without names is left alone, braces and all."""
-    if not names:
+    """A statement with its holes filled, if it has any left; without names its braces stay."""
+    if not names or isinstance(statement, sql.Composed):
         return statement
     return (statement if isinstance(statement, sql.SQL) else sql.SQL(str(statement))).format(
         **names

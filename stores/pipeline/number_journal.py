@@ -421,8 +421,8 @@ def server_identity() -> dict[str, Any]:
     facts = {"database": oid}
     if may_read:
         (system, timeline) = fetch_one(
-            """SELECT s.system_identifier::text, c.timeline_id
-                 FROM pg_control_system() s, pg_control_checkpoint() c"""
+            """SELECT system_identifier::text, timeline_id
+                 FROM pg_control_system(), pg_control_checkpoint()"""
         )
         facts |= {"system": system, "timeline": timeline}
     return facts

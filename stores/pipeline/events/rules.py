@@ -236,20 +236,21 @@ KIND_RULES = {
             "attribute_invalid",
             "value",
             f"""{IS_STATED} AND EXISTS (
-                 SELECT FROM attribute_definition d
-                 CROSS JOIN LATERAL (SELECT {normalized("value", "incoming")} AS value) v
-                  WHERE d.company_id = %(company)s
-                   AND d.name = {normalized("attribute", "incoming")}
+                 SELECT FROM attribute_definition definition
+                  CROSS JOIN LATERAL (
+                        SELECT {normalized("value", "incoming")} AS text) stated
+                  WHERE definition.company_id = %(company)s
+                    AND definition.name = {normalized("attribute", "incoming")}
                     AND NOT coalesce(CASE
-                        WHEN d.options <> '[]' AND NOT d.options ? v.value THEN false
-                        WHEN d.data_type = 'integer' AND v.value !~ '^[+-]?[0-9]{{1,14}}$'
+                        WHEN options <> '[]' AND NOT options ? stated.text THEN false
+                        WHEN data_type = 'integer' AND stated.text !~ '^[+-]?[0-9]{{1,14}}$'
                         THEN false
-                        WHEN d.data_type IN ('decimal', 'currency')
-                             AND v.value !~ '^[+-]?[0-9]{{1,14}}([.][0-9]{{1,4}})?$' THEN false
-                        WHEN d.data_type = 'boolean' THEN v.value IN ('true', 'false', '0', '1')
-                        WHEN d.data_type IN ('integer', 'decimal', 'currency')
-                             THEN (d.smallest IS NULL OR v.value::numeric >= d.smallest)
-                              AND (d.largest IS NULL OR v.value::numeric <= d.largest)
+                        WHEN data_type IN ('decimal', 'currency')
+                             AND stated.text !~ '^[+-]?[0-9]{{1,14}}([.][0-9]{{1,4}})?$' THEN false
+                        WHEN data_type = 'boolean' THEN stated.text IN ('true', 'false', '0', '1')
+                        WHEN data_type IN ('integer', 'decimal', 'currency')
+                             THEN (smallest IS NULL OR stated.text::numeric >= smallest)
+                              AND (largest IS NULL OR stated.text::numeric <= largest)
                         ELSE true END, false))""",
             "what the definition of the attribute allows",
         ),

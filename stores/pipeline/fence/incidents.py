@@ -154,10 +154,11 @@ def send_exceptions_again(database: ChannelDatabase) -> None:
     """
     run_sql(
         """INSERT INTO download_exception (database_id, customer_id, reason, message, tries)
-           SELECT DISTINCT e.database_id, e.customer_id, 'not_arrived', '', 0
-             FROM download_exception e JOIN customer k ON k.id = e.customer_id
-             JOIN channel_database b ON b.id = e.database_id
-            WHERE b.id = %s AND e.settled_at IS NOT NULL AND k.change_no <= b.position
+           SELECT DISTINCT sent.database_id, sent.customer_id, 'not_arrived', '', 0
+             FROM download_exception sent JOIN customer ON customer.id = sent.customer_id
+             JOIN channel_database ON channel_database.id = sent.database_id
+            WHERE sent.database_id = %s AND sent.settled_at IS NOT NULL
+              AND customer.change_no <= channel_database.position
                ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL DO NOTHING""",
         [database.pk],
     )

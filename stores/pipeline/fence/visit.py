@@ -60,19 +60,23 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
     """What HQ knows of the database at this moment, in one query."""
     return KnownState(
         *fetch_one(
-            """SELECT b.database_id, b.generation, b.confirmed_epoch, b.confirmed_nonce,
-                      b.intended_epoch, b.intended_nonce,
+            # In the order of the fields of KnownState.
+            """SELECT known.database_id, known.generation, known.confirmed_epoch,
+                      known.confirmed_nonce, known.intended_epoch, known.intended_nonce,
                       (SELECT coalesce(json_object_agg(company_id, next), '{}')
-                         FROM number_sequence),
-                      b.staged::json,
+                         FROM number_sequence) AS next_numbers,
+                      known.staged::json,
                       (SELECT coalesce(json_object_agg(company || '/' || series, number), '{}')
-                         FROM issued_document WHERE number > 0),
-                      (SELECT min(i.id) FROM incident i
-                        WHERE i.database_id = b.id AND i.closed_at IS NULL AND i.kind = ANY(%s)),
-                      b.recognised_start IS DISTINCT FROM pg_postmaster_start_time()
-                      OR EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL),
-                      (SELECT coalesce(json_object_agg(code, change_no), '{}') FROM company)
-                 FROM channel_database b WHERE b.id = %s""",
+                         FROM issued_document WHERE number > 0) AS issued,
+                      (SELECT min(incident.id) FROM incident
+                        WHERE incident.database_id = known.id AND incident.closed_at IS NULL
+                          AND incident.kind = ANY(%s)) AS blocked_by,
+                      known.recognised_start IS DISTINCT FROM pg_postmaster_start_time()
+                      OR EXISTS (SELECT FROM incident
+                                  WHERE kind = %s AND closed_at IS NULL) AS is_watched,
+                      (SELECT coalesce(json_object_agg(code, change_no), '{}')
+                         FROM company) AS changes
+                 FROM channel_database known WHERE known.id = %s""",
             [
                 [kind.value for kind in BLOCKS_DATABASE],
                 IncidentKind.HQ_MOVED.value,

@@ -30,16 +30,16 @@ class Check:
 
 
 RULE_QUERIES = {
-    "constraint": """SELECT FROM pg_constraint c
-         WHERE c.conrelid = to_regclass(%(table)s) AND c.conname = %(name)s AND c.convalidated
-           AND NOT EXISTS (SELECT FROM pg_trigger t
-                            WHERE t.tgconstraint = c.oid AND t.tgenabled = 'D')""",
-    "unique index": """SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-         WHERE i.indrelid = to_regclass(%(table)s) AND c.relname = %(name)s
-           AND i.indisunique AND i.indisvalid""",
-    "trigger": """SELECT FROM pg_trigger t
-         WHERE t.tgrelid = to_regclass(%(table)s) AND t.tgname = %(name)s
-           AND t.tgenabled IN ('O', 'A')""",
+    "constraint": """SELECT FROM pg_constraint
+         WHERE conrelid = to_regclass(%(table)s) AND conname = %(name)s AND convalidated
+           AND NOT EXISTS (SELECT FROM pg_trigger
+                            WHERE tgconstraint = pg_constraint.oid AND tgenabled = 'D')""",
+    "unique index": """SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+         WHERE indrelid = to_regclass(%(table)s) AND relname = %(name)s
+           AND indisunique AND indisvalid""",
+    "trigger": """SELECT FROM pg_trigger
+         WHERE tgrelid = to_regclass(%(table)s) AND tgname = %(name)s
+           AND tgenabled IN ('O', 'A')""",
 }
 
 
@@ -64,7 +64,7 @@ def check_result(
     id: str,
     title: str,
     checked: int,
-    *breaches: str | DatabaseRule | list[dict[str, Any]],
+    *breaches: DatabaseRule | Query | list[dict[str, Any]],
     names: Mapping[str, Name] | None = None,
     late: int = 0,
 ) -> Check:
@@ -76,10 +76,10 @@ def check_result(
     for breach in breaches:
         if isinstance(breach, DatabaseRule):
             offending += [] if breach.is_there() else [{"missing": str(breach)}]
-        elif isinstance(breach, str):
-            offending += offending_rows(breach, **(names or {}))
-        else:
+        elif isinstance(breach, list):
             offending += breach
+        else:
+            offending += offending_rows(breach, **(names or {}))
     return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 
 

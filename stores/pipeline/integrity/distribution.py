@@ -18,15 +18,14 @@ def channels_know_nothing_else(evidence: Evidence) -> Check:
         "Every account that a channel knows is the one headquarters assigned to the GUID.",
         count_rows(evidence.copies.of(COMPARED_MAP)),
         evidence.snapshot.unreachable,
-        offending_rows(
-            """SELECT c.label AS channel, v.async_account::text, v.company, v.account_number
-                 FROM {map} v JOIN {channels} c USING (database_id)
-                 LEFT JOIN guid_map m USING (async_account)
-                 LEFT JOIN customer k ON k.id = m.customer_id
-                WHERE (v.company, v.account_number)
-                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)""",
-            **evidence.names,
-        ),
+        """SELECT seen.label AS channel, held.async_account::text, held.company,
+                  held.account_number
+             FROM {map} held JOIN {channels} seen USING (database_id)
+             LEFT JOIN guid_map guid USING (async_account)
+             LEFT JOIN customer ON customer.id = guid.customer_id
+            WHERE (held.company, held.account_number)
+                  IS DISTINCT FROM (customer.company_id::text, customer.account_number::text)""",
+        names=evidence.names,
     )
 
 
@@ -139,11 +138,12 @@ def tills_see_each_person_once(evidence: Evidence) -> Check:
 
 
 # The pair that HQ had confirmed or intended before it read the channel, or has by now.
-FENCED = """(c.epoch = c.confirmed_epoch AND c.nonce = c.confirmed_nonce::text)
-         OR (c.epoch = c.intended_epoch AND c.nonce = c.intended_nonce::text)
-         OR (c.epoch = b.confirmed_epoch AND c.nonce = b.confirmed_nonce::text)
-         OR (c.epoch = b.intended_epoch AND c.nonce = b.intended_nonce::text)
-         OR (c.epoch > c.confirmed_epoch AND c.epoch < b.confirmed_epoch)"""
+FENCED = """(seen.epoch, seen.nonce) IN (
+              (seen.confirmed_epoch, seen.confirmed_nonce::text),
+              (seen.intended_epoch, seen.intended_nonce::text),
+              (known.confirmed_epoch, known.confirmed_nonce::text),
+              (known.intended_epoch, known.intended_nonce::text))
+           OR (seen.epoch > seen.confirmed_epoch AND seen.epoch < known.confirmed_epoch)"""
 
 
 def channels_are_at_the_last_visit(evidence: Evidence) -> Check:
@@ -153,19 +153,17 @@ def channels_are_at_the_last_visit(evidence: Evidence) -> Check:
         " is open.",
         count_rows(evidence.copies.channels),
         evidence.snapshot.unreachable,
-        offending_rows(
-            f"""SELECT c.label AS channel, c.epoch AS in_channel, b.confirmed_epoch AS confirmed,
-                       b.intended_epoch AS intended,
-                       c.identity IS DISTINCT FROM b.database_id::text AS is_another_database
-                  FROM {{channels}} c JOIN channel_database b ON b.id = c.database_id
-                 WHERE b.confirmed_nonce IS NOT NULL
-                   AND (c.identity IS DISTINCT FROM b.database_id::text
-                        OR NOT coalesce({FENCED}, false))
-                   AND NOT EXISTS (SELECT FROM incident i
-                                    WHERE i.database_id = c.database_id
-                                      AND i.closed_at IS NULL)""",  # noqa: S608
-            **evidence.names,
-        ),
+        f"""SELECT seen.label AS channel, seen.epoch AS in_channel,
+                   known.confirmed_epoch AS confirmed, known.intended_epoch AS intended,
+                   seen.identity IS DISTINCT FROM known.database_id::text AS is_another_database
+              FROM {{channels}} seen JOIN channel_database known ON known.id = seen.database_id
+             WHERE known.confirmed_nonce IS NOT NULL
+               AND (seen.identity IS DISTINCT FROM known.database_id::text
+                    OR NOT coalesce({FENCED}, false))
+               AND NOT EXISTS (SELECT FROM incident
+                                WHERE incident.database_id = seen.database_id
+                                  AND incident.closed_at IS NULL)""",  # noqa: S608
+        names=evidence.names,
     )
 
 
@@ -175,41 +173,34 @@ def no_number_is_ahead_of_hq(evidence: Evidence) -> Check:
         "No channel and no number journal knows a number that headquarters has yet to issue.",
         count_rows(evidence.copies.of(COMPARED_MAP)) + count_rows(evidence.journal.numbers),
         evidence.snapshot.unreachable,
-        offending_rows(
-            """SELECT c.label AS channel, v.company, max(account_place(s.format, v.account_number))
-                      AS highest, s.next
-                 FROM {map} v JOIN {channels} c USING (database_id)
-                 JOIN number_sequence s ON s.company_id = v.company
-                WHERE account_place(s.format, v.account_number) BETWEEN s.next AND s.largest
-                GROUP BY c.label, v.company, s.next""",
-            **evidence.names,
-        ),
-        offending_rows(
-            """SELECT c.label AS channel, high.key AS company, high.value::bigint AS highest, s.next
-                 FROM {channels} c, jsonb_each_text(c.account_high) high
-                 JOIN number_sequence s ON s.company_id = high.key
-                WHERE high.value::bigint >= s.next""",
-            **evidence.names,
-        ),
-        offending_rows(
-            """SELECT 'number journal' AS place, t.company, max(t.number) AS highest, s.next
-                 FROM {numbers} t LEFT JOIN number_sequence s ON s.company_id = t.company
-                WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next""",
-            **evidence.names,
-        ),
-        offending_rows(
-            """SELECT c.label AS channel, seen.key AS series, seen.value::bigint AS highest,
-                      coalesce(i.number, 0) AS issued
-                 FROM {channels} c, jsonb_each_text(c.issued) seen
-                 LEFT JOIN issued_document i ON i.company || '/' || i.series = seen.key
-                WHERE seen.value::bigint > coalesce(i.number, 0)""",
-            **evidence.names,
-        ),
-        offending_rows(
-            """SELECT 'number journal' AS place, t.company || '/' || t.series AS series,
-                      max(t.number) AS highest, coalesce(max(i.number), 0) AS issued
-                 FROM {heights} t LEFT JOIN issued_document i USING (company, series)
-                GROUP BY t.company, t.series HAVING max(t.number) > coalesce(max(i.number), 0)""",
-            **evidence.names,
-        ),
+        """SELECT seen.label AS channel, held.company,
+                  max(account_place(sequence.format, held.account_number)) AS highest, sequence.next
+             FROM {map} held JOIN {channels} seen USING (database_id)
+             JOIN number_sequence sequence ON sequence.company_id = held.company
+            WHERE account_place(sequence.format, held.account_number)
+                  BETWEEN sequence.next AND sequence.largest
+            GROUP BY seen.label, held.company, sequence.next""",
+        """SELECT seen.label AS channel, high.key AS company, high.value::bigint AS highest,
+                  sequence.next
+             FROM {channels} seen, jsonb_each_text(seen.account_high) high
+             JOIN number_sequence sequence ON sequence.company_id = high.key
+            WHERE high.value::bigint >= sequence.next""",
+        """SELECT 'number journal' AS place, issued.company, max(issued.number) AS highest,
+                  sequence.next
+             FROM {numbers} issued
+             LEFT JOIN number_sequence sequence ON sequence.company_id = issued.company
+            WHERE sequence.next IS NULL OR issued.number >= sequence.next
+            GROUP BY issued.company, sequence.next""",
+        """SELECT seen.label AS channel, high.key AS series, high.value::bigint AS highest,
+                  coalesce(issued.number, 0) AS issued
+             FROM {channels} seen, jsonb_each_text(seen.issued) high
+             LEFT JOIN issued_document issued
+                    ON issued.company || '/' || issued.series = high.key
+            WHERE high.value::bigint > coalesce(issued.number, 0)""",
+        """SELECT 'number journal' AS place, company || '/' || series AS series,
+                  max(height.number) AS highest, coalesce(max(issued.number), 0) AS issued
+             FROM {heights} height LEFT JOIN issued_document issued USING (company, series)
+            GROUP BY company, series
+           HAVING max(height.number) > coalesce(max(issued.number), 0)""",
+        names=evidence.names,
     )

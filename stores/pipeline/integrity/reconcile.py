@@ -355,8 +355,10 @@ def inactive_rows(target: Target, extra: Sequence[WrongRow]) -> TableData:
         for row in extra
     )
     query = sql.SQL(
-        """SELECT k.company_id, k.account_number, e.part::{}, false, k.hq_version
-             FROM (VALUES {}) e (customer_id, part) JOIN customer k ON k.id = e.customer_id"""
+        """SELECT customer.company_id, customer.account_number, extra.part::{}, false,
+                  customer.hq_version
+             FROM (VALUES {}) extra (customer_id, part)
+             JOIN customer ON customer.id = extra.customer_id"""
     ).format(sql.SQL(kind), values)
     columns = ("company", "account_number", part, "is_active", "hq_version")
     types = ("text", "text", kind, "boolean", "bigint")

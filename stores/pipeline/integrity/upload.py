@@ -115,12 +115,8 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
         evidence.snapshot.unreachable,
         evidence.snapshot.orphans,
         *(
-            offending_rows(
-                SKIPPED.format(
-                    copy=evidence.copies.of(copy),
-                    name=sql.Literal(copy.source),
-                    **evidence.names,
-                )
+            SKIPPED.format(
+                copy=evidence.copies.of(copy), name=sql.Literal(copy.source), **evidence.names
             )
             for copy in COMPARED_EVENTS
         ),
@@ -154,7 +150,7 @@ def hq_holds_only_what_was_captured(evidence: Evidence) -> Check:
         " the event is past its retention time.",
         sum(count_rows(table) for table in CAPTURED_TABLES),
         evidence.snapshot.unreachable,
-        *(offending_rows(vanished(copy, evidence.copies, EXCUSED)) for copy in COMPARED_EVENTS),
+        *(vanished(copy, evidence.copies, EXCUSED) for copy in COMPARED_EVENTS),
     )
 
 
@@ -164,7 +160,7 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
         "Every row that an upload read is accounted for, and a recount agrees, for every upload"
         " and day.",
         count_rows("upload_session"),
-        offending_rows(lost_or_doubled_query()),
+        lost_or_doubled_query(),
         *(
             DatabaseRule("trigger", table, "arrivals_are_counted")
             for table in (*TRAVELLING_TABLES, "quarantine")
@@ -175,8 +171,8 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
             for table in STAGING_TABLES
         ),
         DatabaseRule("trigger", "upload_batch", "a_batch_is_converted_once"),
-        offending_rows(miscounted_uploads()),
-        offending_rows(miscounted_batches()),
+        miscounted_uploads(),
+        miscounted_batches(),
     )
 
 
@@ -217,7 +213,7 @@ def quarantine_is_lossless(evidence: Evidence) -> Check:
         DatabaseRule("constraint", "quarantine", "a_bad_row_is_kept_once"),
         DatabaseRule("constraint", "quarantine", "quarantine_has_a_reason"),
         list(islice(damaged_rows(), MAX_OFFENDING)),
-        *(offending_rows(pending_as_well(kind)) for kind in EVENT_KINDS),
+        *(pending_as_well(kind) for kind in EVENT_KINDS),
     )
 
 

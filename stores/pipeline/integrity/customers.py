@@ -74,12 +74,11 @@ def shown_statement(
     return SHOWN_ROWS.format(
         shown=shown,
         looked_at=looked_at,
-        name=sql.Literal(kind.table),
-        table=sql.Identifier(kind.table),
         history=history,
-        owner=sql.Identifier(kind.owner),
-        key=sql.SQL("concat_ws(' ', {})").format(identifiers(kind.conflict, of="row")),
+        table_name=sql.Literal(kind.table),
+        key_text=sql.SQL("concat_ws(' ', {})").format(identifiers(kind.conflict, of="row")),
         is_about_row=sql.SQL(" AND ").join([sql.SQL("true"), *is_about_row]),
+        **kind.names,
     )
 
 
@@ -110,25 +109,19 @@ def the_last_event_is_shown(evidence: Evidence) -> Check:
 def brought_back(kind: EventKind) -> list[dict[str, Any]]:
     """Rows that an edit made active again although a person has still to decide about it."""
     return offending_rows(
-        sql.SQL(
-            """SELECT customer.account_number, {name} AS "table", 'removed' AS what
-                 FROM edit_conflict conflict
-                 JOIN customer ON customer.id = conflict.customer_id
-                 JOIN {event} lost ON lost.event_id = conflict.lost_event
-                 JOIN {table} row ON row.{owner} = conflict.customer_id
-                  AND row.event_database = coalesce(lost.database_id, 0)
-                  AND row.event_generation = lost.generation
-                  AND row.event_counter = lost.replication_counter
-                WHERE conflict.closed_at IS NULL AND conflict.field = 'is_active'
-                  AND conflict.lost_value = 'true' AND conflict."table" = {event_name}
-                  AND row.is_active"""
-        ).format(
-            name=sql.Literal(kind.table),
-            event=sql.Identifier(kind.event),
-            event_name=sql.Literal(kind.event),
-            table=sql.Identifier(kind.table),
-            owner=sql.Identifier(kind.owner),
-        )
+        """SELECT customer.account_number, {table_name} AS "table", 'removed' AS what
+             FROM edit_conflict conflict
+             JOIN customer ON customer.id = conflict.customer_id
+             JOIN {event} lost ON lost.event_id = conflict.lost_event
+             JOIN {table} row ON row.{owner} = conflict.customer_id
+              AND row.event_database = coalesce(lost.database_id, 0)
+              AND row.event_generation = lost.generation
+              AND row.event_counter = lost.replication_counter
+            WHERE conflict.closed_at IS NULL AND conflict.field = 'is_active'
+              AND conflict.lost_value = 'true' AND conflict."table" = {name}
+              AND row.is_active""",
+        table_name=sql.Literal(kind.table),
+        **kind.names,
     )
 
 
@@ -190,13 +183,12 @@ def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) ->
     )
     return CHANGED_FIELDS.format(
         looked_at=looked_at,
-        name=sql.Literal(kind.table),
-        table=sql.Identifier(kind.table),
         history=history,
-        owner=sql.Identifier(kind.owner),
+        table_name=sql.Literal(kind.table),
         differing=listed(differing),
         columns=identifiers(list(expected), of="row"),
         expected=listed(expected.values()),
+        **kind.names,
     )
 
 

@@ -1,10 +1,10 @@
 -- Rows of some customers that differ from the event that they show, and the differing columns.
 --
--- For check I16. {looked_at}: the customers. {name}, {table}: the table of the rows. {owner}: its
--- column with the customer. {history}: what was applied of these customers. {columns}: those of
+-- For check I16. {looked_at}: the customers. {table_name}, {table}: the table of the rows. {owner}:
+-- its column with the customer. {history}: what was applied of these customers. {columns}: those of
 -- `row`. {expected}: the values that they must have by `event`. {differing}: the name of each
 -- differing column.
-SELECT customer.account_number, {name} AS "table",
+SELECT customer.account_number, {table_name} AS "table",
        array_to_string(ARRAY[{differing}], ' ') AS columns
   FROM {looked_at} checked
   JOIN customer ON customer.id = checked.customer_id

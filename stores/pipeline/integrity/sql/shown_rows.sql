@@ -8,19 +8,19 @@
 --   is_overtaken: the last event of another database is later than all of its database.
 --   is_ahead: the row's time is later than the arrival of all events.
 --
--- {shown}: the work table of the findings. {looked_at}: the customers. {name}, {table}: the table
--- of the rows. {owner}: its column with the customer. {history}: what was applied of these
--- customers. {key}: the key of `row` as one text. {is_about_row}: that `event` is about `row`.
+-- {shown}: the work table of the findings. {looked_at}: the customers. {table_name}, {table}: the
+-- table of the rows. {owner}: its column with the customer. {history}: what was applied of these
+-- customers. {key_text}: the key of `row` as one text. {is_about_row}: that `event` is about `row`.
 INSERT INTO {shown} ("table", customer_id, key, has_event, is_outdated, is_overtaken, is_ahead)
 WITH candidate AS (
-  SELECT checked.customer_id, {key} AS key, row.event_at,
+  SELECT checked.customer_id, {key_text} AS key, row.event_at,
          least(event.occurred_at, event.staged_at) AS at, event.staged_at,
          coalesce(event.database_id, 0) = coalesce(row.event_database, 0) AS is_of_shown_database,
          (event.generation, event.replication_counter)
            = (row.event_generation, row.event_counter) AS is_shown,
          (event.generation, event.replication_counter)
            > (row.event_generation, row.event_counter) AS is_newer,
-         row_number() OVER (PARTITION BY checked.customer_id, {key}, event.database_id
+         row_number() OVER (PARTITION BY checked.customer_id, {key_text}, event.database_id
                             ORDER BY event.generation DESC, event.replication_counter DESC) = 1
            AS is_last_of_database
     FROM {looked_at} checked
@@ -28,7 +28,7 @@ WITH candidate AS (
     LEFT JOIN {history} event ON event.customer_id = checked.customer_id AND {is_about_row}
    -- No event has written a row without a counter.
    WHERE row.event_counter IS NOT NULL)
-SELECT {name}, customer_id, key,
+SELECT {table_name}, customer_id, key,
        coalesce(bool_or(is_of_shown_database AND is_shown), false) AS has_event,
        coalesce(bool_or(is_of_shown_database AND is_newer), false) AS is_outdated,
        coalesce(max(at) FILTER (WHERE is_last_of_database AND NOT is_of_shown_database)

@@ -50,9 +50,9 @@ def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
 
 
 def conflict_names(kind: EventKind, edit: str) -> dict[str, sql.Composable]:
-    """The names of the kind; {key} names the row of `edit` among its customer's, as a text."""
+    """The names of the kind; {key_text} names the row of `edit` among its customer's."""
     key = sql.SQL("{}::text").format(sql.Identifier(edit, kind.key[0])) if kind.key else None
-    return {**kind.names, "key": key or sql.SQL("''")}
+    return {**kind.names, "key_text": key or sql.SQL("''")}
 
 
 def field_values(column: str) -> sql.Composable:

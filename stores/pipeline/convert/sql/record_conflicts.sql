@@ -5,8 +5,8 @@
 -- rule, by which the later edit stays, closes the others.
 --
 -- {table}: the rows of the kind, with their customer as {owner}; {claimed}: the customers of the
--- edits; {history}: what was applied of them. {name}: the staging table, as a text; {key}: what
--- names the row of `lost` among its customer's. {same_key}: that `lost` is about `row`;
+-- edits; {history}: what was applied of them. {name}: the staging table, as a text; {key_text}:
+-- what names the row of `lost` among its customer's. {same_key}: that `lost` is about `row`;
 -- {same_key_as_lost}: that `event` is about the same as `lost`. {creation_counts}: whether making
 -- an entity known can overlook another's edit. {edit_columns}: what is compared of `event`; see its
 -- file. {values}: of each field whether both state it, and the values of `lost`, `kept` and
@@ -44,7 +44,7 @@ kept AS (
 INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value, lost_event,
                            kept_event, lost_database_id, kept_database_id, lost_at, kept_at,
                            clock_skewed, closed_at, choice, reason)
-SELECT lost.customer_id, {name}, {key}, edited.field, edited.lost, edited.kept, lost.event_id,
+SELECT lost.customer_id, {name}, {key_text}, edited.field, edited.lost, edited.kept, lost.event_id,
        kept.event_id, lost.database_id, kept.database_id, lost.at, kept.at,
        lost.is_skewed OR kept.is_skewed,
        CASE WHEN NOT (lost.is_skewed OR kept.is_skewed) THEN now() END,

@@ -1,12 +1,12 @@
 -- Ask a person about each edit whose maker had not seen the removal: it is an open conflict.
 --
 -- Run by removals.restore_removals(). {edits}: the edits after a removal. {entity}: what names the
--- removed row in them. {name}: the staging table, as a text; {key}: what names the row of `edit`
--- among its customer's.
+-- removed row in them. {name}: the staging table, as a text; {key_text}: what names the row of
+-- `edit` among its customer's.
 INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value, lost_event,
                            kept_event, lost_database_id, kept_database_id, lost_at, kept_at,
                            clock_skewed, choice, reason)
-SELECT edit.customer_id, {name}, {key}, 'is_active', 'true', 'false', edit.edit, edit.removal,
+SELECT edit.customer_id, {name}, {key_text}, 'is_active', 'true', 'false', edit.edit, edit.removal,
        edit.edited_in, edit.removed_in, edit.edited_at, edit.removed_at, false, '', ''
   FROM {edits} edit
   JOIN (SELECT {entity} FROM {edits} GROUP BY {entity} HAVING NOT bool_or(has_seen)) unseen

@@ -390,8 +390,8 @@ def of_corrections() -> Iterator[ComposedStatement]:
     failing = revalidate.failing_statement(ERRORS, blockers, before)
     yield entry("corrections/still_failing", failing)
     yield entry("corrections/lock_sales_to_correct", bulk.LOCK_SALES)
-    for name, part in bulk.PARTS.items():
-        yield from of_replaced_values(name, CORRECTABLE_FIELDS[part.model][0])
+    for part, model in bulk.PARTS.items():
+        yield from of_replaced_values(part, CORRECTABLE_FIELDS[model][0])
 
 
 def of_replaced_values(part: str, name: str) -> Iterator[ComposedStatement]:

@@ -22,18 +22,11 @@ REPLACE_VALUES = load(__file__, "replace_values")
 BATCH_SIZE = 1_000
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of a transaction: its model, and the column with the id of the transaction."""
-
-    model: type[models.Model]
-    key: str
-
-
-PARTS = {
-    "header": Part(RetailTransaction, "id"),
-    "line": Part(RetailTransactionLine, "transaction_id"),
-    "payment": Part(RetailTransactionPayment, "transaction_id"),
+# The models of the parts of a transaction.
+PARTS: dict[str, type[models.Model]] = {
+    "header": RetailTransaction,
+    "line": RetailTransactionLine,
+    "payment": RetailTransactionPayment,
 }
 
 
@@ -82,16 +75,16 @@ def replace_values(
 def replace_statement(
     part: str, name: str, new_values: sql.Composable, condition: sql.Composable
 ) -> sql.Composed:
-    model, key = PARTS[part].model, PARTS[part].key
+    is_header = part == "header"
     return REPLACE_VALUES.format(
         new_values=new_values,
         condition=condition,
         field=sql.Identifier(name),
-        table=sql.Identifier(model._meta.db_table),
-        key=sql.Identifier(key),
-        same_line=sql.SQL("true" if part == "header" else "part.line_number = change.line_number"),
+        table=sql.Identifier(PARTS[part]._meta.db_table),
+        key=sql.Identifier("id" if is_header else "transaction_id"),
+        same_line=sql.SQL("true" if is_header else "part.line_number = change.line_number"),
     )
 
 
 def column_type(part: str, name: str) -> sql.SQL:
-    return sql.SQL(str(PARTS[part].model._meta.get_field(name).db_type(connection)))
+    return sql.SQL(str(PARTS[part]._meta.get_field(name).db_type(connection)))

@@ -104,7 +104,7 @@ class CorrectionResult:
 
 def correctable_fields(cause: SaleCause) -> tuple[str, ...]:
     """The fields that can be corrected for all transactions with this cause. There may be none."""
-    allowed = CORRECTABLE_FIELDS[PARTS[cause.part].model]
+    allowed = CORRECTABLE_FIELDS[PARTS[cause.part]]
     if cause.part == "header" and cause.reason not in SALE_LEVEL_CODES:
         return DELIVERY_FIELDS if cause.field in ADDRESS.columns else CUSTOMER_FIELDS
     if cause.field in (*CUSTOMER_FIELDS, "customer"):
@@ -115,7 +115,7 @@ def correctable_fields(cause: SaleCause) -> tuple[str, ...]:
 
 
 def model_of_cause(cause: SaleCause) -> type[models.Model]:
-    return PARTS[cause.part].model
+    return PARTS[cause.part]
 
 
 def has_expected(cause: SaleCause) -> bool:

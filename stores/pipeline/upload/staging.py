@@ -44,24 +44,6 @@ STAGE_ERASED = load(__file__, "stage_erased")
 SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
 
 
-@contextmanager
-def incoming_rows(
-    kind: StagedTable, data: bytes, *, binary: bool, name: str = "incoming"
-) -> Iterator[WorkTable]:
-    """Rows as they arrived, or those of a part of documents; their texts have no limit yet."""
-    with empty_table(name, incoming_columns(kind)) as incoming:
-        if data:
-            copy_in(incoming.name, kind.sent_columns, data, binary=binary)
-        yield incoming
-
-
-def incoming_columns(kind: StagedTable) -> sql.Composed:
-    return listed(
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_of_column))
-        for column, type_of_column in zip(kind.sent_columns, kind.types, strict=True)
-    )
-
-
 def stage_batch(source: UploadSource, kind: EventKind, incoming: WorkTable) -> StagingCounts:
     """Stage the incoming rows, or quarantine them; what is known already is neither.
 
@@ -86,6 +68,24 @@ def stage_batch(source: UploadSource, kind: EventKind, incoming: WorkTable) -> S
         record_fields(incoming, company, database, source.unread)
     close_returned(source, kind, incoming)
     return taken
+
+
+@contextmanager
+def incoming_rows(
+    kind: StagedTable, data: bytes, *, binary: bool, name: str = "incoming"
+) -> Iterator[WorkTable]:
+    """Rows as they arrived, or those of a part of documents; their texts have no limit yet."""
+    with empty_table(name, incoming_columns(kind)) as incoming:
+        if data:
+            copy_in(incoming.name, kind.sent_columns, data, binary=binary)
+        yield incoming
+
+
+def incoming_columns(kind: StagedTable) -> sql.Composed:
+    return listed(
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_of_column))
+        for column, type_of_column in zip(kind.sent_columns, kind.types, strict=True)
+    )
 
 
 def drop_known(kind: EventKind, incoming: WorkTable) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.db import transaction
 
-from stores.hqdb.files import heading, load
+from stores.hqdb.files import heading, load, statement_lines
 from stores.hqdb.sql import fetch, run_sql
 from stores.pipeline.sql_catalog import as_text, composed_statements
 from tests.support.make import query
@@ -34,6 +34,9 @@ MODULES = [
     for path in sorted((STORES / "pipeline").rglob("*.py"))
     if "download" not in path.parts and "/".join(path.parts[-2:]) not in OUTSIDE_FILES
 ]
+# A hole of a statement, and what says who runs a statement, or where it is a part.
+HOLE = re.compile(r"(?<!\{)\{(\w+)\}")
+USE = re.compile(r"Run by |For checks? |[Aa] part of |The (beginning|end) of |A condition in ")
 # Calls that put a name or a value into a statement, and no other part.
 NAMES_AND_VALUES = {"Identifier", "Literal", "identifiers"}
 STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT INTO|UPDATE|DELETE FROM)\b")
@@ -74,8 +77,11 @@ def test_every_file_is_printed():
 
 
 @pytest.mark.parametrize("path", SQL_FILES, ids=attrgetter("name"))
-def test_every_file_has_a_heading(path):
-    assert heading(path)
+def test_a_heading_explains_each_hole_and_says_who_needs_the_statement(path):
+    explained, text = heading(path), "\n".join(statement_lines(path))
+
+    assert set(HOLE.findall(text)) == set(HOLE.findall(explained))
+    assert USE.search(explained.replace("\n-- ", " "))
 
 
 def test_a_statement_is_loaded_without_its_heading(tmp_path):

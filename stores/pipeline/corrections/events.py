@@ -4,8 +4,8 @@ They are staged like events of tills, with a counter of HQ's own and no channel 
 rules check them and the same statements merge them.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -80,8 +80,7 @@ def create_event(
     return event_id
 
 
-@contextmanager
-def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> Iterator[WorkTable]:
+def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> AbstractContextManager[WorkTable]:
     """One event as rows arrive from channels, with the time and HQ's next counter.
 
     Its time is clock_timestamp() and not now(): the transaction may have waited for another edit of
@@ -91,8 +90,7 @@ def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> Iterator[WorkT
     texts = {
         column: str(value) if isinstance(value, UUID) else value for column, value in given.items()
     }
-    with query_table("incoming", event_query(kind), texts) as incoming:
-        yield incoming
+    return query_table("incoming", event_query(kind), texts)
 
 
 def event_query(kind: EventKind) -> sql.Composed:

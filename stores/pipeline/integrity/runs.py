@@ -1,7 +1,6 @@
 """Checks of runs: they do not overlap, they end, and their counts match the rows they wrote."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from psycopg2 import sql
 
@@ -19,14 +18,13 @@ from stores.pipeline.integrity.evidence import Evidence
 MISCOUNTED_RUNS = load(__file__, "miscounted_runs")
 
 
-@contextmanager
-def last_good_starts() -> Iterator[WorkTable]:
+def last_good_starts() -> AbstractContextManager[WorkTable]:
     """A work table of the start of the last successful run of each step and place.
 
     Shape: step, database_id, company_id, since. Runs before an incident or a repair of the database
     do not count, nor downloads while they were on hold.
     """
-    with query_table(
+    return query_table(
         "last_start",
         """SELECT step.step, step.database_id, step.company_id, max(step.started_at) AS since
              FROM run_step step
@@ -42,8 +40,7 @@ def last_good_starts() -> Iterator[WorkTable]:
                   > coalesce(greatest(incident.at, repair.at, held.resumed_at), '-infinity')
               AND held.held_since IS NULL
             GROUP BY step.step, step.database_id, step.company_id""",
-    ) as last_starts:
-        yield last_starts
+    )
 
 
 def runs_do_not_overlap(evidence: Evidence) -> Check:

@@ -3,8 +3,8 @@
 Validation and sales orders begin with this, so that no sale goes on under a temporary GUID.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from uuid import UUID
 
 from psycopg2 import sql
@@ -78,14 +78,12 @@ def assign_default_customer(sales: Sequence[int]) -> None:
     )
 
 
-@contextmanager
-def blockers_of(sales: Sequence[int]) -> Iterator[WorkTable]:
+def blockers_of(sales: Sequence[int]) -> AbstractContextManager[WorkTable]:
     """A work table of the sales that cannot become orders now, each with the first reason.
 
     Shape: id, what, reason, field, waits.
     """
-    with query_table("blocker", blockers_query(), {"sales": list(sales)}) as blockers:
-        yield blockers
+    return query_table("blocker", blockers_query(), {"sales": list(sales)})
 
 
 def blockers_query() -> sql.Composed:

@@ -8,8 +8,8 @@
 -- newest event of all, with last_operation. Most entities have one event, and nothing is sorted for
 -- them; {same_entity}: that `event` is about an entity with `several`.
 --
--- {events}: where the events are; {is_claimed}: that `event` belongs to customer `claimed`.
--- {columns}: those of the kind in `event`, as HQ keeps them.
+-- {claimed}: the customers; {events}: where the events are; {is_claimed}: that `event` belongs to
+-- customer `claimed`. {columns}: those of the kind in `event`, as HQ keeps them.
 taken AS (
   SELECT claimed.customer_id, claimed.hq_version, event.async_account, event.operation,
          coalesce(event.database_id, 0) AS database_id, event.generation,

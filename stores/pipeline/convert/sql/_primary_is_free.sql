@@ -1,7 +1,8 @@
 -- That event `newest` may become the primary of a customer whom HQ knew before.
 --
--- A condition in merge_addresses. {history}: what was applied of these customers. {within}: purpose
--- or kind; {within_of_event}: of `event`, as HQ keeps it.
+-- A condition in merge_addresses. {table}: addresses or contacts, with id {key}. {history}: what
+-- was applied of these customers. {within}: purpose or kind; {within_of_event}: of `event`, as HQ
+-- keeps it.
 NOT EXISTS (
     SELECT FROM {table} other
      WHERE other.customer_id = newest.customer_id AND other.{within} = newest.{within}

@@ -1,6 +1,7 @@
 -- Claimed customers get their next version, each by a new change of its company.
 --
--- Run by known_customers.bump_versions(). Whom no channel is to have keeps no change number.
+-- Run by known_customers.bump_versions(). {claimed}: the customers, who may be there more than
+-- once. Whom no channel is to have keeps no change number.
 WITH numbered AS (
   SELECT customer_id, %(first_change)s - 1 + row_number() OVER (ORDER BY customer_id) AS change_no
     FROM {claimed} GROUP BY customer_id),

@@ -1,7 +1,8 @@
 -- Claimed customers of whom a chunk has several events, or one that came too late.
 --
--- Run by replay.replay_new() and replay_known(). {events}: where the events are; {is_claimed}: that
--- `event` belongs to customer `claimed`. {name}: the staging table, as a text.
+-- Run by replay.replay_new() and replay_known(). {claimed}: the customers; {events}: where the
+-- events are; {is_claimed}: that `event` belongs to customer `claimed`. {name}: the staging table,
+-- as a text.
 SELECT claimed.customer_id
   FROM {claimed} claimed JOIN {events} event ON {is_claimed}
   LEFT JOIN settled_event late

@@ -1,8 +1,9 @@
 -- Make room for the primaries that claimed events are about to set.
 --
--- Run by merge.demote_primaries(). {table}: addresses or contacts, with id {key}; {event}: their
--- staging table. {within}: what only one of a customer's may be primary for, purpose or kind;
--- {within_of_event}: of `event`, as HQ keeps it. Only events later than the row count.
+-- Run by merge.demote_primaries(). {claimed}: the events, with their customers. {table}: addresses
+-- or contacts, with id {key}; {event}: their staging table. {within}: what only one of a customer's
+-- may be primary for, purpose or kind; {within_of_event}: of `event`, as HQ keeps it. Only events
+-- later than the row count.
 UPDATE {table} old SET is_primary = false, hq_version = claimed.hq_version
   FROM {claimed} claimed JOIN {event} event ON event.event_id = claimed.event_id
  WHERE event.is_primary AND event.operation <> 'deactivate'

@@ -2,8 +2,8 @@
 -- the customers themselves.
 --
 -- Run by removals.restore_removals(). {table}: the rows of the kind, with their customer as
--- {owner}. {history}: what was applied of these customers. {entity_of_row}: what names `row`;
--- {is_about_row}: that `event` is about it.
+-- {owner}. {claimed}: the edits, with their customers; {history}: what was applied of these.
+-- {entity_of_row}: what names `row`; {is_about_row}: that `event` is about it.
 SELECT DISTINCT {entity_of_row}
   FROM {table} row JOIN {history} event ON {is_about_row}
  WHERE row.{owner} IN (SELECT customer_id FROM {claimed}) AND row.is_active

@@ -3,11 +3,11 @@
 -- Run by merge.settle_unapplied(). Those that came too late are superseded; those that named what
 -- belongs to another customer fail.
 --
--- {events}: where the events are; {is_claimed}: that `event` belongs to customer `claimed`.
--- {table}: the rows; {name}: the staging table, as a text. {key}: by which a row is known, {field}:
--- the same as a text; beside its customer where {is_customers_own}: an affiliation of the same name
--- is another customer's too, an id is not. {open_failing}: opens the events of `failing`; see its
--- file.
+-- {claimed}: the customers; {events}: where the events are; {is_claimed}: that `event` belongs to
+-- customer `claimed`. {table}: the rows; {name}: the staging table, as a text. {key}: by which a
+-- row is known, {field}: the same as a text; beside its customer where {is_customers_own}: an
+-- affiliation of the same name is another customer's too, an id is not. {open_failing}: opens the
+-- events of `failing`; see its file.
 WITH taken AS MATERIALIZED (
   SELECT claimed.customer_id, event.event_id, event.batch_id, event.company_id,
          event.async_account, event.account_number, event.database_id, event.generation,

@@ -86,11 +86,8 @@ def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> AbstractContex
     Its time is clock_timestamp() and not now(): the transaction may have waited for another edit of
     the same customer.
     """
-    given = {column: values.get(column) for column in kind.sent_columns}
-    texts = {
-        column: str(value) if isinstance(value, UUID) else value for column, value in given.items()
-    }
-    return query_table("incoming", event_query(kind), texts)
+    columns = {column: values.get(column) for column in kind.sent_columns}
+    return query_table("incoming", event_query(kind), columns)
 
 
 def event_query(kind: EventKind) -> sql.Composed:

@@ -15,8 +15,10 @@ moment, and HQ later: whatever the channel acknowledged or was given before must
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
 from django.db import connections, transaction
@@ -26,7 +28,7 @@ from psycopg2 import sql
 from stores.channeldb.connect.connection import alias_of
 from stores.channeldb.exchange.protocol import GUID_FORM, TableData, Target
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
-from stores.hqdb.sql import copy_out_text, fetch, lock_until_commit, run_sql
+from stores.hqdb.sql import batched, copy_out_text, fetch, lock_until_commit, run_sql
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
 from stores.models.incident import IncidentKind
@@ -75,12 +77,23 @@ IDS = """SELECT get_byte(uuid_send(id), 0), count(*),
            FROM ({}) ids WHERE id IS NOT NULL GROUP BY 1"""
 
 
+class Found(NamedTuple):
+    """A row that differs. `number` is what repair needs: an event's counter, or a customer's id."""
+
+    table: str
+    key: str
+    number: int | None = None
+
+
+Differences: TypeAlias = dict[DifferenceKind, list[Found]]
+
+
 @dataclass
 class Comparison:
-    """What differs: for each kind its rows, as table, key, and what mending needs."""
+    """What differs, of how many rows that were compared."""
 
     compared: int
-    rows: dict[DifferenceKind, list[tuple[str, str, int | None]]]
+    rows: Differences
     wrong: list[WrongRow]
 
     def __bool__(self) -> bool:
@@ -142,7 +155,7 @@ def compare_database(database: ChannelDatabase) -> Comparison:
         differences = find_differences(buckets, copies)
         wrong = find_content_differences(database, differences, copies)
         differences[DifferenceKind.STRAY] += [
-            (row["table"], row["transaction_id"], None) for row in strays
+            Found(row["table"], row["transaction_id"]) for row in strays
         ]
         return Comparison(compared, differences, wrong)
 
@@ -181,45 +194,37 @@ def bucket_condition(buckets: Sequence[int]) -> str:
     return f" WHERE {' OR '.join(ranges)}" if ranges else " WHERE 1 = 0"
 
 
-def find_differences(
-    buckets: dict[str, list[int]], copies: Copies
-) -> dict[DifferenceKind, list[tuple[str, str, int | None]]]:
+def find_differences(buckets: dict[str, list[int]], copies: Copies) -> Differences:
     """What is wrong between the channel's rows and HQ's; of events in the buckets that differ."""
-    differences: dict[DifferenceKind, list[tuple[str, str, int | None]]] = {
-        what: [] for what in DifferenceKind
-    }
+    found: Differences = {what: [] for what in DifferenceKind}
     for copy in COMPARED_EVENTS:
-        table = copy.source
         key_and_counter = sql.SQL("coalesce(held.event_id::text, '-'), held.replication_counter")
-        lacking = receipts(copy, copies, key_and_counter)
-        differences[DifferenceKind.UNKNOWN] += [
-            (table, key, int(counter)) for key, counter in fetch(lacking)
+        lacking = fetch(receipts(copy, copies, key_and_counter))
+        found[DifferenceKind.UNKNOWN] += [
+            Found(copy.source, key, int(counter)) for key, counter in lacking
         ]
-        first = [f"{byte:02x}" for byte in buckets[table]]
+        first = [f"{byte:02x}" for byte in buckets[copy.source]]
         gone = vanished(copy, copies, "left(event.event_id::text, 2) = ANY(%(first)s)")
-        differences[DifferenceKind.VANISHED] += [
-            (table, event_id, None) for _, _, event_id in fetch(gone, {"first": first})
+        found[DifferenceKind.VANISHED] += [
+            Found(copy.source, event_id) for _, _, event_id in fetch(gone, {"first": first})
         ]
-    for table, statement in changed(copies).items():
-        for row in fetch(statement):
-            differences[DifferenceKind.CHANGED].append((table, str(row[2]), None))
-    differences[DifferenceKind.FOREIGN] += [
-        ("account_map", guid, None) for (guid,) in fetch(FOREIGN, **copies.names)
+    found[DifferenceKind.CHANGED] += [
+        Found(table, str(row[2]))
+        for table, statement in changed(copies).items()
+        for row in fetch(statement)
     ]
-    differences[DifferenceKind.FOREIGN] += [
-        ("customer", account, None) for (account,) in fetch(OTHER_GUID, **copies.names)
+    foreign, other_guid = fetch(FOREIGN, **copies.names), fetch(OTHER_GUID, **copies.names)
+    found[DifferenceKind.FOREIGN] += [Found("account_map", guid) for (guid,) in foreign]
+    found[DifferenceKind.FOREIGN] += [Found("customer", account) for (account,) in other_guid]
+    not_arrived = fetch(contents.NOT_ARRIVED, **copies.names)
+    found[DifferenceKind.NOT_ARRIVED] += [
+        Found("customer", account, customer) for _, account, customer in not_arrived
     ]
-    differences[DifferenceKind.NOT_ARRIVED] += [
-        ("customer", account, customer)
-        for _, account, customer in fetch(contents.NOT_ARRIVED, **copies.names)
-    ]
-    return differences
+    return found
 
 
 def find_content_differences(
-    database: ChannelDatabase,
-    differences: dict[DifferenceKind, list[tuple[str, str, int | None]]],
-    copies: Copies,
+    database: ChannelDatabase, differences: Differences, copies: Copies
 ) -> list[WrongRow]:
     """Name rows of customers that are not as HQ sent them. Returns those that can be mended.
 
@@ -228,14 +233,13 @@ def find_content_differences(
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         wrong = contents.find_wrong_rows(database.pk, copies.held)
-    foreign = {key for _, key, _ in differences[DifferenceKind.FOREIGN]}
+    foreign = {row.key for row in differences[DifferenceKind.FOREIGN]}
     wrong = [row for row in wrong if row.account not in foreign]
-    not_arrived = {key for _, key, _ in differences[DifferenceKind.NOT_ARRIVED]}
+    not_arrived = {row.key for row in differences[DifferenceKind.NOT_ARRIVED]}
     for row in (row for row in wrong if row.account not in not_arrived):
         what = DifferenceKind.NOT_SENT if row.is_extra else DifferenceKind.DIFFERENT
-        is_part = row.table != "customer"
-        key = f"{row.account} {row.part}" if is_part else row.account
-        differences[what].append((row.table, key, row.customer))
+        key = row.account if row.table == "customer" else f"{row.account} {row.part}"
+        differences[what].append(Found(row.table, key, row.customer))
     return [row for row in wrong if row.customer is not None]
 
 
@@ -265,8 +269,8 @@ def record_differences(step: RunStep, comparison: Comparison) -> None:
         step.add(**{what.value: len(rows)})
         if not step.is_dry:
             Difference.objects.bulk_create(
-                Difference(step=step, what=what, table=table, key=key[:60])
-                for table, key, _ in rows[:MAX_REPORTED_DIFFERENCES]
+                Difference(step=step, what=what, table=row.table, key=row.key[:60])
+                for row in rows[:MAX_REPORTED_DIFFERENCES]
             )
     for what, kind in INCIDENTS.items():
         if (rows := comparison.rows[what]) and not step.is_dry:
@@ -274,7 +278,7 @@ def record_differences(step: RunStep, comparison: Comparison) -> None:
                 kind,
                 f"Channel {step.place}: {len(rows):,} {what.label.lower()}.",
                 database=step.its_database,
-                detail={"keys": [key for _, key, _ in rows[:MAX_REPORTED_DIFFERENCES]]},
+                detail={"keys": [row.key for row in rows[:MAX_REPORTED_DIFFERENCES]]},
             )
     if not (comparison.rows[DifferenceKind.STRAY] or step.is_dry):
         # Nobody needs to close what the till has put right.
@@ -296,23 +300,19 @@ INCIDENTS = {
 
 def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> None:
     """Let the channel offer again what HQ lacks, and send it again what did not arrive."""
-    for copy in COMPARED_EVENTS:
-        counters = [
-            counter
-            for table, _, counter in comparison.rows[DifferenceKind.UNKNOWN]
-            if table == copy.source and counter is not None
-        ]
-        for start in range(0, len(counters), BATCH):
-            reopened = channel.reopen(copy.source, counters[start : start + BATCH])
+    counters: dict[str, list[int]] = defaultdict(list)
+    for row in comparison.rows[DifferenceKind.UNKNOWN]:
+        if row.number is not None:
+            counters[row.table].append(row.number)
+    for table, unknown in counters.items():
+        for batch in batched(unknown, BATCH):
+            reopened = channel.reopen(table, batch)
             with step.chunk():
                 step.add(reopened=reopened)
-    customers = [customer for _, _, customer in comparison.rows[DifferenceKind.NOT_ARRIVED]]
+    not_arrived = comparison.rows[DifferenceKind.NOT_ARRIVED]
+    customers = [row.number for row in not_arrived if row.number is not None]
     with step.chunk():
-        pending = add_exceptions(
-            step.its_database,
-            [customer for customer in customers if customer is not None],
-            ExceptionReason.NOT_ARRIVED,
-        )
+        pending = add_exceptions(step.its_database, customers, ExceptionReason.NOT_ARRIVED)
         step.add(owed_again=pending)
     if comparison.wrong:
         repair_contents(step, channel, comparison.wrong)

@@ -26,7 +26,7 @@ from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK as ROWS
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.events.kinds import CUSTOMER
-from stores.pipeline.fence.visit import FencedChannel
+from stores.pipeline.fence.visit import FencedChannel, highest_issued
 from stores.pipeline.integrity.contents import NOT_ARRIVED
 from stores.pipeline.integrity.snapshot import Copies, channels_snapshot
 from stores.pipeline.integrity.tables import COMPARED_CONTENTS, COMPARED_EVENTS
@@ -77,16 +77,8 @@ class Recovery:
 
     @property
     def has_effect(self) -> bool:
-        return bool(
-            self.accounts
-            or self.guids
-            or self.void
-            or self.versions
-            or self.owed_again
-            or self.events
-            or self.documents
-            or self.distrusted
-        )
+        imported = (self.accounts, self.guids, self.void, self.versions)
+        return any([*imported, self.owed_again, self.events, self.documents, self.distrusted])
 
 
 def import_everything(
@@ -134,29 +126,17 @@ def correct_heights(recovery: Recovery) -> None:
     Effects: `exchange_state` and `channel_setting` of these channels. Errors: ChannelError; a
     repetition goes on.
     """
-    accounts: dict[str, int] = dict(
-        fetch("SELECT company_id, next - 1 FROM number_sequence WHERE next > start")
-    )
-    issued: dict[str, int] = dict(
-        fetch("SELECT company || '/' || series, number FROM issued_document WHERE number > 0")
-    )
     for database in recovery.distrusted:
-        company_id = database.channel.company_id
+        issued = fetch(
+            """SELECT company || '/' || series, number FROM issued_document
+                WHERE number > 0 AND company = %s""",
+            [database.channel.company_id],
+        )
         with visit(database) as channel:
             # The fence would not let a visit in that is behind the channel.
             if state := channel.state():
                 channel.correct_heights(
-                    {
-                        company: number
-                        for company, number in accounts.items()
-                        if company == company_id
-                    },
-                    {
-                        name: number
-                        for name, number in issued.items()
-                        if name.startswith(f"{company_id}/")
-                    },
-                    nonce=state.token.nonce,
+                    highest_issued(database), dict(issued), nonce=state.token.nonce
                 )
 
 

@@ -31,10 +31,9 @@ def move_on(run: JobRun) -> list[int]:
         run.steps.filter(status=RunStatus.QUEUED).update(
             status=RunStatus.CANCELLED, ended_at=ClockTime()
         )
-    live = run.steps.live()
-    if run.has_ended or live.filter(stage=run.stage).exists():
+    following = run.steps.live().aggregate(stage=Min("stage"))["stage"]
+    if run.has_ended or following == run.stage:
         return []
-    following = live.aggregate(stage=Min("stage"))["stage"]
     if following is None:
         end_run(run)
         return []

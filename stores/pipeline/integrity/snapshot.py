@@ -16,6 +16,7 @@ from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import READ_ISSUED
 from stores.hqdb.sql import copy_stream, identifiers, listed, run_sql
+from stores.hqdb.statistics import analyze_changed_tables
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
@@ -122,6 +123,7 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
                 snapshot.unreachable.append({"channel": database.label, "error": "unreachable"})
         for table in copies.tables.values():
             table.analyze()
+        analyze_changed_tables()
         yield snapshot
 
 

@@ -37,7 +37,10 @@ from tests.support.processes import (
 pytestmark = pytest.mark.slow
 
 KILLS = 20
-CUSTOMERS_PER_CHANNEL = 1_250
+# Small, so that a pipeline commits often between its first moment and its last.
+CHUNK_SIZE = 100
+# Of a pipeline that is killed at moments of its progress, and of one killed by the clock.
+FEW_PER_CHANNEL, MANY_PER_CHANNEL = 400, 1_250
 FIRST_NUMBER = 101
 CHILD_TABLES = (
     "customer_address",
@@ -60,16 +63,15 @@ IGNORED_COLUMNS = [
 
 
 @pytest.fixture
-def open_channels(register) -> Callable[[], list[ChannelDatabase]]:
-    """Empties HQ and registers four channels, each with the same day of traffic."""
+def open_channels(register) -> Callable[[int], list[ChannelDatabase]]:
+    """Empties HQ and registers four channels, each with so many customers of the same day."""
 
-    def open_all() -> list[ChannelDatabase]:
+    def open_all(customers: int) -> list[ChannelDatabase]:
         empty_hq()
         numbers = {"account_format": "C-######", "first_number": FIRST_NUMBER}
         databases = [register(code, **numbers) for code in CAST]
         for database in databases:
-            edits = CUSTOMERS_PER_CHANNEL // 10
-            write_traffic(database, customers=CUSTOMERS_PER_CHANNEL, edits=edits, seed=1010)
+            write_traffic(database, customers=customers, edits=customers // 10, seed=1010)
         return databases
 
     return open_all
@@ -80,6 +82,7 @@ def pipelines(hq, tmp_path, monkeypatch):
     """Runs pipelines in forked processes."""
     answer = tmp_path / "answer.json"
     monkeypatch.setenv("KILLABLE_ANSWER", str(answer))
+    monkeypatch.setenv("KILLABLE_CHUNK", str(CHUNK_SIZE))
     with running("-m", "tests.support.forked") as process:
         yield Pipelines(process, answer)
 
@@ -176,9 +179,8 @@ def hq_accounts() -> set[tuple[str, str]]:
     return {(str(guid), account) for guid, account in rows}
 
 
-def assert_one_account_each(databases: list[ChannelDatabase]) -> None:
+def assert_one_account_each(databases: list[ChannelDatabase], count: int) -> None:
     """Each customer has one account, account numbers have no gap, and channels know them all."""
-    count = len(databases) * CUSTOMERS_PER_CHANNEL
     issued = Customer.objects.filter(number__isnull=False).order_by("number")
     accounts = hq_accounts()
 
@@ -205,11 +207,11 @@ def assert_verified() -> None:
 def test_a_pipeline_killed_at_twenty_random_moments_creates_the_accounts_of_a_whole_run(
     open_channels, pipelines
 ):
-    databases = open_channels()
+    open_channels(FEW_PER_CHANNEL)
     totals = pipelines.run_to_end()["counts"]
     expected = customer_data()
-    assert totals["converted"] == len(databases) * CUSTOMERS_PER_CHANNEL
-    databases = open_channels()
+    databases = open_channels(FEW_PER_CHANNEL)
+    assert totals["converted"] == len(databases) * FEW_PER_CHANNEL
     random = Random(2026)  # noqa: S311 - no secret
     moments = sorted(random.uniform(0, 2.95) for _ in range(KILLS + 4))
 
@@ -233,7 +235,7 @@ def test_a_pipeline_killed_at_twenty_random_moments_creates_the_accounts_of_a_wh
         table: len(rows) for table, rows in expected.items()
     }
     assert data == expected
-    assert_one_account_each(databases)
+    assert_one_account_each(databases, totals["converted"])
     assert_verified()
 
 
@@ -248,7 +250,7 @@ def recover_lost(job_run: JobRun) -> None:
 @pytest.mark.fault("F-01", "F-02", "F-03")
 @pytest.mark.timeout(240)
 def test_killing_a_worker_or_its_child_loses_nothing_and_writes_nothing_twice(open_channels):
-    databases = open_channels()
+    databases = open_channels(MANY_PER_CHANNEL)
     random = Random(2027)  # noqa: S311 - no secret
     job_run = start_job(JOBS["pipeline"]).run
     one_process = ("manage.py", "worker", "--processes", "1")
@@ -277,5 +279,5 @@ def test_killing_a_worker_or_its_child_loses_nothing_and_writes_nothing_twice(op
     assert job_run.status == RunStatus.SUCCEEDED
     assert count_losses() >= 2
     assert run("pipeline")["outcome"] == "nothing_to_do"
-    assert_one_account_each(databases)
+    assert_one_account_each(databases, len(databases) * MANY_PER_CHANNEL)
     assert_verified()

@@ -29,6 +29,7 @@ from stores.channeldb.connect.connection import alias_of
 from stores.channeldb.exchange.protocol import GUID_FORM, TableData, Target
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
 from stores.hqdb.sql import batched, copy_out_text, fetch, lock_until_commit, run_sql
+from stores.hqdb.statistics import analyze_changed_tables
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
 from stores.models.incident import IncidentKind
@@ -152,6 +153,7 @@ def compare_database(database: ChannelDatabase) -> Comparison:
             read_state(channel, database, copies)
             compared += read_contents(channel, database, copies.held)
             strays = read_orphans(channel, database)
+        analyze_changed_tables()
         differences = find_differences(buckets, copies)
         wrong = find_content_differences(database, differences, copies)
         differences[DifferenceKind.STRAY] += [

@@ -1315,7 +1315,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("sends_single_customers", models.BooleanField(db_default=False, default=False)),
-                ("tries", models.PositiveIntegerField(db_default=0)),
+                ("tries", models.PositiveIntegerField(db_default=0, default=0)),
                 (
                     "changed_by",
                     models.ForeignKey(

@@ -160,7 +160,7 @@ class DownloadSession(Session):
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
     )
     sends_single_customers = models.BooleanField(default=False, db_default=False)
-    tries = models.PositiveIntegerField(db_default=0)
+    tries = models.PositiveIntegerField(default=0, db_default=0)
     requested_at = models.DateTimeField(null=True)
     downloaded_at = models.DateTimeField(null=True)
     # When the database first took a part of it, and refused the rest, which held it up.

@@ -87,13 +87,13 @@ def suspend_session(step: RunStep, package: Package | None) -> None:
     """
     with step.chunk():
         if package:
-            offer(step.its_database, package)
+            offer(step.its_database, package).save()
         suspend_all(step.its_database)
     failpoint("download:after_suspended")
 
 
 def offer(database: ChannelDatabase, package: Package) -> DownloadSession:
-    """The open session of a database for a package, in the caller's transaction.
+    """The open session of a database for a package; the caller saves it, in this transaction.
 
     It is the one that was started for it, if there is none. Others that the database will not need
     are canceled.
@@ -103,7 +103,6 @@ def offer(database: ChannelDatabase, package: Package) -> DownloadSession:
     if session is None:
         session = sessions.unmade().first() or DownloadSession(database=database)
         session.package, session.status, session.message = package, DownloadStatus.AVAILABLE, ""
-        session.save()
     outdated = sessions.open().filter(package__to_no__gt=package.from_no) | sessions.unmade()
     outdated.exclude(pk=session.pk).update(status=DownloadStatus.CANCELED, message=REPLACED)
     return session
@@ -115,10 +114,8 @@ def request_single_customers(step: RunStep) -> DownloadSession:
         sessions = DownloadSession.objects.open().filter(
             database=step.its_database, sends_single_customers=True
         )
-        session = sessions.first() or DownloadSession.objects.create(
-            database=step.its_database,
-            sends_single_customers=True,
-            status=DownloadStatus.AVAILABLE,
+        session = sessions.first() or DownloadSession(
+            database=step.its_database, sends_single_customers=True
         )
         request(step, session)
     failpoint("download:before_retry")
@@ -127,15 +124,11 @@ def request_single_customers(step: RunStep) -> DownloadSession:
 
 def request(step: RunStep, session: DownloadSession) -> None:
     """Try a session once more, in the caller's transaction."""
-    session.run, session.status = step.run, DownloadStatus.REQUESTED
+    session.run, session.status, session.message = step.run, DownloadStatus.REQUESTED, ""
     session.tries += 1
-    DownloadSession.objects.filter(pk=session.pk).update(
-        run=step.run,
-        status=DownloadStatus.REQUESTED,
-        tries=F("tries") + 1,
-        requested_at=Now(),
-        message="",
-    )
+    session.requested_at = Now()
+    changed = ["package", "run", "status", "message", "tries", "requested_at"]
+    session.save(update_fields=None if session._state.adding else changed)
 
 
 def note_downloaded(step: RunStep, session: DownloadSession, tables: Sequence[TableData]) -> None:

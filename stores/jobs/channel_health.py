@@ -14,7 +14,7 @@ RECORD_SUCCESS = """
 CLEAR_ERROR = """
     UPDATE channel_database
        SET last_error = '', failures = 0, failed_step = '', next_try_at = NULL
-     WHERE id = %(database)s
+     WHERE id = %(database)s AND failures > 0
        AND (failed_step = %(step)s
             OR %(was_there)s AND failed_step NOT IN ('upload', 'download'))"""
 # Doubles with each failure up to a limit; chance keeps channels that failed together apart.

@@ -15,7 +15,9 @@ from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import STOPPED, close_sessions, outcome_of, run_message, sum_counts
 from stores.jobs.plan import TURN_S
 from stores.models import JobRun
+from stores.models.job import StepCode
 from stores.models.run import ClockTime, RunStatus
+from stores.pipeline.download.download import with_pending
 
 NEVER_BEGAN = "Cancelled."
 # A turn that takes longer is shared with other workers. Twice of what is expected of it.
@@ -31,15 +33,40 @@ def move_on(run: JobRun) -> list[int]:
         run.steps.filter(status=RunStatus.QUEUED).update(
             status=RunStatus.CANCELLED, ended_at=ClockTime()
         )
-    following = run.steps.live().aggregate(stage=Min("stage"))["stage"]
+    following = live_stage(run)
     if run.has_ended or following == run.stage:
         return []
-    if following is None:
-        end_run(run)
-        return []
-    run.stage = following
-    run.save(update_fields=["stage"])
-    return waiting_steps(run.pk)
+    while following is not None:
+        run.stage = following
+        run.save(update_fields=["stage"])
+        end_idle_downloads(run)
+        following = live_stage(run)
+        if following == run.stage:
+            return waiting_steps(run.pk)
+    end_run(run)
+    return []
+
+
+def live_stage(run: JobRun) -> int | None:
+    """The first stage that has steps left."""
+    stage: int | None = run.steps.live().aggregate(stage=Min("stage"))["stage"]
+    return stage
+
+
+def end_idle_downloads(run: JobRun) -> None:
+    """End the downloads of a run's stage that have nothing to do, all at once.
+
+    Each would write three times that it found nothing. Those of databases in trouble are left to
+    workers.
+    """
+    downloads = run.steps.filter(
+        stage=run.stage, step=StepCode.DOWNLOAD, status=RunStatus.QUEUED, database__failures=0
+    )
+    databases = [step.database_id for step in downloads if step.database_id]
+    if run.status == RunStatus.RUNNING and databases:
+        downloads.exclude(database__in=with_pending(databases)).update(
+            status=RunStatus.NOTHING_TO_DO, started_at=ClockTime(), ended_at=ClockTime()
+        )
 
 
 def end_run(run: JobRun, refusal: str = "") -> None:

@@ -494,6 +494,21 @@ def test_cancelling_a_run_between_two_steps_ends_it_at_once(houston):
     assert statuses(started) == ["nothing_to_do", "cancelled", "cancelled"]
 
 
+def test_downloads_with_nothing_to_do_end_without_a_worker(houston, popup):
+    make_customer(houston)
+    run("pipeline")
+    ChannelDatabase.objects.filter(pk=popup.pk).update(position=0)
+
+    found = JobRun.objects.get(pk=run("pipeline")["run"])
+
+    downloads = found.steps.filter(step="download").order_by("database__channel__code")
+    assert [(one.status, one.worker != "") for one in downloads] == [
+        ("nothing_to_do", False),
+        ("nothing_to_do", True),
+    ]
+    assert all(one.started_at and one.ended_at for one in downloads)
+
+
 def test_a_run_that_has_ended_cannot_be_cancelled(hq):
     ended = JobRun.objects.get(pk=run("pipeline")["run"])
 

@@ -472,6 +472,7 @@ def test_a_terminal_is_told_how_far_a_job_has_come(houston, command, monkeypatch
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "stderr", terminal)
+    make_customer(houston)
 
     command("run_job", "pipeline")
 

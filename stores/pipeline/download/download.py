@@ -18,7 +18,7 @@ from stores.hqdb.retry import (
     is_data_error,
     self_committing,
 )
-from stores.hqdb.sql import batched, fetch_one
+from stores.hqdb.sql import batched, fetch, fetch_one
 from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled, RunLost, StepFailed
 from stores.models.session import DUE_DOWNLOADS, DownloadStatus
@@ -78,7 +78,7 @@ def download_accounts(step: RunStep) -> None:
         with step.chunk():
             if not step.its_database.is_held and not is_suspended(step.its_database):
                 step.add(distributed=count_pending(step.its_database))
-    elif has_pending(step.its_database):
+    elif with_pending([step.its_database.pk]):
         ChannelDownload(step).visit()
 
 
@@ -88,10 +88,13 @@ def is_suspended(database: ChannelDatabase) -> bool:
     return database.strict_order and sessions.exists()
 
 
-def has_pending(database: ChannelDatabase) -> bool:
-    """Whether a customer whom the database lacks may be sent, or something is sent again."""
-    (is_pending,) = fetch_one(
-        """SELECT NOT %(is_suspended)s AND EXISTS (
+def with_pending(databases: Sequence[int]) -> list[int]:
+    """The databases that lack a customer who may be sent, or are sent something again."""
+    suspended = suspended_in_strict_order().filter(database__in=databases)
+    pending = fetch(
+        """SELECT b.id FROM channel_database b JOIN channel h ON h.id = b.channel_id
+            WHERE b.id = ANY(%(databases)s)
+              AND (b.id <> ALL(%(suspended)s::bigint[]) AND EXISTS (
                      SELECT FROM customer k
                       WHERE k.company_id = h.company_id AND k.change_no > b.position)
                OR EXISTS (SELECT FROM download_exception e JOIN customer k ON k.id = e.customer_id
@@ -99,16 +102,14 @@ def has_pending(database: ChannelDatabase) -> bool:
                              AND k.change_no <= b.position)
                OR EXISTS (SELECT FROM download_session s JOIN package p ON p.id = s.package_id
                            WHERE s.database_id = b.id AND s.status = ANY(%(due)s)
-                             AND p.to_no <= b.position)
-             FROM channel_database b JOIN channel h ON h.id = b.channel_id
-            WHERE b.id = %(database)s""",
+                             AND p.to_no <= b.position))""",
         {
-            "database": database.pk,
+            "databases": list(databases),
             "due": [status.value for status in DUE_DOWNLOADS],
-            "is_suspended": is_suspended(database),
+            "suspended": list(suspended.values_list("database", flat=True)),
         },
     )
-    return bool(is_pending)
+    return [database for (database,) in pending]
 
 
 def count_pending(database: ChannelDatabase) -> int:

@@ -340,7 +340,7 @@ def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
     def wrapped(*_: object) -> None:
         raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
 
-    monkeypatch.setattr(download, "has_pending", wrapped)
+    monkeypatch.setattr(download, "with_pending", wrapped)
 
     assert run(JobCode.DOWNLOAD)["outcome"] == "cancelled"
     assert JobRun.objects.newest_first()[0].error == ""

@@ -176,6 +176,8 @@ BACK_OFF_MOST_S = 180
 # channel that was away for longer gets another package.
 PACKAGE_DAYS = 1
 PACKAGE_MAX_DAYS = 30
+# For this long, each download session and each visit of a run has a row of its own.
+DETAILS_KEPT_DAYS = whole_number("SYNCLINE_DETAILS_KEPT_DAYS", 30)
 # In strict order, a package that a channel refused in part this many times waits for a person.
 STRICT_ORDER_TRIES = 3
 # The scheduler starts the pipeline this long after the last run of it ended.

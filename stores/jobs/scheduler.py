@@ -14,7 +14,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from stores.hqdb.locks import Locks
-from stores.hqdb.sql import fetch_one
+from stores.hqdb.sql import fetch_one, run_sql
 from stores.jobs import worker
 from stores.jobs.catalog import JOBS
 from stores.jobs.stalled import run_maintenance
@@ -24,12 +24,14 @@ from stores.models.incident import BLOCKS_CONVERSION
 from stores.models.job import JobCode, StepCode
 from stores.models.run import IS_LIVE, ClockTime, RunStatus, StartedBy, summarize_codes
 from stores.pipeline.download.packages import drop_delivered
+from stores.pipeline.download.ranges import delete_replaced, fold_sessions
 
 logger = logging.getLogger(__name__)
 
 MAINTENANCE_S = 2
 CLEANUP_S = 60
 CLOCK_POLL_S = 15
+RUNS_PER_CHUNK = 20
 # Of a channel whose incident was closed so lately, it is looked at whether all is as it should be.
 AFTER_INCIDENT = timedelta(days=1)
 # What is done for slow channels, in turn: never more than one of them at a time.
@@ -64,6 +66,8 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
         run_maintenance: MAINTENANCE_S,
         delete_idle_runs: CLEANUP_S,
         drop_delivered: CLEANUP_S,
+        remove_visits: CLEANUP_S,
+        fold_downloads: CLEANUP_S,
         start_scheduled: CLOCK_POLL_S,
         compare_after_incidents: CLOCK_POLL_S,
     }
@@ -179,3 +183,33 @@ def delete_idle_runs() -> None:
         downloadsessions=None,
         packages=None,
     ).delete()
+
+
+def remove_visits() -> None:
+    """Remove the visits of old runs that went well: one for each run and database.
+
+    What they did is in the counts of the run. Runs that still have them are told by the index.
+    """
+    run_sql(
+        """WITH old AS (
+             UPDATE job_run SET steps_removed_at = now()
+              WHERE id IN (SELECT id FROM job_run
+                            WHERE steps_removed_at IS NULL
+                              AND ended_at < now() - %(days)s * interval '1 day'
+                            ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+             RETURNING id)
+           DELETE FROM run_step s USING old
+            WHERE s.run_id = old.id AND s.step = ANY(%(visits)s)
+              AND s.status IN ('succeeded', 'nothing_to_do')""",
+        {
+            "days": settings.DETAILS_KEPT_DAYS,
+            "limit": RUNS_PER_CHUNK,
+            "visits": [StepCode.UPLOAD.value, StepCode.DOWNLOAD.value],
+        },
+    )
+
+
+def fold_downloads() -> None:
+    """Fold the download sessions of these runs, and remove those that brought nothing."""
+    fold_sessions()
+    delete_replaced()

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.indexes import BrinIndex, GistIndex
 from django.contrib.postgres.operations import TrigramExtension
 from django.core.serializers.json import DjangoJSONEncoder
@@ -25,6 +26,7 @@ from django.utils import timezone
 from stores.models.channel import check_time_zone
 from stores.models.company import check_format
 from stores.models.package import ChangeRange
+from stores.models.session import DatabaseId
 from stores.models.transaction import MoneyField
 
 KINDS = ("customer", "address", "contact", "affiliation", "attribute")
@@ -873,6 +875,7 @@ class Migration(migrations.Migration):
                 ("cancel_requested_at", models.DateTimeField(null=True)),
                 ("counts", models.JSONField(default=dict)),
                 ("message", models.CharField(blank=True, max_length=500)),
+                ("steps_removed_at", models.DateTimeField(null=True)),
                 ("error", models.TextField(blank=True, help_text="Technical detail of an unforeseen failure.")),
             ],
             options={
@@ -881,6 +884,11 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["created_at", "id"], name="job_run_newest"),
                     models.Index(fields=["job", "created_at", "id"], name="job_run_newest_of_job"),
+                    models.Index(
+                        condition=models.Q(("steps_removed_at", None)),
+                        fields=["ended_at"],
+                        name="job_run_with_steps",
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
@@ -1228,6 +1236,7 @@ class Migration(migrations.Migration):
                 ("sha256", models.CharField(max_length=64)),
                 ("made_at", models.DateTimeField(db_default=Now())),
                 ("dropped_at", models.DateTimeField(null=True)),
+                ("last_applied_at", models.DateTimeField(null=True)),
                 (
                     "company",
                     models.ForeignKey(on_delete=models.PROTECT, related_name="packages", to="stores.company"),
@@ -1423,6 +1432,59 @@ class Migration(migrations.Migration):
                         fields=("database", "package"),
                         name="a_package_is_offered_once",
                         nulls_distinct=False,
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="DownloadRange",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("is_shortcut", models.BooleanField()),
+                ("from_no", models.BigIntegerField()),
+                ("to_no", models.BigIntegerField()),
+                ("latest_no", models.BigIntegerField()),
+                ("first_applied_at", models.DateTimeField(null=True)),
+                ("last_applied_at", models.DateTimeField()),
+                ("sessions", models.BigIntegerField()),
+                ("customers", models.BigIntegerField()),
+                ("rows", models.BigIntegerField()),
+                (
+                    "database",
+                    models.ForeignKey(
+                        on_delete=models.PROTECT, related_name="download_ranges", to="stores.channeldatabase"
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "download_range",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("from_no__gte", 0),
+                            ("from_no__lt", models.F("to_no")),
+                            ("to_no__lte", models.F("latest_no")),
+                        ),
+                        name="a_range_has_an_end",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("first_applied_at__isnull", False),
+                                ("first_applied_at__lte", models.F("last_applied_at")),
+                                ("sessions__gt", 0),
+                            ),
+                            models.Q(
+                                ("first_applied_at__isnull", True), ("is_shortcut", True), ("sessions", 0)
+                            ),
+                            _connector="OR",
+                        ),
+                        name="sessions_of_a_range_have_times",
+                    ),
+                    ExclusionConstraint(
+                        condition=models.Q(("is_shortcut", False)),
+                        expressions=[(DatabaseId(), "&&"), (ChangeRange(), "&&")],
+                        name="ranges_of_the_chain_never_overlap",
                     ),
                 ],
             },

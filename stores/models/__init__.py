@@ -35,7 +35,7 @@ from stores.models.promise import Promise
 from stores.models.quarantine import Quarantine
 from stores.models.run import JobRun
 from stores.models.schedule import Schedule
-from stores.models.session import DownloadSession, UploadSession
+from stores.models.session import DownloadRange, DownloadSession, UploadSession
 from stores.models.staging import (
     AsyncAddress,
     AsyncAffiliation,

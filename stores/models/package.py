@@ -76,6 +76,8 @@ class Package(models.Model):
     run = models.ForeignKey("JobRun", models.PROTECT, null=True, related_name="packages")
     made_at = models.DateTimeField(db_default=Now())
     dropped_at = models.DateTimeField(null=True)
+    # Of its sessions that are parts of a range by now.
+    last_applied_at = models.DateTimeField(null=True)
 
     objects = PackageQuerySet.as_manager()
 
@@ -237,16 +239,20 @@ class CustomerDeliveryQuerySet(models.QuerySet["CustomerDelivery"]):
 
 
 class CustomerDelivery(models.Model):
-    """A view: a customer arrived at a channel database, in a version, by a session."""
+    """A view: a customer arrived at a channel database, in a version, by a session.
 
-    pk = models.CompositePrimaryKey("session_id", "customer_id", "change_no")
+    Of a session that is part of a range by now it says between which times it was applied.
+    """
+
+    pk = models.CompositePrimaryKey("database_id", "customer_id", "change_no", "delivered_at")
     database = models.ForeignKey("ChannelDatabase", models.DO_NOTHING, related_name="+")
     customer = models.ForeignKey("Customer", models.DO_NOTHING, related_name="deliveries")
     change_no = models.BigIntegerField()
     version = models.BigIntegerField()
-    session = models.ForeignKey("DownloadSession", models.DO_NOTHING, related_name="+")
+    session = models.ForeignKey("DownloadSession", models.DO_NOTHING, null=True, related_name="+")
+    earliest_at = models.DateTimeField()
     delivered_at = models.DateTimeField()
-    # Where the session brought the database; null if it brought single customers.
+    # Up to where the database must be for the customer to be there; null: anywhere.
     to_no = models.BigIntegerField(null=True)
 
     objects = CustomerDeliveryQuerySet.as_manager()

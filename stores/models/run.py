@@ -148,6 +148,8 @@ class JobRun(Outcome):
     stage = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     cancel_requested_at = models.DateTimeField(null=True)
+    # When its visits that went well were forgotten; its counts say what they did.
+    steps_removed_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, help_text="Technical detail of an unforeseen failure.")
 
     objects = JobRunQuerySet.as_manager()
@@ -174,6 +176,11 @@ class JobRun(Outcome):
             models.Index(fields=["created_at", "id"], name="job_run_newest"),
             # The latest run of each job, however long ago.
             models.Index(fields=["job", "created_at", "id"], name="job_run_newest_of_job"),
+            models.Index(
+                fields=["ended_at"],
+                condition=Q(steps_removed_at=None),
+                name="job_run_with_steps",
+            ),
         ]
         permissions = [("run_job", "Can run jobs"), ("control_job", "Can cancel runs")]
 

@@ -4,12 +4,14 @@ import uuid
 from typing import Self
 
 from django.conf import settings
+from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from stores.models.job import JobCode
+from stores.models.package import ChangeRange
 
 
 class UploadStatus(models.TextChoices):
@@ -207,3 +209,62 @@ class DownloadSession(Session):
 
     def get_absolute_url(self) -> str:
         return reverse("download", args=[self.pk])
+
+
+class DatabaseId(Func):
+    """The database as a range of one, for a GiST index."""
+
+    function = "int8range"
+
+    def __init__(self) -> None:
+        super().__init__("database_id", "database_id", Value("[]"))
+
+
+class DownloadRange(models.Model):
+    """What neighboring sessions have brought a database that were applied some time ago.
+
+    A range of the chain holds every package of it, whose rows say more about when; a range of
+    shortcuts holds those that were made for this database. The latter is also what a database has
+    by its own word alone: then it has no beginning, and no sessions.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    database = models.ForeignKey(
+        "stores.ChannelDatabase", models.PROTECT, related_name="download_ranges"
+    )
+    is_shortcut = models.BooleanField()
+    from_no = models.BigIntegerField()
+    to_no = models.BigIntegerField()
+    # The company's latest change when its last package was made: what changed later is not in it.
+    latest_no = models.BigIntegerField()
+    first_applied_at = models.DateTimeField(null=True)
+    last_applied_at = models.DateTimeField()
+    sessions = models.BigIntegerField()
+    customers = models.BigIntegerField()
+    rows = models.BigIntegerField()
+
+    class Meta:
+        db_table = "download_range"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(from_no__gte=0, from_no__lt=F("to_no"), to_no__lte=F("latest_no")),
+                name="a_range_has_an_end",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    first_applied_at__isnull=False,
+                    first_applied_at__lte=F("last_applied_at"),
+                    sessions__gt=0,
+                )
+                | Q(first_applied_at__isnull=True, sessions=0, is_shortcut=True),
+                name="sessions_of_a_range_have_times",
+            ),
+            ExclusionConstraint(
+                name="ranges_of_the_chain_never_overlap",
+                expressions=[(DatabaseId(), "&&"), (ChangeRange(), "&&")],
+                condition=Q(is_shortcut=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.database_id} {self.from_no}-{self.to_no}"

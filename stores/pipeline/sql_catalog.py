@@ -33,6 +33,7 @@ from stores.pipeline.corrections import bulk, revalidate, undo
 from stores.pipeline.corrections import events as hq_events
 from stores.pipeline.corrections import sales as sale_corrections
 from stores.pipeline.corrections.sale import CORRECTABLE_FIELDS
+from stores.pipeline.download import ranges
 from stores.pipeline.events.document_tables import (
     DOCUMENT_KEY,
     DOCUMENT_PARTS,
@@ -68,7 +69,7 @@ PARAMETERS = {
     "uuid": "run session beyond correction of",
     "uuid[]": "only skipped contested events",
     "bigint": "channel database statement customer last first first_change limit user by made_by"
-    " generation listed batch left",
+    " generation listed batch left kept_days",
     "bigint[]": "sales ids locked counters others some databases batches",
     "boolean": "is_moved is_free clears",
     "timestamptz": "earliest",
@@ -163,6 +164,7 @@ def composed_statements() -> list[ComposedStatement]:
         *of_fence(),
         *of_upload(),
         *of_convert(),
+        *of_download(),
         *of_fields_to_correct(),
         *of_sales(),
         *of_corrections(),
@@ -342,6 +344,10 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     yield entry("convert/remove_again", removals.remove_statement(kind, edits), of=of)
     yield entry("convert/record_removals", removals.record_statement(kind, edits), of=of)
     yield entry("convert/close_removals", removals.close_statement(kind, edits), of=of)
+
+
+def of_download() -> Iterator[ComposedStatement]:
+    yield entry("download/fold_sessions", ranges.FOLD_SESSIONS)
 
 
 def of_fields_to_correct() -> Iterator[ComposedStatement]:

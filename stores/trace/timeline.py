@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -332,11 +333,19 @@ def comparable_text(value: Any) -> str:
 
 
 def delivery_event(database: ChannelDatabase, delivery: CustomerDelivery) -> TraceEvent:
+    session = delivery.session
     return TraceEvent(
         delivery.delivered_at,
         "delivered",
         database.label,
-        f"Delivered in version {delivery.version}.",
-        text_or_none(delivery.session.run_id),
-        str(delivery.session_id),
+        f"Delivered in version {delivery.version}{known_since(delivery)}.",
+        text_or_none(session and session.run_id),
+        text_or_none(session and session.pk),
     )
+
+
+def known_since(delivery: CustomerDelivery) -> str:
+    """From when on it may have been, of a delivery whose session is part of a range by now."""
+    if delivery.earliest_at == delivery.delivered_at:
+        return ""
+    return f" between {delivery.earliest_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC and this time"

@@ -16,6 +16,7 @@ from stores.jobs.scheduler import (
     compare_after_incidents,
     database_clock,
     delete_idle_runs,
+    remove_visits,
     start_scheduled,
 )
 from stores.models import (
@@ -32,7 +33,15 @@ from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
-from tests.support.make import carry_out, make_many, make_sale
+from tests.support.make import (
+    carry_out,
+    make_customer,
+    make_many,
+    make_sale,
+    out_of_reach,
+    run,
+)
+from tests.support.promises import broken_promises
 
 
 @pytest.fixture
@@ -177,6 +186,26 @@ def test_the_latest_run_of_a_schedule_is_kept_though_it_found_nothing(houston, s
     delete_idle_runs()
 
     assert JobRun.objects.get() == Schedule.objects.get().last_run
+
+
+def test_old_runs_lose_the_visits_that_went_well(houston, popup, settings):
+    make_customer(houston)
+    with out_of_reach(popup):
+        ended = JobRun.objects.get(pk=run("pipeline")["run"])
+    remove_visits()
+    assert ended.steps.count() == 5
+    settings.DETAILS_KEPT_DAYS = 0
+
+    remove_visits()
+
+    assert sorted(ended.steps.values_list("step", "status")) == [
+        ("convert", "succeeded"),
+        ("download", "failed"),
+        ("upload", "failed"),
+    ]
+    ended.refresh_from_db()
+    assert (ended.counts["distributed"], bool(ended.steps_removed_at)) == (1, True)
+    assert "I29" not in broken_promises()
 
 
 def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):

@@ -52,6 +52,10 @@ INSERT_SESSION = """
     INSERT INTO download_session (id, database_id, package_id, status, job, parts, size_bytes,
                                   message, customers, rows)
     SELECT gen_random_uuid(), {}, p.id, 'available', '1010', 0, 0, '', 0, 0 FROM package p"""
+INSERT_RANGE = """
+    INSERT INTO download_range (database_id, is_shortcut, customers, rows, from_no, to_no,
+                                latest_no, first_applied_at, last_applied_at, sessions)
+    SELECT d.id, false, 0, 0, {} FROM channel_database d"""
 INSERT_ADDRESS = (
     "INSERT INTO customer_address (address_id, customer_id, purpose, is_primary) VALUES "
 )
@@ -488,6 +492,22 @@ PACKAGES = [
                                          customers, rows)
            SELECT gen_random_uuid(), database_id, 'create_failed', '1010', 0, 0, '', 0, 0
              FROM download_session""",
+    ),
+    Violation(
+        "a range without changes",
+        "a_range_has_an_end",
+        INSERT_RANGE.format("4, 4, 4, now(), now(), 1"),
+    ),
+    Violation(
+        "a range with sessions and without a beginning",
+        "sessions_of_a_range_have_times",
+        INSERT_RANGE.format("0, 4, 4, NULL, now(), 1"),
+    ),
+    Violation(
+        "two ranges of the chain that overlap",
+        "ranges_of_the_chain_never_overlap",
+        INSERT_RANGE.format("s * 3, s * 3 + 4, 9, now(), now(), 1")
+        + " CROSS JOIN generate_series(0, 1) s",
     ),
     Violation(
         "a package for a database of another company",

@@ -159,12 +159,22 @@ SELECT company_id AS company, 'invoice' AS series, next_invoice - 1 AS number, i
   FROM order_sequence;
 
 
+-- The changes that sessions have brought each database, also those that are parts of ranges by now.
+CREATE VIEW delivered_range AS
+SELECT database_id, int8range(from_no, to_no, '(]') AS changes FROM download_range
+ UNION ALL
+SELECT s.database_id, int8range(p.from_no, p.to_no, '(]')
+  FROM download_session s JOIN package p ON p.id = s.package_id
+ WHERE s.applied_at IS NOT NULL OR s.partly_applied_at IS NOT NULL;
+
 -- When a customer arrived at a channel database, in which version, and by which session. A package holds the customers
 -- whose latest change lay in its range when it was made; in strict order it may arrive in part before it is applied.
 -- While an exception is open, a session that covers the change has not brought the customer, unless it is only asked for
--- again; what settled the exception has.
+-- again; what settled the exception has. Sessions that are parts of a range by now had no exceptions; when they were
+-- applied, the range says together with the package, if that was for all.
 CREATE VIEW customer_delivery AS
-SELECT s.database_id, c.customer_id, c.change_no, c.version, s.id AS session_id, arrival.at AS delivered_at, p.to_no
+SELECT s.database_id, c.customer_id, c.change_no, c.version, s.id AS session_id, arrival.at AS earliest_at,
+       arrival.at AS delivered_at, p.to_no
   FROM customer_change c JOIN customer k ON k.id = c.customer_id
   JOIN package p ON p.company_id = k.company_id AND int8range(p.from_no, p.to_no, '(]') @> c.change_no
   JOIN download_session s ON s.package_id = p.id
@@ -178,8 +188,31 @@ SELECT s.database_id, c.customer_id, c.change_no, c.version, s.id AS session_id,
                       AND e.reason <> 'requested'
                       AND e.since <= arrival.at AND (e.settled_at IS NULL OR e.settled_at > arrival.at))
  UNION ALL
+SELECT r.database_id, c.customer_id, c.change_no, c.version, NULL::uuid,
+       least(greatest(r.first_applied_at, p.made_at), r.last_applied_at, p.last_applied_at),
+       least(r.last_applied_at, p.last_applied_at), p.to_no
+  FROM customer_change c JOIN customer k ON k.id = c.customer_id
+  JOIN package p ON p.company_id = k.company_id AND int8range(p.from_no, p.to_no, '(]') @> c.change_no
+                AND NOT p.is_shortcut
+  JOIN channel h ON h.company_id = k.company_id JOIN channel_database b ON b.channel_id = h.id
+  JOIN download_range r ON r.database_id = b.id AND NOT r.is_shortcut
+                       AND r.from_no <= p.from_no AND r.to_no >= p.to_no
+ WHERE NOT EXISTS (SELECT FROM customer_change later
+                    WHERE later.customer_id = c.customer_id AND later.change_no > c.change_no
+                      AND later.change_no <= p.latest_no)
+ UNION ALL
+SELECT r.database_id, c.customer_id, c.change_no, c.version, NULL::uuid,
+       least(greatest(r.first_applied_at, c.made_at), r.last_applied_at), r.last_applied_at, c.change_no
+  FROM customer_change c JOIN customer k ON k.id = c.customer_id
+  JOIN channel h ON h.company_id = k.company_id JOIN channel_database b ON b.channel_id = h.id
+  JOIN download_range r ON r.database_id = b.id AND r.is_shortcut
+                       AND r.from_no < c.change_no AND r.to_no >= c.change_no
+ WHERE NOT EXISTS (SELECT FROM customer_change later
+                    WHERE later.customer_id = c.customer_id AND later.change_no > c.change_no
+                      AND later.change_no <= r.latest_no)
+ UNION ALL
 SELECT e.database_id, e.customer_id,
        (SELECT max(c.change_no) FROM customer_change c
          WHERE c.customer_id = e.customer_id AND c.version <= e.version),
-       e.version, e.session_id, e.settled_at, NULL::bigint
+       e.version, e.session_id, e.settled_at, e.settled_at, NULL::bigint
   FROM download_exception e WHERE e.session_id IS NOT NULL AND e.settled_at IS NOT NULL;

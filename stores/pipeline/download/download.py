@@ -39,6 +39,7 @@ from stores.pipeline.download.packages import (
     load_tables,
     package_for,
 )
+from stores.pipeline.download.ranges import note_untold
 from stores.pipeline.download.sessions import (
     CANCELED,
     DROPPED,
@@ -213,6 +214,7 @@ class ChannelDownload:
             with self.step.chunk(may_stop=False):
                 arrived = note_arrived(self.step, since=noted, position=channel.position)
                 self.step.add(distributed=arrived)
+                note_untold(self.database, channel.position)
                 noting: dict[str, int] = {"position": channel.position}
                 if channel.position < noted:
                     # It was set back.

@@ -130,8 +130,8 @@ def accept(database: ChannelDatabase, state: ChannelState) -> None:
     """
     run_sql(
         """UPDATE channel_database
-              SET generation = generation + 1, staged = '{}', position = %(position)s,
-                  received_no = 0,
+              SET generation = generation + 1, staged = '{}', received_no = 0,
+                  position = least(position, %(position)s),
                   intended_epoch = greatest(confirmed_epoch, intended_epoch, %(epoch)s) + 1,
                   intended_nonce = %(next)s,
                   confirmed_epoch = %(epoch)s, confirmed_nonce = %(nonce)s

@@ -78,7 +78,7 @@ HELD_VERSIONS = f"""
               AND delivery.delivered_at < seen.read_at
               AND NOT EXISTS (SELECT FROM incident
                                WHERE incident.database_id = seen.database_id
-                                 AND incident.last_seen_at >= delivery.delivered_at)) delivered
+                                 AND incident.last_seen_at >= delivery.earliest_at)) delivered
      WHERE delivered.version IS NOT NULL AND NOT channel_database.starts_over
        AND NOT EXISTS (SELECT FROM download_exception exception
                         WHERE exception.database_id = seen.database_id

@@ -74,12 +74,27 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
     )
 
 
+# Customers up to the position of a database whom no session and no range has brought.
+NEVER_SENT = """
+    SELECT trim(database_place(channel_database.id)) AS channel, customer.account_number,
+           'no session or range' AS what
+      FROM channel_database JOIN channel ON channel.id = channel_database.channel_id
+      LEFT JOIN (SELECT database_id, range_agg(changes) AS changes
+                   FROM delivered_range GROUP BY database_id) sent
+             ON sent.database_id = channel_database.id
+     CROSS JOIN LATERAL unnest(int8multirange(int8range(0, channel_database.position, '(]'))
+                               - coalesce(sent.changes, int8multirange())) gap
+      JOIN customer ON customer.company_id = channel.company_id
+                   AND customer.change_no >= lower(gap) AND customer.change_no < upper(gap)"""
+
+
 def positions_are_true(evidence: Evidence) -> Check:
     return check_result(
         "I19",
         "What a channel says it has is there, in that version or a newer one"
         + (", with the same content" if evidence.snapshot.with_rows else "")
-        + ". Headquarters has noted no more, and every package is as it was made.",
+        + ". Headquarters has noted no more, and when it was sent; and every package is as it was"
+        " made.",
         count_rows(evidence.copies.channels, "position > 0"),
         evidence.snapshot.unreachable,
         offending_rows(
@@ -107,6 +122,7 @@ def positions_are_true(evidence: Evidence) -> Check:
                 WHERE c.position > o.change_no""",
             **evidence.names,
         ),
+        offending_rows(NEVER_SENT),
         offending_rows(
             """SELECT p.company_id AS company, p.from_no, p.to_no, 'rows differ' AS what
                  FROM package p LEFT JOIN package_table t ON t.package_id = p.id

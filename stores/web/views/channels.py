@@ -1,11 +1,12 @@
 """The pages of channels, with what HQ knew of them at the last visit."""
 
 from django.contrib import messages
+from django.db.models import Max, Sum
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from stores.models import Channel, ChannelDatabase, Customer
+from stores.models import Channel, ChannelDatabase, Customer, DownloadRange
 from stores.models.labels import label
 from stores.pipeline.download.outbound import count_rows_of
 from stores.pipeline.download.sessions import (
@@ -45,6 +46,9 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
         "unfinished_count": capped_count(filter_async_customers(channel=code, state="open")),
         "quarantined_count": capped_count(filter_quarantine(channel=code, status="open")),
         "customer_count": capped_count(Customer.objects.filter(guids__channel=channel)),
+        "folded": DownloadRange.objects.filter(database__channel=channel).aggregate(
+            sessions=Sum("sessions"), until=Max("last_applied_at")
+        ),
     }
     return render(request, "channels/detail.html", context)
 

@@ -9,6 +9,7 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 from stores.hqdb.sql import fetch
 from stores.models import ChannelDatabase, Customer, DownloadException
 from stores.models.channel import RECEIVED_UP_TO
+from stores.models.customer import AccountState
 from stores.models.search import parse_guid
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import breaks_at_sign
@@ -144,6 +145,17 @@ class CustomerTable(base.ListTable):
     created_at = base.CreationColumn("Created", attrs=base.wide_only("md"))
     is_pending = base.TemplateColumn("Delivery", "delivery")
     is_active = base.TemplateColumn("Status", "active", attrs=base.wide_only("sm"))
+
+    def value_is_pending(self, value: bool) -> str:
+        return "Pending" if value else "Up to date"
+
+    def value_is_active(self, record: Customer) -> str:
+        """The word that the page shows as a badge."""
+        if record.state != AccountState.ACTIVE:
+            return str(record.get_state_display())
+        if record.is_blocked:
+            return "Blocked"
+        return "Active" if record.is_active else "Inactive"
 
 
 def all_customers() -> QuerySet[Customer]:

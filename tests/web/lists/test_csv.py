@@ -10,6 +10,8 @@ from decimal import Decimal
 
 import pytest
 
+from stores.models import Customer
+from stores.models.job import JobCode
 from stores.web.lists.csv_cells import csv_cell
 from tests.support.make import make_customer, make_sale, run
 from tests.support.pages import LISTS, csv_rows
@@ -32,6 +34,25 @@ def test_a_csv_file_keeps_the_filters_and_has_plain_values(reader, people):
     assert row["Async customer account"] == str(people["Bo"])
     assert row["Customer sync status"] == "not_synchronized"
     assert row["Operation"] == "Create"
+
+
+def test_the_csv_of_customers_has_the_words_of_the_page(reader, houston):
+    for name in ("Ann", "Bo", "Cy"):
+        make_customer(houston, name)
+    run("pipeline")
+    Customer.objects.filter(first_name="Bo").update(is_blocked=True)
+    Customer.objects.filter(first_name="Cy").update(is_active=False)
+    make_customer(houston, "Di")
+    run(JobCode.UPLOAD)
+    run(JobCode.CONVERT)
+
+    rows = csv_rows(reader.get("/customers/?_export=csv"))
+
+    words = {row["Name"]: (row["Delivery"], row["Status"]) for row in rows}
+    assert words["Ann Lee"] == ("Up to date", "Active")
+    assert words["Bo Lee"][1] == "Blocked"
+    assert words["Cy Lee"][1] == "Inactive"
+    assert words["Di Lee"] == ("Pending", "Active")
 
 
 def test_a_csv_file_has_columns_that_do_not_fit_on_the_page(reader, people):

@@ -65,11 +65,11 @@ class ConflictTable(base.ListTable):
     subject = tables.Column("Field", order_by=("table", "field"))
     kept_value = base.TemplateColumn("Kept value", "value")
     kept_place = base.DatabaseColumn("Kept from", "kept_database", attrs=base.wide_only("md"))
-    kept_at = base.TimeColumn("Its time", attrs=base.wide_only("xxl"))
+    kept_at = base.TimeColumn("Kept edit", attrs=base.wide_only("xxl"))
     # What was lost is called the other value on pages: a person may still choose it.
     lost_value = base.TemplateColumn("Other value", "value", attrs=base.wide_only("sm"))
     lost_place = base.DatabaseColumn("Other from", "lost_database", attrs=base.wide_only("md"))
-    lost_at = base.TimeColumn("Its time", attrs=base.wide_only("xxl"))
+    lost_at = base.TimeColumn("Other edit", attrs=base.wide_only("xxl"))
     state = base.TemplateColumn(
         "Status", "badge_of_conflict", order_by=("closed_at", "choice"), attrs=base.wide_only("sm")
     )

@@ -18,7 +18,7 @@ from stores.models.job import JobCode
 from stores.models.labels import label
 from stores.web.lists.conflicts import ConflictTable, field_choices
 from tests.support.make import make_customer, make_event, query, run
-from tests.support.pages import rows_of
+from tests.support.pages import csv_rows, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +109,13 @@ def test_the_csv_file_has_both_values(reader, conflict):
 
     assert "222 222" in csv
     assert "333 333" in csv
+
+
+def test_the_csv_file_has_the_times_of_both_edits(reader, conflict):
+    [row] = csv_rows(reader.get("/conflicts/?_export=csv"))
+
+    assert row["Kept edit"] == conflict.kept_at.isoformat()
+    assert row["Other edit"] == conflict.lost_at.isoformat()
 
 
 def test_the_number_of_queries_does_not_grow_with_the_conflicts(queries_of, conflict):

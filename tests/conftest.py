@@ -30,6 +30,7 @@ from stores.pipeline.register import register_channel
 from tests.support.backups import Backup, HQBackup
 from tests.support.channels import Channel
 from tests.support.database_pool import TEMPLATE, DatabasePool
+from tests.support.databases import end_sessions
 from tests.support.hq import CAST, empty_hq
 
 
@@ -52,6 +53,8 @@ def django_db_setup(request, django_test_environment, django_db_blocker) -> Iter
         # Migrations insert rows; the first test starts without them, like all others.
         empty_hq()
         yield
+        # A browser test has a connection of its own, beside that of this thread.
+        end_sessions(connection.settings_dict["NAME"])
         teardown_databases(databases, verbosity=0)
 
 

@@ -17,37 +17,32 @@ from psycopg2 import sql
 from tests.support.databases import copy_database, drop_database, rename_database
 
 TEMPLATE = "ring_template"
-# Everything in a database but its rows; and whether a large test was here, which left dead ones.
+# Everything in a database but its rows, by the version of each row of the catalogs: copies have the
+# template's. Last, whether a large test was here, which left dead rows.
 SHAPE = """
     WITH ours AS (
-      SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+      SELECT oid, xmin, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace),
     facts (fact) AS (
-      SELECT concat_ws(' ', oid::regclass, relkind, relowner, relacl, reloptions, relpersistence,
-                       relrowsecurity, relreplident) FROM ours
-      UNION ALL SELECT concat_ws(' ', attrelid::regclass, attnum, attname, atttypid, atttypmod,
-                                 attnotnull, attacl, attcollation, attgenerated, attidentity)
-        FROM pg_attribute WHERE attrelid IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', adrelid::regclass, adnum, pg_get_expr(adbin, adrelid))
-        FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', tgenabled, pg_get_triggerdef(oid))
-        FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', conname, convalidated, pg_get_constraintdef(oid))
-        FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', indisvalid, pg_get_indexdef(indexrelid))
-        FROM pg_index WHERE indrelid IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', ev_class::regclass, rulename, pg_get_ruledef(oid))
-        FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', polrelid::regclass, polname) FROM pg_policy
-      UNION ALL SELECT concat_ws(' ', proname, proacl, proowner, proconfig, prosrc)
-        FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-      UNION ALL SELECT concat_ws(' ', typname, typacl)
-        FROM pg_type WHERE typnamespace = 'public'::regnamespace
-      UNION ALL SELECT concat_ws(' ', oprname, oprcode)
-        FROM pg_operator WHERE oprnamespace = 'public'::regnamespace
-      UNION ALL SELECT concat_ws(' ', nspname, nspowner, nspacl)
-        FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp)'
-      UNION ALL SELECT concat_ws(' ', extname, evtname)
-        FROM pg_extension FULL JOIN pg_event_trigger ON false
+      SELECT concat_ws(' ', oid, xmin) FROM ours
+      UNION ALL SELECT concat_ws(' ', attrelid, attnum, xmin) FROM pg_attribute
+       WHERE attrelid IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_attrdef
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_trigger
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_constraint
+      UNION ALL SELECT concat_ws(' ', indexrelid, xmin) FROM pg_index
+       WHERE indrelid IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_rewrite
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_policy
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_proc
+       WHERE pronamespace = 'public'::regnamespace
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_type
+       WHERE typnamespace = 'public'::regnamespace
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_operator
+       WHERE oprnamespace = 'public'::regnamespace
+      UNION ALL SELECT concat_ws(' ', nspname, xmin) FROM pg_namespace
+       WHERE nspname !~ '^pg_(toast|temp)'
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_extension
+      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_event_trigger
       UNION ALL SELECT concat_ws(' ', datdba, datacl, datconnlimit, datallowconn, setconfig)
         FROM pg_database d LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid
        WHERE datname = current_database()

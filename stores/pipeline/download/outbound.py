@@ -146,7 +146,7 @@ def read_customers(ids: Sequence[int]) -> ChosenCustomers:
                 WHERE id = ANY(%s) ORDER BY id""",
             [list(ids)],
         ) as chosen:
-            run_sql("ANALYZE chosen")
+            chosen.analyze()
             rows = fetch("SELECT customer_id, account_number, hq_version FROM chosen ORDER BY 1")
             customers = [SentCustomer(*row) for row in rows]
             return ChosenCustomers(customers, read_tables(chosen, is_first=False))
@@ -163,7 +163,7 @@ def count_rows_of(company: str) -> dict[str, int]:
             [company],
         ) as chosen,
     ):
-        run_sql("ANALYZE chosen")
+        chosen.analyze()
         return {
             table.target.table: fetch_one(
                 sql.SQL("SELECT count(*) FROM ({}) rows").format(table.rows_of(chosen))

@@ -162,7 +162,7 @@ def make_package(company: str, position: int, journaled: int, run: UUID | None) 
     ):
         if not packed.rows:
             return None
-        run_sql("ANALYZE packed")
+        packed.analyze()
         (last,) = fetch_one("SELECT max(change_no) FROM packed")
         is_rest = packed.rows < CUSTOMERS_PER_CHUNK and (held_back is None or held_back > end)
         return store_package(

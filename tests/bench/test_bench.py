@@ -29,8 +29,9 @@ TABLE_HEADS = {
 }
 
 
+@pytest.mark.finding(id="A12")
 @pytest.mark.timeout(600)
-def test_a12_every_measure_runs_with_tiny_numbers(django_db_setup, tmp_path):
+def test_every_measure_runs_with_tiny_numbers(django_db_setup, tmp_path):
     dsn = f"postgresql://syncline@/postgres?host={settings.EMBEDDED.sockets}"
     environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
 

@@ -11,6 +11,8 @@ from django.db import connection
 from tests.support.channels import on_server
 from tests.support.make import query
 
+pytestmark = pytest.mark.finding(id="V8")
+
 
 @pytest.fixture
 def asynchronous_commit(hq) -> Iterator[None]:
@@ -34,14 +36,14 @@ def asynchronous_commit(hq) -> Iterator[None]:
         ("client_connection_check_interval", "10s"),
     ],
 )
-def test_a_session_of_hq_has_its_own_settings_v8(asynchronous_commit, setting, value):
+def test_a_session_of_hq_has_its_own_settings(asynchronous_commit, setting, value):
     with connection.cursor() as cursor:
         cursor.execute(f"SHOW {setting}")
 
         assert cursor.fetchone() == (value,)
 
 
-def test_a_session_of_a_channel_commits_synchronously_v8(houston):
+def test_a_session_of_a_channel_commits_synchronously(houston):
     name = houston.url.removeprefix("embedded:")
     on_server(f"ALTER DATABASE {name} SET synchronous_commit = off")
     try:

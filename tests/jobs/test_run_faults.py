@@ -129,10 +129,11 @@ def test_a_worker_that_is_asked_to_end_finishes_its_step_first(large):
     assert run("pipeline")["outcome"] == "succeeded"
 
 
+@pytest.mark.finding(id="A17")
 @pytest.mark.fault("F-10")  # a command is interrupted
 @pytest.mark.usefixtures("ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again_a17(large, number):
+def test_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again(large, number):
     fill(large, 15_000)
     with running("manage.py", "run_job", "pipeline") as command:
         until(lambda: AsyncCustomer.objects.exists())

@@ -14,11 +14,13 @@ from stores.models import Quarantine
 from stores.models.job import JobCode
 from tests.support.make import make_customer, run
 
+pytestmark = pytest.mark.finding(id="S8")
+
 # A terminal that prints this sets the title of its window.
 SET_TITLE = "\x1b]0;owned\x07"
 
 
-def test_control_characters_in_a_name_are_escaped_s8(houston, command):
+def test_control_characters_in_a_name_are_escaped(houston, command):
     make_customer(houston, f"Ann{SET_TITLE}\nfield  forged", email="none")
     run(JobCode.UPLOAD)
     row_id = str(Quarantine.objects.get().pk)
@@ -36,7 +38,7 @@ def test_control_characters_in_a_name_are_escaped_s8(houston, command):
     [("trace", [f"x{SET_TITLE}"]), ("quarantine", ["show", f"x{SET_TITLE}"])],
     ids=["trace", "quarantine"],
 )
-def test_control_characters_in_an_argument_are_escaped_s8(hq, capfd, name, arguments):
+def test_control_characters_in_an_argument_are_escaped(hq, capfd, name, arguments):
     command = load_command_class("stores", name)
 
     with pytest.raises(SystemExit):
@@ -59,9 +61,9 @@ def test_control_characters_in_an_argument_are_escaped_s8(hq, capfd, name, argum
         ("\u0645\u0631\u200c\u062d", "\u0645\u0631\u200c\u062d"),
     ],
 )
-def test_control_characters_are_escaped_and_letters_are_not_s8(text, printed):
+def test_control_characters_are_escaped_and_letters_are_not(text, printed):
     assert escaped(text) == printed
 
 
-def test_a_value_is_printed_on_a_single_line_s8():
+def test_a_value_is_printed_on_a_single_line():
     assert single_line("a\n\tb") == "a\\n\\tb"

@@ -1,4 +1,4 @@
-"""Every button has its command, which does the same by the same functions (A10).
+"""Every button has its command, which does the same by the same functions.
 
 From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
 another store on PostgreSQL; `popup` is one on SQLite; `hq_user` is robin, a user at headquarters.
@@ -47,7 +47,7 @@ from stores.urls import urlpatterns
 from tests.support.make import make_customer, make_event, make_sale, out_of_reach, run
 from tests.support.processes import hq_url
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="A10")]
 
 MANUAL = Path(__file__).parents[2] / "docs/commands.md"
 COMMANDS = {
@@ -102,7 +102,7 @@ def call(hq, capsys) -> Callable[..., tuple[int, Any]]:
     return run_command
 
 
-def test_every_button_has_a_command_that_is_described_and_prints_json_a10(hq):
+def test_every_button_has_a_command_that_is_described_and_prints_json(hq):
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
     buttons = set()
@@ -126,7 +126,7 @@ def test_every_button_has_a_command_that_is_described_and_prints_json_a10(hq):
         assert "--json" in parser.format_help(), words
 
 
-def test_a_run_is_cancelled_a10(houston, call):
+def test_a_run_is_cancelled(houston, call):
     waiting = create_run(JOBS["pipeline"]).run
 
     assert [one["id"] for one in call("runs", "list")[1]["runs"]] == [str(waiting.pk)]
@@ -138,7 +138,7 @@ def test_a_run_is_cancelled_a10(houston, call):
     assert (status, "has already ended" in said) == (1, True)
 
 
-def test_quarantined_rows_are_corrected_dismissed_and_reopened_a10(houston, hq_user, call):
+def test_quarantined_rows_are_corrected_dismissed_and_reopened(houston, hq_user, call):
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", currency="usd")
     run(JobCode.UPLOAD)
@@ -162,7 +162,7 @@ def test_quarantined_rows_are_corrected_dismissed_and_reopened_a10(houston, hq_u
     assert (status, RetailTransaction.objects.get().currency) == (0, "USD")
 
 
-def test_a_sale_is_corrected_and_given_back_a10(houston, hq_user, call):
+def test_a_sale_is_corrected_and_given_back(houston, hq_user, call):
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
     run(JobCode.UPLOAD)
     run("validate")
@@ -186,7 +186,7 @@ def test_a_sale_is_corrected_and_given_back_a10(houston, hq_user, call):
     assert (kept.changed_by, kept.reason, kept.field) == (hq_user, "Typo.", "gross_amount")
 
 
-def test_all_that_failed_alike_are_corrected_and_that_is_undone_a10(houston, hq_user, call):
+def test_all_that_failed_alike_are_corrected_and_that_is_undone(houston, hq_user, call):
     for number in ("T-1", "T-2"):
         make_sale(houston, transaction_id=number, gross_amount="99.00")
     run(JobCode.UPLOAD)
@@ -211,7 +211,7 @@ def test_all_that_failed_alike_are_corrected_and_that_is_undone_a10(houston, hq_
     assert {one.gross_amount for one in RetailTransaction.objects.all()} == {99}
 
 
-def test_what_the_database_refused_is_given_back_unchanged_a10(houston, seattle, hq_user, call):
+def test_what_the_database_refused_is_given_back_unchanged(houston, seattle, hq_user, call):
     for shop, number in ((houston, "T-1"), (houston, "T-2"), (seattle, "T-3"), (seattle, "T-4")):
         make_sale(shop, transaction_id=number)
     run(JobCode.UPLOAD)
@@ -240,7 +240,7 @@ def test_what_the_database_refused_is_given_back_unchanged_a10(houston, seattle,
     assert [call(*one)[0] for one in wrong] == [2, 2]
 
 
-def test_an_order_on_hold_is_released_a10(houston, hq_user, call):
+def test_an_order_on_hold_is_released(houston, hq_user, call):
     order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
     make_sale(houston, confirmation_number="SO-1", **order)
     run(JobCode.UPLOAD)
@@ -256,7 +256,7 @@ def test_an_order_on_hold_is_released_a10(houston, hq_user, call):
 
 
 @pytest.mark.parametrize(("choice", "phone"), [("keep", "333 333"), ("take", "222 222")])
-def test_a_conflict_is_closed_a10(houston, seattle, hq_user, call, choice, phone):
+def test_a_conflict_is_closed(houston, seattle, hq_user, call, choice, phone):
     guid = make_customer(houston, "Ann", phone="111 111")
     run("pipeline")
     whole = {"operation": "update", "first_name": "Ann", "async_account": guid}
@@ -278,7 +278,7 @@ def test_a_conflict_is_closed_a10(houston, seattle, hq_user, call, choice, phone
     assert call(*words, "--reason", "x", "--user", "robin")[0] == 1
 
 
-def test_a_customer_is_changed_a10(houston, hq_user, call, monkeypatch):
+def test_a_customer_is_changed(houston, hq_user, call, monkeypatch):
     guid = make_customer(houston, "Ann")
     make_event("address", houston, async_account=guid)
     run("pipeline")
@@ -302,7 +302,7 @@ def test_a_customer_is_changed_a10(houston, hq_user, call, monkeypatch):
     assert (status, "being converted" in said) == (75, True)
 
 
-def test_schedules_are_added_changed_and_removed_a10(houston, call):
+def test_schedules_are_added_changed_and_removed(houston, call):
     status, made = call("schedules", "add", "eod", "--at", "22:30", "--channel", "houston")
     assert (status, made["rhythm"], made["channels"]) == (0, "every day at 22:30 UTC", "houston")
     assert call("schedules", "add", "eod", "--at", "22:30", "--channel", "houston")[0] == 2
@@ -326,7 +326,7 @@ def test_schedules_are_added_changed_and_removed_a10(houston, call):
     ],
     ids=["unseen", "long", "no text"],
 )
-def test_a_reason_that_nobody_can_read_is_refused_by_every_command_a10(
+def test_a_reason_that_nobody_can_read_is_refused_by_every_command(
     houston, hq_user, call, reason, sentence
 ):
     make_customer(houston, "Ann", email="nobody")
@@ -352,7 +352,7 @@ def test_a_reason_that_nobody_can_read_is_refused_by_every_command_a10(
     assert not TransactionChange.objects.exists()
 
 
-def test_downloads_are_listed_changed_and_repeated_a10(houston, popup, call):
+def test_downloads_are_listed_changed_and_repeated(houston, popup, call):
     make_customer(houston, "Ann")
     with out_of_reach(popup):
         run("pipeline")
@@ -430,7 +430,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("words", "sentence"), WRONG, ids=[words for words, _ in WRONG])
-def test_wrong_arguments_end_with_one_line_and_status_2_a10(hq_user, call, words, sentence):
+def test_wrong_arguments_end_with_one_line_and_status_2(hq_user, call, words, sentence):
     status, said = call(*words.split())
 
     assert (status, said.count("\n")) == (2, 1)

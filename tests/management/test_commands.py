@@ -383,6 +383,7 @@ def test_a_run_that_only_failed_does_not_say_that_there_was_nothing_to_do(housto
     )
 
 
+@pytest.mark.finding(id="A13")
 @pytest.mark.parametrize(
     ("name", "code"),
     [
@@ -397,7 +398,7 @@ def test_a_run_that_only_failed_does_not_say_that_there_was_nothing_to_do(housto
         ("1010", "1010"),
     ],
 )
-def test_a_job_answers_to_all_its_names_in_any_case_a13(name, code):
+def test_a_job_answers_to_all_its_names_in_any_case(name, code):
     assert find_job(name) == find_job(name.upper()) == find_job(name.title()) == JOBS[code]
 
 

@@ -261,7 +261,8 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_an_incident_and_issued_accounts_are_distributed_v14a(houston):
+@pytest.mark.finding(id="V14a")
+def test_a_full_disk_is_an_incident_and_issued_accounts_are_distributed(houston):
     guid = make_customer(houston, "Ann")
     run(JobCode.PIPELINE)
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
@@ -277,7 +278,8 @@ def test_a_full_disk_is_an_incident_and_issued_accounts_are_distributed_v14a(hou
     assert query(houston, "SELECT account_number, first_name FROM customer") == [("005001", "Eve")]
 
 
-def test_the_journal_is_written_once_the_disk_has_room_again_v14a(houston):
+@pytest.mark.finding(id="V14a")
+def test_the_journal_is_written_once_the_disk_has_room_again(houston):
     make_customer(houston, "Ann")
     run(JobCode.PIPELINE)
     make_customer(houston, "Bo")
@@ -291,10 +293,9 @@ def test_the_journal_is_written_once_the_disk_has_room_again_v14a(houston):
     assert query(houston, "SELECT count(*) FROM account_map") == [(2,)]
 
 
+@pytest.mark.finding(id="V14a")
 @pytest.mark.parametrize("failpoint", failpoints.EDITS_POINTS)
-def test_edits_go_on_after_a_process_died_while_the_disk_was_full_v14a(
-    houston, monkeypatch, failpoint
-):
+def test_edits_go_on_after_a_process_died_while_the_disk_was_full(houston, monkeypatch, failpoint):
     guid = make_customer(houston, "Ann")
     run(JobCode.PIPELINE)
     make_customer(houston, "Bo")
@@ -320,9 +321,8 @@ def test_edits_go_on_after_a_process_died_while_the_disk_was_full_v14a(
     assert broken_promises() == []
 
 
-def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file_v15(
-    houston, settings, tmp_path
-):
+@pytest.mark.finding(id="V15")
+def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file(houston, settings, tmp_path):
     settings.NUMBER_JOURNAL_DIR = tmp_path / "file"
     settings.NUMBER_JOURNAL_DIR.write_text("")
     make_customer(houston)
@@ -333,7 +333,8 @@ def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file_v15(
     assert Customer.objects.filter(number__isnull=False).count() == 0
 
 
-def test_a_writer_that_was_paused_does_not_overwrite_another_writer_v16(houston, monkeypatch):
+@pytest.mark.finding(id="V16")
+def test_a_writer_that_was_paused_does_not_overwrite_another_writer(houston, monkeypatch):
     make_customer(houston, "Ann")
     run(JobCode.PIPELINE)
     make_customer(houston, "Bo")

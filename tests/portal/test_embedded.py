@@ -324,7 +324,8 @@ def are_ready(paths: Paths) -> bool:
     return postgres.is_ready(paths) and valkey.is_ready(paths)
 
 
-def test_v16_killed_servers_are_started_again_while_commands_use_them(paths: Paths) -> None:
+@pytest.mark.finding(id="V16")
+def test_killed_servers_are_started_again_while_commands_use_them(paths: Paths) -> None:
     heard: list[str] = []
 
     with use(paths, heard=heard), use(paths, heard=heard):
@@ -342,7 +343,8 @@ def test_v16_killed_servers_are_started_again_while_commands_use_them(paths: Pat
     assert living(paths) == []
 
 
-def test_v16_a_command_beside_a_demo_goes_on_when_the_demo_ends(paths: Paths) -> None:
+@pytest.mark.finding(id="V16")
+def test_a_command_beside_a_demo_goes_on_when_the_demo_ends(paths: Paths) -> None:
     lock = servers.claim(paths)
     assert lock is not None
     with ExitStack() as command:
@@ -356,8 +358,9 @@ def test_v16_a_command_beside_a_demo_goes_on_when_the_demo_ends(paths: Paths) ->
     assert living(paths) == []
 
 
+@pytest.mark.finding(id="V16")
 @pytest.mark.parametrize("name", ["scheduler", "worker"])
-def test_v16_a_command_whose_servers_cannot_be_started_ends_with_one_sentence(
+def test_a_command_whose_servers_cannot_be_started_ends_with_one_sentence(
     paths: Paths, name: str
 ) -> None:
     words = [sys.executable, "-c", IMPATIENT, name]
@@ -401,7 +404,8 @@ AT_HOME = """(SELECT count(*) FROM guid_map) = 300
                  >= (SELECT max(change_no) FROM customer)"""
 
 
-def test_v16_jobs_go_on_after_the_servers_of_commands_were_killed(paths: Paths) -> None:
+@pytest.mark.finding(id="V16")
+def test_jobs_go_on_after_the_servers_of_commands_were_killed(paths: Paths) -> None:
     def call(*words: str) -> str:
         answer = manage(paths.data_dir, *words)
         assert answer.returncode == 0, answer.stderr
@@ -479,9 +483,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.finding(id="A17")
 @pytest.mark.usefixtures("ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "hang-up"])
-def test_a17_the_end_of_a_demo_leaves_no_process(
+def test_the_end_of_a_demo_leaves_no_process(
     supervised: Supervised, number: signal.Signals
 ) -> None:
     supervised.process.send_signal(number)
@@ -507,7 +512,8 @@ def test_a_killed_program_comes_back_and_a_second_demo_does_not_start(
     assert supervised.child("worker-1") != supervised.child("worker-2")
 
 
-def test_v16_killed_servers_of_a_demo_come_back(supervised: Supervised) -> None:
+@pytest.mark.finding(id="V16")
+def test_killed_servers_of_a_demo_come_back(supervised: Supervised) -> None:
     assert processes.wait_until(lambda: are_ready(supervised.paths), 30)
     killed = kill_servers(supervised.paths)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.finding(id="S10")
+
 ROOT = Path(__file__).resolve().parents[2]
 # Variables that a production installation needs.
 PRODUCTION = {
@@ -38,11 +40,11 @@ def load_settings(**variables: str) -> str:
 
 
 @pytest.mark.parametrize("value", ["1", "TRUE", " yes ", "On"])
-def test_production_is_switched_on_s10(value):
+def test_production_is_switched_on(value):
     assert load_settings(SYNCLINE_PRODUCTION=value, **PRODUCTION) == "True False"
 
 
-def test_an_empty_value_means_off_s10():
+def test_an_empty_value_means_off():
     assert load_settings(SYNCLINE_PRODUCTION="", SYNCLINE_DEBUG="off") == "False False"
 
 
@@ -60,5 +62,5 @@ def test_an_empty_value_means_off_s10():
         ("SYNCLINE_DISPATCH_S", "0", "SYNCLINE_DISPATCH_S must be a whole number of at least 1"),
     ],
 )
-def test_an_invalid_value_is_an_error_s10(name, value, message):
+def test_an_invalid_value_is_an_error(name, value, message):
     assert load_settings(**{name: value}) == message

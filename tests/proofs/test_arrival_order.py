@@ -1,4 +1,4 @@
-"""The order in which events arrive at HQ does not change the result (I33).
+"""The order in which events arrive at HQ does not change the result.
 
 The same events of two channels are uploaded all at once, one by one in reverse, and in shuffled
 batches. Each time HQ and both channels must end with the same data.
@@ -189,12 +189,13 @@ def shuffled_in_fours(seed: int) -> list[list[Event]]:
     return [shuffled[first : first + 4] for first in range(0, len(shuffled), 4)]
 
 
+@pytest.mark.promise(id="I33")
 @pytest.mark.parametrize(
     "batches",
     [one_by_one_in_reverse(), shuffled_in_fours(seed=0), shuffled_in_fours(seed=1)],
     ids=["one by one in reverse", "shuffled, seed 0", "shuffled, seed 1"],
 )
-def test_the_order_of_arrival_does_not_change_the_data_i33(register, batches):
+def test_the_order_of_arrival_does_not_change_the_data(register, batches):
     at_once = data_after(register, [EVENTS])
     in_batches = data_after(register, batches)
 

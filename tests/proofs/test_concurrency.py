@@ -242,7 +242,8 @@ def test_two_conversions_of_one_company_convert_each_customer_once(houston, popu
     assert_converges(houston, popup)
 
 
-def test_orders_and_customers_synchronized_at_once_create_one_account_each_t8(store, caplog):
+@pytest.mark.scenario(id="T8")
+def test_orders_and_customers_synchronized_at_once_create_one_account_each(store, caplog):
     guids = {make_order_of_new_customer(store, number) for number in range(30)}
     run(JobCode.UPLOAD)
 
@@ -259,7 +260,8 @@ def test_orders_and_customers_synchronized_at_once_create_one_account_each_t8(st
     assert run("sync-orders")["outcome"] == "nothing_to_do"
 
 
-def test_the_end_of_day_may_start_at_the_same_moment_t8(store):
+@pytest.mark.scenario(id="T8")
+def test_the_end_of_day_may_start_at_the_same_moment(store):
     guids = {make_order_of_new_customer(store, number) for number in range(10)}
     for guid in guids:
         make_sale(store, async_account=guid)

@@ -74,7 +74,8 @@ def test_a_restore_is_committed_synchronously(houston):
     assert "\non\n" in dump(name, "--data-only")
 
 
-def test_a_restored_channel_continues_where_it_was_p1(store, command):
+@pytest.mark.finding(id="P1")
+def test_a_restored_channel_continues_where_it_was(store, command):
     guid = make_customer(store, "Ann")
     make_event("address", store, async_account=guid)
     make_sale(store, "10.00", async_account=guid)
@@ -91,7 +92,8 @@ def test_a_restored_channel_continues_where_it_was_p1(store, command):
     assert command("verify").splitlines()[-1].endswith("hold.")
 
 
-def test_a_restored_hq_is_the_same_database_p1(houston, popup, command):
+@pytest.mark.finding(id="P1")
+def test_a_restored_hq_is_the_same_database(houston, popup, command):
     for database in (houston, popup):
         guid = make_customer(database, "Ann")
         make_event("address", database, async_account=guid)
@@ -111,7 +113,8 @@ def test_a_restored_hq_is_the_same_database_p1(houston, popup, command):
     assert command("verify").splitlines()[-1].endswith("hold.")
 
 
-def test_migrate_channels_recreates_objects_without_rows_p1(store, command):
+@pytest.mark.finding(id="P1")
+def test_migrate_channels_recreates_objects_without_rows(store, command):
     make_customer(store, "Ann")
     change(store, *DROP_OBJECTS[engine_of(store)])
 
@@ -125,7 +128,8 @@ def test_migrate_channels_recreates_objects_without_rows_p1(store, command):
     assert lookup(store) == [("005001", "Ann")]
 
 
-def test_migrate_channels_fails_if_a_table_has_the_name_of_a_view_p1(houston, command):
+@pytest.mark.finding(id="P1")
+def test_migrate_channels_fails_if_a_table_has_the_name_of_a_view(houston, command):
     change(houston, "DROP VIEW customer_lookup; CREATE TABLE customer_lookup (n integer)")
 
     with pytest.raises(Exception, match="1 of 1 channel databases could not be migrated"):

@@ -1,4 +1,4 @@
-"""HQ's data about a customer does not depend on the order in which its events arrive (I33).
+"""HQ's data about a customer does not depend on the order in which its events arrive.
 
 Each test takes a few events of one customer and stages them in every possible order, each order
 for a customer of its own. All these customers must end with the same data.
@@ -24,7 +24,7 @@ from stores.pipeline.events.rules import STAGED_MODELS
 from tests.support.damage import damage
 from tests.support.make import DEFAULTS, query, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.promise(id="I33")]
 
 NOON = timezone.now().replace(microsecond=0) - timedelta(days=2)
 # These columns differ between customers, or say which event was the latest.

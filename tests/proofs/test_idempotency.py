@@ -1,4 +1,4 @@
-"""When there is nothing new, running every job and command again changes no data (I32).
+"""When there is nothing new, running every job and command again changes no data.
 
 From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite.
 """
@@ -74,7 +74,8 @@ def run_every_job_and_command() -> dict[str, str]:
     return outcomes
 
 
-def test_repeating_every_job_and_command_changes_no_data_i32(idle_channels):
+@pytest.mark.promise(id="I32")
+def test_repeating_every_job_and_command_changes_no_data(idle_channels):
     before = read_data(idle_channels)
 
     first = run_every_job_and_command()

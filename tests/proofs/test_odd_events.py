@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 NIL_UUID, MAX_UUID = UUID(int=0), UUID(int=2**128 - 1)
 
 
-def test_events_with_a_reserved_guid_are_quarantined_v10(store):
+@pytest.mark.finding(id="V10")
+def test_events_with_a_reserved_guid_are_quarantined(store):
     good = make_customer(store, "Good")
     make_customer(store, guid=NIL_UUID)
     make_customer(store, guid=MAX_UUID)
@@ -46,7 +47,8 @@ def test_events_with_a_reserved_guid_are_quarantined_v10(store):
     assert Customer.objects.filter(guids__async_account=good).exists()
 
 
-def test_a_customer_with_the_nil_guid_that_is_staged_already_is_converted_v10(houston):
+@pytest.mark.finding(id="V10")
+def test_a_customer_with_the_nil_guid_that_is_staged_already_is_converted(houston):
     make_customer(houston, "Old")
     run(JobCode.UPLOAD)
     overwrite_events("async_customer", f"async_account = '{NIL_UUID}'")
@@ -56,7 +58,9 @@ def test_a_customer_with_the_nil_guid_that_is_staged_already_is_converted_v10(ho
     assert Customer.objects.filter(guids__async_account=NIL_UUID).exists()
 
 
-def test_oversized_values_and_unprintable_keys_are_quarantined_s9_s11(store):
+@pytest.mark.finding(id="S9")
+@pytest.mark.finding(id="S11")
+def test_oversized_values_and_unprintable_keys_are_quarantined(store):
     good = make_customer(store, "Good")
     make_event("attribute", store, async_account=good, attribute="A", value="x" * 1001)
     make_event("attribute", store, async_account=good, attribute="B", value="ü" * 1000)
@@ -76,7 +80,8 @@ def test_oversized_values_and_unprintable_keys_are_quarantined_s9_s11(store):
     assert RetailTransaction.objects.get().transaction_id == "../../admin/"
 
 
-def test_an_address_id_stays_with_the_first_of_two_customers_v14b(houston):
+@pytest.mark.finding(id="V14b")
+def test_an_address_id_stays_with_the_first_of_two_customers(houston):
     known = make_customer(houston, "Known")
     run("pipeline")
     address_id = uuid4()

@@ -172,8 +172,9 @@ def write_good_and_faulty_rows(store: ChannelDatabase, faults: RandomFaults) -> 
     return good_guids
 
 
+@pytest.mark.finding(id="S3")
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_rows_with_two_or_three_faults_stop_no_other_row_s3(store, used_ids, seed):
+def test_rows_with_two_or_three_faults_stop_no_other_row(store, used_ids, seed):
     good_guids = write_good_and_faulty_rows(store, RandomFaults(store, seed, used_ids))
 
     for job in ("pipeline", "sync-orders", "eod", "pipeline"):

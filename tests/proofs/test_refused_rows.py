@@ -1,4 +1,4 @@
-"""A row that a database refuses stops no other row, and a user sees it (S3).
+"""A row that a database refuses stops no other row, and a user sees it.
 
 The refusals come from triggers that the product does not know.
 
@@ -27,7 +27,7 @@ from tests.support.after_a_fault import waiting
 from tests.support.make import article, lookup, make_customer, make_event, make_sale, run
 from tests.support.refusals import channel_refuses, hq_refuses, open_problems
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="S3")]
 
 # What each staging table refuses in the tests of uploads.
 BAD_ROWS = {
@@ -70,7 +70,7 @@ def count_waiting(store: ChannelDatabase) -> int:
 
 
 @pytest.mark.parametrize("code", ["P0001", "23514", "40001", "57014", "53100", "42P01", "XX000"])
-def test_a_refusal_with_any_error_code_concerns_one_row_s3(popup, code):
+def test_a_refusal_with_any_error_code_concerns_one_row(popup, code):
     make_customer(popup, "Bad")
     make_customer(popup, "Good")
 
@@ -81,7 +81,7 @@ def test_a_refusal_with_any_error_code_concerns_one_row_s3(popup, code):
     assert Quarantine.objects.get().reason == "refused"
 
 
-def test_refused_rows_of_every_table_are_quarantined_and_can_be_released_later_s3(store):
+def test_refused_rows_of_every_table_are_quarantined_and_can_be_released_later(store):
     guid = make_customer(store, "Ann")
     # Bad rows are between good ones.
     for number in (0, 3, 6):
@@ -112,7 +112,7 @@ def test_refused_rows_of_every_table_are_quarantined_and_can_be_released_later_s
     assert (count_customers(), RetailTransaction.objects.count()) == (10, 11)
 
 
-def test_a_row_that_cannot_even_be_quarantined_stays_in_its_channel_s3(store):
+def test_a_row_that_cannot_even_be_quarantined_stays_in_its_channel(store):
     make_customer(store, "Bad", email="no address")
     good = make_customer(store, "Good")
     make_sale(store, transaction_type="gift")
@@ -134,7 +134,7 @@ def test_a_row_that_cannot_even_be_quarantined_stays_in_its_channel_s3(store):
     assert count_waiting(store) == 0
 
 
-def test_a_customer_or_address_that_is_refused_at_conversion_stops_no_other_s3(houston, popup):
+def test_a_customer_or_address_that_is_refused_at_conversion_stops_no_other(houston, popup):
     make_customer(houston, "Bad")
     good = make_customer(houston, "Good")
     make_event("address", houston, async_account=good, city="Bad")
@@ -151,7 +151,7 @@ def test_a_customer_or_address_that_is_refused_at_conversion_stops_no_other_s3(h
     assert [case.reason for case in Case.objects.unsettled()] == ["refused", "refused"]
 
 
-def test_a_refused_event_that_cannot_be_marked_stops_no_other_s3(houston, popup):
+def test_a_refused_event_that_cannot_be_marked_stops_no_other(houston, popup):
     make_customer(houston, "Bad")
     good = make_customer(houston, "Good")
     run(JobCode.UPLOAD)
@@ -179,7 +179,7 @@ def test_a_refused_event_that_cannot_be_marked_stops_no_other_s3(houston, popup)
     assert not UploadBatch.objects.unconverted().exists()
 
 
-def test_a_refused_day_of_the_balance_stops_no_other_s3(houston, popup):
+def test_a_refused_day_of_the_balance_stops_no_other(houston, popup):
     make_customer(houston)
     make_customer(popup)
     condition = f"NEW.database_id = {houston.pk} AND NEW.\"table\" = 'async_customer'"
@@ -198,7 +198,7 @@ def test_a_refused_day_of_the_balance_stops_no_other_s3(houston, popup):
     assert open_problems() == set()
 
 
-def test_a_channel_that_refuses_one_customer_gets_the_others_s3(store, seattle):
+def test_a_channel_that_refuses_one_customer_gets_the_others(store, seattle):
     make_customer(seattle, "Good")
     make_customer(seattle, "Bad")
     make_customer(store, "Marked")
@@ -224,7 +224,7 @@ def test_a_channel_that_refuses_one_customer_gets_the_others_s3(store, seattle):
     assert waiting(store) == 0
 
 
-def test_a_failed_upload_still_counts_after_a_good_download_s3(houston, popup):
+def test_a_failed_upload_still_counts_after_a_good_download(houston, popup):
     make_customer(popup, "Ann")
     make_customer(houston, "Bo")
 

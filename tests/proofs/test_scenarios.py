@@ -76,19 +76,22 @@ def ann(store, seattle) -> UUID:
     return guid
 
 
-def test_before_any_run_the_till_finds_a_pending_customer_t1(store, ann):
+@pytest.mark.scenario(id="T1")
+def test_before_any_run_the_till_finds_a_pending_customer(store, ann):
     assert lookup(store) == [("Pending sync", "Ann")]
     assert not AsyncCustomer.objects.exists()
 
 
-def test_an_upload_stages_and_acknowledges_the_event_t1(store, ann):
+@pytest.mark.scenario(id="T1")
+def test_an_upload_stages_and_acknowledges_the_event(store, ann):
     run(JobCode.UPLOAD)
 
     assert AsyncCustomer.objects.get().status == "pending"
     assert waiting(store) == 0
 
 
-def test_a_conversion_creates_the_customer_with_its_account_t1(store, ann):
+@pytest.mark.scenario(id="T1")
+def test_a_conversion_creates_the_customer_with_its_account(store, ann):
     run(JobCode.UPLOAD)
     run("sync-customers")
 
@@ -104,7 +107,8 @@ def test_a_conversion_creates_the_customer_with_its_account_t1(store, ann):
     assert AsyncCustomer.objects.get().status == "applied"
 
 
-def test_a_download_delivers_the_account_to_every_channel_t1(store, seattle, ann):
+@pytest.mark.scenario(id="T1")
+def test_a_download_delivers_the_account_to_every_channel(store, seattle, ann):
     for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD):
         run(job)
 
@@ -112,7 +116,8 @@ def test_a_download_delivers_the_account_to_every_channel_t1(store, seattle, ann
     assert lookup(seattle) == [("005001", "Ann")]
 
 
-def test_jobs_run_too_early_change_nothing_t2(store, ann):
+@pytest.mark.scenario(id="T2")
+def test_jobs_run_too_early_change_nothing(store, ann):
     too_early = [run(job)["outcome"] for job in (JobCode.CONVERT, JobCode.DOWNLOAD)]
     in_order = [run(job)["outcome"] for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD)]
 
@@ -121,7 +126,8 @@ def test_jobs_run_too_early_change_nothing_t2(store, ann):
     assert lookup(store) == [("005001", "Ann")]
 
 
-def test_jobs_run_again_create_nothing_and_issue_no_number_t3(store, ann):
+@pytest.mark.scenario(id="T3")
+def test_jobs_run_again_create_nothing_and_issue_no_number(store, ann):
     run("pipeline")
     before = read_hq()
 
@@ -133,7 +139,8 @@ def test_jobs_run_again_create_nothing_and_issue_no_number_t3(store, ann):
     assert DownloadSession.objects.filter(database=store).count() == 1
 
 
-def test_a_guid_sent_twice_becomes_one_customer_t4(store):
+@pytest.mark.scenario(id="T4")
+def test_a_guid_sent_twice_becomes_one_customer(store):
     event = {"event_id": uuid4(), "occurred_at": timezone.now(), "operation": "create"}
     event |= {"async_account": uuid4(), "first_name": "Ann", "last_name": "Lee"}
     write(store, "async_customer", event)
@@ -146,7 +153,8 @@ def test_a_guid_sent_twice_becomes_one_customer_t4(store):
     assert issued_accounts() == ["005001"]
 
 
-def test_of_two_events_that_create_a_customer_the_later_wins_t4(store):
+@pytest.mark.scenario(id="T4")
+def test_of_two_events_that_create_a_customer_the_later_wins(store):
     guid = make_customer(store, "Ann")
     make_customer(store, "Anna", guid=guid)
 
@@ -156,7 +164,8 @@ def test_of_two_events_that_create_a_customer_the_later_wins_t4(store):
     assert AsyncCustomer.objects.filter(async_account=guid).count() == 2
 
 
-def test_an_event_whose_acknowledgement_was_lost_is_not_staged_twice_t4(houston):
+@pytest.mark.scenario(id="T4")
+def test_an_event_whose_acknowledgement_was_lost_is_not_staged_twice(houston):
     make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
     query(houston, "UPDATE async_customer SET acknowledged_at = NULL")
@@ -167,7 +176,8 @@ def test_an_event_whose_acknowledgement_was_lost_is_not_staged_twice_t4(houston)
     assert AsyncCustomer.objects.count() == 1
 
 
-def test_an_address_waits_for_its_customer_t5(store):
+@pytest.mark.scenario(id="T5")
+def test_an_address_waits_for_its_customer(store):
     guid = uuid4()
     make_event("address", store, async_account=guid, is_primary=True)
 
@@ -184,7 +194,8 @@ def test_an_address_waits_for_its_customer_t5(store):
     assert address.customer.account_number == "005001"
 
 
-def test_an_address_of_a_known_customer_creates_no_customer_t6(store):
+@pytest.mark.scenario(id="T6")
+def test_an_address_of_a_known_customer_creates_no_customer(store):
     import_account(store.channel.company, "004009", first_name="Bo", last_name="Berg")
     make_event("address", store, account_number="004009")
 
@@ -198,7 +209,8 @@ def test_an_address_of_a_known_customer_creates_no_customer_t6(store):
     ]
 
 
-def test_edits_before_the_conversion_are_applied_in_order_t14(store):
+@pytest.mark.scenario(id="T14")
+def test_edits_before_the_conversion_are_applied_in_order(store):
     guid = make_customer(store, "Ann", phone="111")
     edit = {"operation": "update", "async_account": guid, "first_name": "Ann"}
     make_event("customer", store, **edit, phone="222")
@@ -210,7 +222,8 @@ def test_edits_before_the_conversion_are_applied_in_order_t14(store):
     assert AsyncCustomer.objects.filter(async_account=guid, status="applied").count() == 3
 
 
-def test_an_edit_by_guid_changes_the_account_t15(store):
+@pytest.mark.scenario(id="T15")
+def test_an_edit_by_guid_changes_the_account(store):
     guid = make_customer(store, "Ann", email="ann@example.com")
     run(JobCode.UPLOAD)
     run("sync-customers")
@@ -225,7 +238,8 @@ def test_an_edit_by_guid_changes_the_account_t15(store):
     assert query(store, "SELECT email FROM customer") == [("lee@example.com",)]
 
 
-def test_an_address_removed_before_the_upload_is_not_active_t16(store):
+@pytest.mark.scenario(id="T16")
+def test_an_address_removed_before_the_upload_is_not_active(store):
     address = {"async_account": make_customer(store, "Ann"), "address_id": uuid4()}
     make_event("address", store, **address)
     make_event("address", store, operation="deactivate", **address)
@@ -236,7 +250,8 @@ def test_an_address_removed_before_the_upload_is_not_active_t16(store):
     assert AsyncAddress.objects.filter(status="applied").count() == 2
 
 
-def test_an_address_removed_after_the_conversion_is_inactive_in_every_channel_t16(store, seattle):
+@pytest.mark.scenario(id="T16")
+def test_an_address_removed_after_the_conversion_is_inactive_in_every_channel(store, seattle):
     address = {"async_account": make_customer(store, "Ann"), "address_id": uuid4()}
     make_event("address", store, **address)
     run("pipeline")
@@ -260,7 +275,8 @@ def test_no_till_finds_a_deactivated_customer(store, seattle):
     assert lookup(store) == lookup(seattle) == []
 
 
-def test_a_second_upload_of_the_same_database_is_busy_t20(houston, seattle):
+@pytest.mark.scenario(id="T20")
+def test_a_second_upload_of_the_same_database_is_busy(houston, seattle):
     make_customer(houston, "Ann")
     with Locks() as other_upload:
         assert other_upload.acquire(f"upload:{houston.pk}")
@@ -273,7 +289,8 @@ def test_a_second_upload_of_the_same_database_is_busy_t20(houston, seattle):
     assert afterwards["counts"] == {"read": 1, "staged": 1}
 
 
-def test_an_event_that_commits_after_a_later_one_is_not_lost_t21(houston):
+@pytest.mark.scenario(id="T21")
+def test_an_event_that_commits_after_a_later_one_is_not_lost(houston):
     with closing(psycopg2.connect(till_url(houston))) as slow_till:
         # The event has a lower counter than Bo's and commits after the upload.
         slow_till.cursor().execute(
@@ -290,7 +307,8 @@ def test_an_event_that_commits_after_a_later_one_is_not_lost_t21(houston):
     assert (first["counts"]["staged"], second["counts"]["staged"]) == (1, 1)
 
 
-def test_customers_beyond_the_last_number_are_converted_once_there_are_more_t25(store):
+@pytest.mark.scenario(id="T25")
+def test_customers_beyond_the_last_number_are_converted_once_there_are_more(store):
     NumberSequence.objects.update(largest=5002)
     for name in ("Ann", "Bo", "Cy", "Di", "Ed"):
         make_customer(store, name)

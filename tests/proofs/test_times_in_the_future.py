@@ -1,4 +1,4 @@
-"""Times in the future, written while HQ's clock was ahead, delay nothing once it is right (V5).
+"""Times in the future, written while HQ's clock was ahead, delay nothing once it is right.
 
 From conftest.py: `houston` is a store on PostgreSQL.
 """
@@ -40,6 +40,8 @@ from stores.pipeline.corrections.sale import (
 )
 from tests.support.make import make_customer, make_sale, run
 
+pytestmark = pytest.mark.finding(id="V5")
+
 ONE_DAY = timedelta(days=1)
 
 
@@ -51,7 +53,7 @@ def excluded_reasons() -> set[str]:
     return set(ExcludedSale.objects.values_list("reason", flat=True))
 
 
-def test_a_pipeline_starts_though_the_last_one_ended_tomorrow_v5(houston):
+def test_a_pipeline_starts_though_the_last_one_ended_tomorrow(houston):
     run("pipeline")
     JobRun.objects.update(ended_at=tomorrow(), started_by=StartedBy.SCHEDULE)
 
@@ -68,7 +70,7 @@ def test_a_pipeline_starts_though_the_last_one_ended_tomorrow_v5(houston):
     ],
     ids=["every minute", "daily"],
 )
-def test_a_job_starts_once_though_its_last_start_was_tomorrow_v5(houston, schedule):
+def test_a_job_starts_once_though_its_last_start_was_tomorrow(houston, schedule):
     Schedule.objects.create(job="eod", **schedule)
 
     start_scheduled()
@@ -78,28 +80,28 @@ def test_a_job_starts_once_though_its_last_start_was_tomorrow_v5(houston, schedu
     assert Schedule.objects.get().next_start <= tomorrow()
 
 
-def test_a_run_started_tomorrow_is_enqueued_again_v5(houston):
+def test_a_run_started_tomorrow_is_enqueued_again(houston):
     create_run(JOBS["pipeline"])
     JobRun.objects.update(created_at=tomorrow())
 
     assert stalled.requeue_steps() == ["Enqueued 1 step again."]
 
 
-def test_a_channel_to_be_tried_again_tomorrow_is_not_paused_v5(houston):
+def test_a_channel_to_be_tried_again_tomorrow_is_not_paused(houston):
     ChannelDatabase.objects.update(next_try_at=tomorrow())
 
     assert ChannelDatabase.objects.not_paused().exists()
     assert not ChannelDatabase.objects.get().is_paused
 
 
-def test_a_channel_to_be_tried_again_tomorrow_is_visited_v5(houston):
+def test_a_channel_to_be_tried_again_tomorrow_is_visited(houston):
     ChannelDatabase.objects.update(next_try_at=tomorrow())
     job_run = start_job(JOBS[JobCode.UPLOAD], started_by=StartedBy.SCHEDULE).run
 
     assert [database.pk for database in databases_to_visit(job_run)] == [houston.pk]
 
 
-def test_a_step_leased_until_tomorrow_keeps_an_ordinary_lease_v5(houston, settings):
+def test_a_step_leased_until_tomorrow_keeps_an_ordinary_lease(houston, settings):
     waiting = waiting_steps(create_run(JOBS["pipeline"]).run.pk)
     with Locks() as locks:
         # The worker is alive, by its lock, but may be frozen: only its lease can tell.
@@ -111,7 +113,7 @@ def test_a_step_leased_until_tomorrow_keeps_an_ordinary_lease_v5(houston, settin
     assert step.lease_until - timezone.now() <= timedelta(seconds=settings.RUN_LEASE_S)
 
 
-def test_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed_v5(houston):
+def test_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed(houston):
     claim_step(waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)[0], "died")
     RunStep.objects.update(heartbeat_at=tomorrow(), lease_until=None)
 
@@ -125,7 +127,7 @@ def test_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed_v5(houston):
     [(ONE_DAY, True), (timedelta(seconds=2), False)],
     ids=["tomorrow", "in two seconds"],
 )
-def test_a_step_that_last_moved_tomorrow_is_hung_v5(houston, ahead, is_hung):
+def test_a_step_that_last_moved_tomorrow_is_hung(houston, ahead, is_hung):
     waiting = waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)
     with Locks() as locks:
         claim_step(waiting[0], locks.worker)
@@ -135,7 +137,7 @@ def test_a_step_that_last_moved_tomorrow_is_hung_v5(houston, ahead, is_hung):
 
 
 @pytest.mark.parametrize("ahead", [ONE_DAY, 3650 * ONE_DAY], ids=["tomorrow", "in ten years"])
-def test_a_correction_leased_until_the_future_has_ended_v5(houston, client, ahead):
+def test_a_correction_leased_until_the_future_has_ended(houston, client, ahead):
     clerk = User.objects.create_user("clerk")
     other_clerk = User.objects.create_user("other")
     make_sale(houston, transaction_id="T-1")
@@ -163,7 +165,7 @@ def test_a_correction_leased_until_the_future_has_ended_v5(houston, client, ahea
     assert run("sync-orders")["counts"]["posted"] == 1
 
 
-def test_an_incomplete_document_first_seen_tomorrow_is_quarantined_v5(houston):
+def test_an_incomplete_document_first_seen_tomorrow_is_quarantined(houston):
     make_sale(houston, "1.00", line_count=2)
     run(JobCode.UPLOAD)
     assert IncompleteDocument.objects.update(first_seen_at=tomorrow()) == 1
@@ -173,7 +175,7 @@ def test_an_incomplete_document_first_seen_tomorrow_is_quarantined_v5(houston):
     assert Quarantine.objects.get().reason == "document_incomplete"
 
 
-def test_an_incident_closed_tomorrow_starts_no_comparison_v5(houston):
+def test_an_incident_closed_tomorrow_starts_no_comparison(houston):
     Incident.objects.report(IncidentKind.CHANNEL_RESTORED, "It was restored.", database=houston)
     Incident.objects.update(closed_at=tomorrow(), closing_reason="Seen.")
 

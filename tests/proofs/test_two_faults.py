@@ -32,8 +32,9 @@ def open_reasons() -> Counter[str]:
     return Counter(Quarantine.objects.open().values_list("reason", flat=True))
 
 
+@pytest.mark.finding(id="S3")
 @pytest.mark.parametrize("is_converted", [False, True], ids=["pending", "converted"])
-def test_a_row_with_a_used_event_id_and_another_fault_stops_no_other_row_s3(
+def test_a_row_with_a_used_event_id_and_another_fault_stops_no_other_row(
     store, seattle, is_converted
 ):
     faults = list(FAULTS.values())

@@ -1,4 +1,4 @@
-"""A channel whose time zone the database does not know stops no other channel (P7).
+"""A channel whose time zone the database does not know stops no other channel.
 
 From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
 `hq_user` is robin, a user at headquarters.
@@ -15,7 +15,7 @@ from stores.models import Case, Channel, Customer, RetailTransaction, Statement
 from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="P7")]
 
 MESSAGE = (
     "houston: headquarters' database does not know its time zone Nowhere/Land, so its business"
@@ -31,7 +31,7 @@ def set_unknown_time_zone() -> None:
         cursor.execute("SET session_replication_role = DEFAULT")
 
 
-def test_a_channel_cannot_be_saved_with_an_unknown_time_zone_p7(houston):
+def test_a_channel_cannot_be_saved_with_an_unknown_time_zone(houston):
     channel = Channel.objects.get(pk=houston.channel_id)
     channel.time_zone = "localtime"
 
@@ -41,7 +41,7 @@ def test_a_channel_cannot_be_saved_with_an_unknown_time_zone_p7(houston):
         channel.save()
 
 
-def test_sales_without_a_business_date_are_quarantined_p7(houston):
+def test_sales_without_a_business_date_are_quarantined(houston):
     set_unknown_time_zone()
     good = make_customer(houston, "Good")
     make_sale(houston, business_date=None)
@@ -56,7 +56,7 @@ def test_sales_without_a_business_date_are_quarantined_p7(houston):
     assert (case.reason, case.field) == ("time_zone_unknown", "business_date")
 
 
-def test_days_of_the_channel_cannot_end_and_other_channels_are_posted_p7(
+def test_days_of_the_channel_cannot_end_and_other_channels_are_posted(
     houston, seattle, hq_user, client
 ):
     client.force_login(hq_user)
@@ -85,7 +85,7 @@ def test_days_of_the_channel_cannot_end_and_other_channels_are_posted_p7(
     assert "time zone of houston" not in client.get("/").content.decode()
 
 
-def test_a_channel_that_posts_all_day_long_needs_no_time_zone_p7(houston):
+def test_a_channel_that_posts_all_day_long_needs_no_time_zone(houston):
     Channel.objects.update(statement_mode="trickle_feed")
     set_unknown_time_zone()
     make_sale(houston, business_date=timezone.now().date() - timedelta(days=2))

@@ -16,7 +16,8 @@ from tests.support.staged import open_event
 pytestmark = pytest.mark.slow
 
 
-def test_an_event_that_failed_in_conversion_says_how_often_it_was_tried_a8(reader, houston):
+@pytest.mark.finding(id="A8")
+def test_an_event_that_failed_in_conversion_says_how_often_it_was_tried(reader, houston):
     make_event("attribute", houston, async_account=make_customer(houston), attribute="SIZE")
     run(JobCode.UPLOAD)
     open_event(AsyncAttribute.objects.get(), "failed", "attribute_invalid", attempts=7)
@@ -28,7 +29,8 @@ def test_an_event_that_failed_in_conversion_says_how_often_it_was_tried_a8(reade
     assert '<td class="num">7</td>' in page
 
 
-def test_downloads_to_both_engines_have_a_similar_size_a8(houston, popup):
+@pytest.mark.finding(id="A8")
+def test_downloads_to_both_engines_have_a_similar_size(houston, popup):
     make_customer(houston, "Ann")
     run("pipeline")
 
@@ -38,6 +40,7 @@ def test_downloads_to_both_engines_have_a_similar_size_a8(houston, popup):
     assert 0.3 < sizes["popup"] / sizes["houston"] < 1.5
 
 
+@pytest.mark.finding(id="A8")
 @pytest.mark.parametrize(
     ("url", "statuses"),
     [
@@ -64,14 +67,15 @@ def test_downloads_to_both_engines_have_a_similar_size_a8(houston, popup):
     ],
     ids=["uploads", "downloads"],
 )
-def test_a_filter_offers_only_the_states_that_a_session_can_have_a8(reader, url, statuses):
+def test_a_filter_offers_only_the_states_that_a_session_can_have(reader, url, statuses):
     filters = reader.get(url).context["filters"]
 
     offered = {value for value, _ in filters.form.fields["status"].choices if value}
     assert offered == statuses
 
 
-def test_the_conversion_has_its_present_title_a13(reader, houston):
+@pytest.mark.finding(id="A13")
+def test_the_conversion_has_its_present_title(reader, houston):
     title = "Synchronize customers and channel requests"
 
     assert JOBS["sync-customers"].title == title

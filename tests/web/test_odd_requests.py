@@ -249,7 +249,8 @@ class Asker:
             self.wrong.append(f"{status} {method} {path[:100]!r} {told}")
 
 
-def test_no_odd_request_is_answered_by_a_fault_of_the_server_s6(world):
+@pytest.mark.finding(id="S6")
+def test_no_odd_request_is_answered_by_a_fault_of_the_server(world):
     chance = random.Random(SEED)  # noqa: S311 - repeatable on purpose
     asker = Asker()
     tries: list[tuple[str, str, dict[str, str]]] = []
@@ -295,8 +296,9 @@ COOKIES = [
 ]
 
 
+@pytest.mark.finding(id="S6")
 @pytest.mark.parametrize("cookie", COOKIES)
-def test_a_broken_cookie_leads_to_the_sign_in_s6(hq, cookie):
+def test_a_broken_cookie_leads_to_the_sign_in(hq, cookie):
     stranger = Client(raise_request_exception=False)
     for path in ("/", "/sign-in/", "/admin/"):
         answer = stranger.get(path, headers={"Cookie": cookie})
@@ -304,7 +306,8 @@ def test_a_broken_cookie_leads_to_the_sign_in_s6(hq, cookie):
         assert answer.status_code == (200 if path == "/sign-in/" else 302), path
 
 
-def test_a_broken_cookie_beside_the_session_s_own_ends_no_session_s6(reader):
+@pytest.mark.finding(id="S6")
+def test_a_broken_cookie_beside_the_session_s_own_ends_no_session(reader):
     cookie = f'other="\\000"; sessionid={reader.cookies["sessionid"].value}'
 
     assert reader.get("/", headers={"Cookie": cookie}).status_code == 200
@@ -368,8 +371,9 @@ def status_of(method: str, url: str, cookie: str, kind: str, sent: bytes, header
 ODD_PARTS = [*((URLENCODED, b"reason=a", one) for one in HEADERS), *((*one, {}) for one in BODIES)]
 
 
+@pytest.mark.finding(id="S6")
 @pytest.mark.parametrize(("kind", "sent", "headers"), ODD_PARTS)
-def test_no_header_or_body_is_answered_by_a_fault_of_the_server_s6(boss, kind, sent, headers):
+def test_no_header_or_body_is_answered_by_a_fault_of_the_server(boss, kind, sent, headers):
     mine = f"sessionid={boss.cookies['sessionid'].value}"
     for cookie in (mine, ""):
         for url in ("/customers/?q=%c3%a9", f"/?{'a=1&' * 1_100}", "/sign-in/?next=http://["):
@@ -378,7 +382,8 @@ def test_no_header_or_body_is_answered_by_a_fault_of_the_server_s6(boss, kind, s
             assert status_of("POST", url, cookie, kind, sent, headers) < 500, url
 
 
-def test_a_refusal_names_the_field_and_says_what_is_wrong_p17(boss):
+@pytest.mark.finding(id="P17")
+def test_a_refusal_names_the_field_and_says_what_is_wrong(boss):
     in_a_form = boss.post("/quarantine/dismiss/", {"case": "1", "reason": "a\0b"})
     in_a_query = boss.get("/customers/C-000001/?company=%00")
     no_utf8 = boss.get("/customers/?q=%ff")
@@ -392,6 +397,7 @@ def test_a_refusal_names_the_field_and_says_what_is_wrong_p17(boss):
         assert told in answer.content.decode()
 
 
+@pytest.mark.finding(id="P17")
 @pytest.mark.parametrize(
     "path",
     [
@@ -401,7 +407,7 @@ def test_a_refusal_names_the_field_and_says_what_is_wrong_p17(boss):
         "/trace/a%00/",
     ],
 )
-def test_an_address_with_nul_is_not_there_p17(boss, path):
+def test_an_address_with_nul_is_not_there(boss, path):
     assert boss.get(path).status_code == 404
 
 
@@ -419,7 +425,8 @@ DATED = [
 ]
 
 
-def test_the_last_and_the_first_day_of_all_are_days_like_others_s6(reader, people, subtests):
+@pytest.mark.finding(id="S6")
+def test_the_last_and_the_first_day_of_all_are_days_like_others(reader, people, subtests):
     for path in DATED:
         with subtests.test(path):
             everything = reader.get(path).context["table"].paginator.count
@@ -432,14 +439,16 @@ def test_the_last_and_the_first_day_of_all_are_days_like_others_s6(reader, peopl
             assert upto == everything
 
 
+@pytest.mark.finding(id="S6")
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-def test_a_place_beyond_all_times_is_the_first_page_s6(reader, people, moment):
+def test_a_place_beyond_all_times_is_the_first_page(reader, people, moment):
     answer = reader.get("/async-customers/", {"after": f"{moment}~{people['Ann']}"})
 
     assert answer.context["table"].page.number == 1
 
 
-def test_while_postgresql_is_away_pages_say_so_and_when_to_ask_again_v14e(reader, tmp_path):
+@pytest.mark.finding(id="V14e")
+def test_while_postgresql_is_away_pages_say_so_and_when_to_ask_again(reader, tmp_path):
     """Really away: nothing listens where HQ's database is said to be."""
     stranger = Client(raise_request_exception=False)
     reader.raise_request_exception = False
@@ -464,7 +473,8 @@ def test_while_postgresql_is_away_pages_say_so_and_when_to_ask_again_v14e(reader
     assert reader.get("/").status_code == 200
 
 
-def test_what_is_no_trouble_of_the_database_stays_a_500_v14e(reader, monkeypatch):
+@pytest.mark.finding(id="V14e")
+def test_what_is_no_trouble_of_the_database_stays_a_500(reader, monkeypatch):
     reader.raise_request_exception = False
     monkeypatch.delattr("stores.web.views.overview.pipeline_counts")
 

@@ -1,4 +1,4 @@
-"""Which roles may open each page and press each button (S1).
+"""Which roles may open each page and press each button.
 
 From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001).
 """
@@ -20,7 +20,7 @@ from stores.roles import ROLE_PERMISSIONS, make_groups
 from stores.urls import urlpatterns
 from tests.support.make import carry_out, make_customer, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="S1")]
 
 ALL_ROLES = set(ROLE_PERMISSIONS)
 RUNNERS = {"operator", "manager"}
@@ -166,7 +166,7 @@ def access_table() -> Iterator[Access]:
         yield Access("post", url_of("start-run"), roles, {"job": job, "date": "no day"})
 
 
-def test_each_url_is_open_to_its_roles_only_s1(clients, houston):
+def test_each_url_is_open_to_its_roles_only(clients, houston):
     mistakes = []
     for access in access_table():
         for role, client in clients.items():
@@ -183,13 +183,13 @@ def test_each_url_is_open_to_its_roles_only_s1(clients, houston):
     assert not JobRun.objects.exists()
 
 
-def test_the_access_table_has_every_url_s1():
+def test_the_access_table_has_every_url():
     names = {pattern.name for pattern in urlpatterns}
 
     assert names - SIGN_IN_URLS == {*LISTS, *PAGES, *BUTTONS, "start-run"}
 
 
-def test_the_access_table_has_every_button_s1(clients):
+def test_the_access_table_has_every_button(clients):
     buttons = set()
     for name in {pattern.name for pattern in urlpatterns} - SIGN_IN_URLS:
         # The response to OPTIONS, allowed or not, names the methods of the view.
@@ -200,7 +200,7 @@ def test_the_access_table_has_every_button_s1(clients):
     assert buttons == {*BUTTONS, "start-run"}
 
 
-def test_only_administrators_open_the_admin_s1(clients, houston):
+def test_only_administrators_open_the_admin(clients, houston):
     roles = {model: set() for model in ADMIN_MODELS}
     for model in ADMIN_MODELS:
         for role, client in clients.items():
@@ -211,7 +211,7 @@ def test_only_administrators_open_the_admin_s1(clients, houston):
     assert roles == {model: {"administrator"} for model in ADMIN_MODELS}
 
 
-def test_a_viewer_cannot_start_or_cancel_a_run_s1(clients, houston):
+def test_a_viewer_cannot_start_or_cancel_a_run(clients, houston):
     make_customer(houston)
     queued = start_job(JOBS["pipeline"], user=User.objects.get(username="manager")).run
 
@@ -230,7 +230,7 @@ def test_a_viewer_cannot_start_or_cancel_a_run_s1(clients, houston):
 @pytest.mark.parametrize(
     ("job", "permission"), [("pipeline", "run_job"), ("eod", "post_statement")]
 )
-def test_a_run_is_refused_if_its_user_has_lost_a_permission_s1(clients, houston, job, permission):
+def test_a_run_is_refused_if_its_user_has_lost_a_permission(clients, houston, job, permission):
     user = User.objects.get(username="manager")
     job_run = create_run(JOBS[job], user=user).run
     group_permissions = Group.objects.get(name="manager").permissions
@@ -244,7 +244,7 @@ def test_a_run_is_refused_if_its_user_has_lost_a_permission_s1(clients, houston,
     assert job_run.message == "Refused: manager no longer has permission to start this."
 
 
-def test_a_button_is_shown_only_to_the_roles_that_may_press_it_s1(clients, houston):
+def test_a_button_is_shown_only_to_the_roles_that_may_press_it(clients, houston):
     make_customer(houston)
     queued = create_run(JOBS[JobCode.DOWNLOAD], user=User.objects.get(username="manager")).run
     run(JobCode.UPLOAD)

@@ -1,4 +1,4 @@
-"""Where a page shows only some rows, it says how many more there are and links to them (U3).
+"""Where a page shows only some rows, it says how many more there are and links to them.
 
 From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
 every page.
@@ -18,7 +18,7 @@ from stores.web.views import statements
 from tests.support.make import make_customer, make_sale, run
 from tests.support.pages import rows_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="U3")]
 
 
 def quarantine_customer(database: ChannelDatabase, reason: str, field: str) -> None:
@@ -34,7 +34,7 @@ def quarantine_customer(database: ChannelDatabase, reason: str, field: str) -> N
     )
 
 
-def test_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked_u3(reader, houston):
+def test_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked(reader, houston):
     make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
     reasons = ("too_long", "unknown_word", "value_missing", "date_format")
@@ -51,7 +51,7 @@ def test_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked_u3(reader
     assert "more cause" not in page_of_all.content.decode()
 
 
-def test_the_incidents_beyond_ten_are_counted_u3(reader, houston):
+def test_the_incidents_beyond_ten_are_counted(reader, houston):
     for number in range(12):
         Incident.objects.report("message_refused", "A message.", subject=str(number))
 
@@ -61,7 +61,7 @@ def test_the_incidents_beyond_ten_are_counted_u3(reader, houston):
     assert "2 older incidents open." in texts
 
 
-def test_the_statements_beyond_the_limit_are_counted_and_linked_u3(reader, houston, monkeypatch):
+def test_the_statements_beyond_the_limit_are_counted_and_linked(reader, houston, monkeypatch):
     monkeypatch.setattr(statements, "MAX_STATEMENTS_SHOWN", 1)
     today = timezone.now().date()
     # Three posted statements and three that are calculated only.
@@ -79,7 +79,7 @@ def test_the_statements_beyond_the_limit_are_counted_and_linked_u3(reader, houst
         assert len(rows_of(reader.get(link.replace("&amp;", "&")))) == 3
 
 
-def test_the_overdue_schedules_beyond_ten_are_counted_u3(houston):
+def test_the_overdue_schedules_beyond_ten_are_counted(houston):
     yesterday = timezone.now() - timedelta(days=1)
     for minutes in range(1, 14):
         Schedule.objects.create(job="eod", every_minutes=minutes, started_at=yesterday)

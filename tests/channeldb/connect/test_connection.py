@@ -198,9 +198,10 @@ def test_the_message_about_a_register_names_its_channel_for_the_migration(nowher
             pass
 
 
+@pytest.mark.scenario(id="E3")
 @pytest.mark.django_db
 @pytest.mark.parametrize("migrate", [False, True])
-def test_the_database_of_hq_is_refused_e3(migrate):
+def test_the_database_of_hq_is_refused(migrate):
     hq = Channel(1, f"embedded:{connection.settings_dict['NAME']}")
 
     with pytest.raises(ChannelMisconfigured, match="this is HQ's own database"):
@@ -225,7 +226,8 @@ def test_a_channel_that_does_not_exist_is_unreachable(url):
     assert error.value.__suppress_context__
 
 
-def test_a_missing_file_is_not_created_e4():
+@pytest.mark.scenario(id="E4")
+def test_a_missing_file_is_not_created():
     missing = Channel(1, "sqlite:///not_there.sqlite3")
 
     with pytest.raises(ChannelUnreachable), connect(missing, migrate=True):

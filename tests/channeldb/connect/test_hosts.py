@@ -40,6 +40,7 @@ def only_public(settings):
     settings.CHANNEL_HOSTS = []
 
 
+@pytest.mark.scenario(id="E2")
 @pytest.mark.parametrize(
     "host",
     [
@@ -72,24 +73,27 @@ def only_public(settings):
         "255.255.255.255",
     ],
 )
-def test_an_address_that_is_not_public_is_refused_in_any_notation_e2(only_public, host):
+def test_an_address_that_is_not_public_is_refused_in_any_notation(only_public, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for(host))
 
 
+@pytest.mark.scenario(id="E2")
 @pytest.mark.parametrize("host", ["trap.example.com", "both.example.com"])
-def test_a_name_that_resolves_to_such_an_address_is_refused_e2(only_public, resolver, host):
+def test_a_name_that_resolves_to_such_an_address_is_refused(only_public, resolver, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for(host))
 
 
-def test_the_connection_is_pinned_to_the_address_that_was_checked_e2(only_public, resolver):
+@pytest.mark.scenario(id="E2")
+def test_the_connection_is_pinned_to_the_address_that_was_checked(only_public, resolver):
     pinned = resolve_and_pin(HOUSTON, settings_for("db.example.com"))
 
     assert pinned["HOST"] == "db.example.com"
     assert pinned["OPTIONS"] == {"connect_timeout": 5, "hostaddr": "93.184.215.14"}
 
 
+@pytest.mark.scenario(id="E2")
 @pytest.mark.parametrize(
     ("host", "address"),
     [
@@ -97,12 +101,13 @@ def test_the_connection_is_pinned_to_the_address_that_was_checked_e2(only_public
         ("v6.example.com", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"),
     ],
 )
-def test_a_public_address_needs_no_permission_e2(only_public, resolver, host, address):
+def test_a_public_address_needs_no_permission(only_public, resolver, host, address):
     pinned = resolve_and_pin(HOUSTON, settings_for(host))
 
     assert pinned["OPTIONS"]["hostaddr"] == address
 
 
+@pytest.mark.scenario(id="E2")
 @pytest.mark.parametrize(
     ("allowed", "host", "address"),
     [
@@ -113,7 +118,7 @@ def test_a_public_address_needs_no_permission_e2(only_public, resolver, host, ad
         ("169.254.169.254", "169.254.169.254", "169.254.169.254"),
     ],
 )
-def test_the_setting_allows_an_address_a_network_or_a_name_e2(
+def test_the_setting_allows_an_address_a_network_or_a_name(
     settings, resolver, allowed, host, address
 ):
     settings.CHANNEL_HOSTS = [allowed]
@@ -123,29 +128,33 @@ def test_the_setting_allows_an_address_a_network_or_a_name_e2(
     assert pinned["OPTIONS"]["hostaddr"] == address
 
 
-def test_an_allowed_address_may_be_written_in_another_notation_e2(settings):
+@pytest.mark.scenario(id="E2")
+def test_an_allowed_address_may_be_written_in_another_notation(settings):
     settings.CHANNEL_HOSTS = ["127.0.0.1"]
 
     assert resolve_and_pin(HOUSTON, settings_for("127.1"))["OPTIONS"]["hostaddr"] == "127.0.0.1"
 
 
-def test_the_metadata_address_is_not_allowed_as_part_of_a_network_e2(settings):
+@pytest.mark.scenario(id="E2")
+def test_the_metadata_address_is_not_allowed_as_part_of_a_network(settings):
     settings.CHANNEL_HOSTS = ["169.254.0.0/16", "0.0.0.0/0", "::/0"]
 
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for("169.254.169.254"))
 
 
+@pytest.mark.scenario(id="E2")
 @pytest.mark.parametrize(
     "fields",
     [settings_for("/run/postgresql"), {"NAME": "file:x", "OPTIONS": {}}],
     ids=["socket", "file"],
 )
-def test_a_socket_or_a_file_is_not_resolved_e2(fields):
+def test_a_socket_or_a_file_is_not_resolved(fields):
     assert resolve_and_pin(HOUSTON, fields) == fields
 
 
-def test_an_address_is_refused_before_any_connection_e2(only_public):
+@pytest.mark.scenario(id="E2")
+def test_an_address_is_refused_before_any_connection(only_public):
     with (
         pytest.raises(ChannelMisconfigured, match=REFUSED),
         connect(Channel(1, "postgresql://u@localhost:1/ch")),

@@ -33,7 +33,8 @@ def test_a_postgresql_url_is_split_into_fields():
     assert (fields["USER"], fields["PASSWORD"]) == ("shop", "s@cret")
 
 
-def test_a_password_cannot_set_other_options_e1():
+@pytest.mark.scenario(id="E1")
+def test_a_password_cannot_set_other_options():
     fields = settings_of("postgresql://shop:x%20hostaddr=127.0.0.1%20options='-c%20a=b'@db/ch")
 
     assert fields["PASSWORD"] == "x hostaddr=127.0.0.1 options='-c a=b'"  # noqa: S105 - not a real one
@@ -158,6 +159,7 @@ def test_a_file_is_opened_and_never_created(data_dir):
     assert name == f"file://{data_dir}/tills/kassa%201.sqlite3?mode=rw"
 
 
+@pytest.mark.scenario(id="E4")
 @pytest.mark.parametrize(
     "path",
     [
@@ -179,7 +181,7 @@ def test_a_file_is_opened_and_never_created(data_dir):
         "é" * 200,
     ],
 )
-def test_a_path_out_of_the_data_directory_is_refused_e4(path):
+def test_a_path_out_of_the_data_directory_is_refused(path):
     with pytest.raises(ChannelMisconfigured, match=r"^Channel houston .* refused: "):
         settings_of(f"sqlite:///{path}")
 
@@ -190,7 +192,8 @@ def test_a_sqlite_url_with_a_host_or_without_slashes_is_refused(url):
         settings_of(url)
 
 
-def test_a_link_out_of_the_data_directory_is_refused_e4(data_dir, tmp_path):
+@pytest.mark.scenario(id="E4")
+def test_a_link_out_of_the_data_directory_is_refused(data_dir, tmp_path):
     outside = tmp_path / "outside.sqlite3"
     outside.touch()
     (data_dir / "link.sqlite3").symlink_to(outside)
@@ -208,7 +211,8 @@ def test_a_link_within_the_data_directory_is_followed(data_dir):
     assert sqlite_path(Channel(1, "sqlite:///link.sqlite3")) == data_dir / "real.sqlite3"
 
 
-def test_a_path_that_is_no_file_is_refused_e4(data_dir):
+@pytest.mark.scenario(id="E4")
+def test_a_path_that_is_no_file_is_refused(data_dir):
     (data_dir / "folder.sqlite3").mkdir()
     os.mkfifo(data_dir / "pipe.sqlite3")
     (data_dir / "loop.sqlite3").symlink_to(data_dir / "loop.sqlite3")
@@ -222,7 +226,8 @@ def test_a_path_that_is_no_file_is_refused_e4(data_dir):
             settings_of(f"sqlite:///{name}.sqlite3")
 
 
-def test_a_device_is_refused_e4(settings):
+@pytest.mark.scenario(id="E4")
+def test_a_device_is_refused(settings):
     settings.SYNCLINE_DATA_DIR = "/dev"
 
     with pytest.raises(ChannelMisconfigured, match="not a file"):

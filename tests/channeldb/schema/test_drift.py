@@ -324,14 +324,16 @@ SHADOWING = [
 ]
 
 
+@pytest.mark.scenario(id="E5")
 @pytest.mark.parametrize("schema_change", SHADOWING, ids=first_words)
-def test_a_function_or_operator_that_shadows_another_is_named_e5(houston, schema_change):
+def test_a_function_or_operator_that_shadows_another_is_named(houston, schema_change):
     change(houston, schema_change.sql)
 
     assert schema_change.difference in refusal(houston).differences
 
 
-def test_an_operator_cannot_hide_itself_from_the_comparison_e5(houston):
+@pytest.mark.scenario(id="E5")
+def test_an_operator_cannot_hide_itself_from_the_comparison(houston):
     change(
         houston,
         "CREATE FUNCTION never(name, text) RETURNS boolean LANGUAGE sql AS 'SELECT false'",

@@ -113,8 +113,9 @@ def edit_then_remove(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID
     run(JobCode.PIPELINE)
 
 
+@pytest.mark.finding(id="P19")
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen_p19(
+def test_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen(
     store, seattle, ann, remove_and_edit
 ):
     remove_and_edit(store, seattle, ann)
@@ -134,7 +135,8 @@ def test_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen_p19(
     assert broken_promises() == []
 
 
-def test_a_removed_row_that_is_made_active_by_hand_fails_a_check_p19(store, seattle, ann):
+@pytest.mark.finding(id="P19")
+def test_a_removed_row_that_is_made_active_by_hand_fails_a_check(store, seattle, ann):
     remove_then_edit(store, seattle, ann)
 
     assert Invariant.LATEST_EVENT_IS_SHOWN in checks_failed_by(
@@ -145,8 +147,9 @@ def test_a_removed_row_that_is_made_active_by_hand_fails_a_check_p19(store, seat
     )
 
 
+@pytest.mark.finding(id="P19")
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_a_person_decides_what_is_restored_p19(store, seattle, ann, hq_user, remove_and_edit):
+def test_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_and_edit):
     remove_and_edit(store, seattle, ann)
 
     for conflict in EditConflict.objects.open().order_by("pk"):
@@ -175,7 +178,8 @@ def test_a_person_decides_what_is_restored_p19(store, seattle, ann, hq_user, rem
     assert broken_promises() == []
 
 
-def test_one_decision_settles_every_edit_that_had_not_seen_the_removal_p19(
+@pytest.mark.finding(id="P19")
+def test_one_decision_settles_every_edit_that_had_not_seen_the_removal(
     store, seattle, web, hq_user
 ):
     ann = make_customer(store, "Ann", occurred_at=ago(60))
@@ -194,7 +198,8 @@ def test_one_decision_settles_every_edit_that_had_not_seen_the_removal_p19(
     assert not EditConflict.objects.open().exists()
 
 
-def test_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not_p19(store, seattle, ann):
+@pytest.mark.finding(id="P19")
+def test_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not(store, seattle, ann):
     change_all(store, ann, "deactivate", 30)
     convert()
     # HQ reads the edit of seattle first, though the store wrote its own before.
@@ -213,7 +218,8 @@ def test_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not_p19(s
     assert broken_promises() == []
 
 
-def test_an_edit_does_not_undo_a_removal_at_headquarters_p19(store, seattle, ann, hq_user):
+@pytest.mark.finding(id="P19")
+def test_an_edit_does_not_undo_a_removal_at_headquarters(store, seattle, ann, hq_user):
     removal = {"operation": "deactivate", "account_number": "005001"}
     with transaction.atomic():
         create_event(store.channel.company, CUSTOMER, removal, by=hq_user)
@@ -226,7 +232,8 @@ def test_an_edit_does_not_undo_a_removal_at_headquarters_p19(store, seattle, ann
     assert EditConflict.objects.open().get().kept_place == "headquarters"
 
 
-def test_a_till_restores_what_it_removed_itself_p19(store, seattle, ann):
+@pytest.mark.finding(id="P19")
+def test_a_till_restores_what_it_removed_itself(store, seattle, ann):
     change_all(store, ann, "deactivate", 20)
     change_all(store, ann, "update", 10)
 
@@ -236,7 +243,8 @@ def test_a_till_restores_what_it_removed_itself_p19(store, seattle, ann):
     assert not EditConflict.objects.exists()
 
 
-def test_a_corrected_address_without_a_country_gets_that_of_its_channel_a7(houston, hq_user):
+@pytest.mark.finding(id="A7")
+def test_a_corrected_address_without_a_country_gets_that_of_its_channel(houston, hq_user):
     houston.channel.country = "NLD"
     houston.channel.save()
     ann = make_customer(houston, "Ann")

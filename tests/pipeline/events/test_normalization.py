@@ -59,11 +59,13 @@ def call_sql(function: str, texts: list[str]) -> list[str]:
         return [result for (result,) in cursor.fetchall()]
 
 
+@pytest.mark.finding(id="P10")
+@pytest.mark.finding(id="P11")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "function", ["normalize_text", "normalize_key", "normalize_email", "normalize_phone"]
 )
-def test_sql_and_python_normalize_every_character_alike_p10_p11(db, function):
+def test_sql_and_python_normalize_every_character_alike(db, function):
     texts = [f"{character}a{character}b@X" for character in CHARACTERS]
     texts += ["\u0d28\u0d4d\u200d", "\u0d28\u0d4d\u200d\u200b", "tel: +31 20", "e\u200b\u0308"]
     normalize_in_python = getattr(characters, function)
@@ -79,8 +81,10 @@ def test_sql_and_python_normalize_every_character_alike_p10_p11(db, function):
     assert differences == []
 
 
+@pytest.mark.finding(id="P10")
+@pytest.mark.finding(id="P11")
 @pytest.mark.parametrize("function", ["normalize_text", "normalize_key"])
-def test_normalizing_twice_is_the_same_as_once_p10_p11(db, function):
+def test_normalizing_twice_is_the_same_as_once(db, function):
     texts = [f"{character}a{character}b{character}" for character in CHARACTERS]
 
     once = call_sql(function, texts)
@@ -88,6 +92,7 @@ def test_normalizing_twice_is_the_same_as_once_p10_p11(db, function):
     assert call_sql(function, once) == once
 
 
+@pytest.mark.finding(id="P10")
 @pytest.mark.parametrize(
     "name",
     [
@@ -97,11 +102,13 @@ def test_normalizing_twice_is_the_same_as_once_p10_p11(db, function):
     ],
     ids=["joiner within a word", "variation selector at the end", "joiner after a virama"],
 )
-def test_an_invisible_character_that_belongs_to_a_name_is_kept_p10(db, name):
+def test_an_invisible_character_that_belongs_to_a_name_is_kept(db, name):
     assert call_sql("normalize_text", [f"\u200b{name}\u00a0"]) == [name]
 
 
-def test_a_customer_without_a_visible_name_is_quarantined_p10_p14(store):
+@pytest.mark.finding(id="P10")
+@pytest.mark.finding(id="P14")
+def test_a_customer_without_a_visible_name_is_quarantined(store):
     for name in INVISIBLE_NAMES:
         make_customer(store, name, last_name=name)
     make_customer(store, None, last_name=None, name="\n", customer_type="organization\u00a0")
@@ -143,8 +150,10 @@ def unnormalized_customer(store):
     return guid
 
 
+@pytest.mark.finding(id="P10")
+@pytest.mark.finding(id="P11")
 @pytest.mark.slow
-def test_texts_of_a_customer_are_normalized_p10_p11(unnormalized_customer):
+def test_texts_of_a_customer_are_normalized(unnormalized_customer):
     customer = Customer.objects.get(number__isnull=False)
 
     assert (customer.first_name, customer.last_name) == ("Real", "Name")
@@ -167,13 +176,16 @@ def test_texts_of_a_customer_are_normalized_p10_p11(unnormalized_customer):
     assert broken_promises() == []
 
 
-def test_staging_keeps_a_text_as_its_till_wrote_it_p10(unnormalized_customer):
+@pytest.mark.finding(id="P10")
+def test_staging_keeps_a_text_as_its_till_wrote_it(unnormalized_customer):
     event = AsyncCustomer.objects.get(async_account=unnormalized_customer)
 
     assert event.email == "\ufeffreal\u200b@example.COM\r\n"
 
 
-def test_an_invisible_name_replaces_no_name_p10_p14(store, unnormalized_customer):
+@pytest.mark.finding(id="P10")
+@pytest.mark.finding(id="P14")
+def test_an_invisible_name_replaces_no_name(store, unnormalized_customer):
     update = {"guid": unnormalized_customer, "operation": "update"}
     make_customer(store, "\r\n", last_name="\u3164", **update)
     unnormalized_update = {"operation": " update\n", "account_number": "005001\u00a0"}
@@ -187,7 +199,8 @@ def test_an_invisible_name_replaces_no_name_p10_p14(store, unnormalized_customer
     assert broken_promises() == []
 
 
-def test_numbers_and_tenders_of_a_sale_are_normalized_p10(store):
+@pytest.mark.finding(id="P10")
+def test_numbers_and_tenders_of_a_sale_are_normalized(store):
     rows = sale_rows(store, receipt_number="R-1\u00a0", store_number=" houston\t")
     rows["retail_transaction_line"][0]["item_id"] = "00\u200b04 "
     rows["retail_transaction_payment"][0]["tender_type"] = "cash\u00a0"
@@ -201,7 +214,8 @@ def test_numbers_and_tenders_of_a_sale_are_normalized_p10(store):
     assert RetailTransactionPayment.objects.get(transaction=sale).tender_type == "cash"
 
 
-def test_numbers_that_look_alike_are_one_number_p10(store):
+@pytest.mark.finding(id="P10")
+def test_numbers_that_look_alike_are_one_number(store):
     make_sale(store, transaction_id="T-77", confirmation_number="WEB-77", **UNPAID_ORDER)
     make_sale(store, transaction_id="T-78", confirmation_number="WEB-77\u200b", **UNPAID_ORDER)
     make_sale(store, transaction_id="T-77\n", confirmation_number="WEB-79", **UNPAID_ORDER)
@@ -216,8 +230,9 @@ def test_numbers_that_look_alike_are_one_number_p10(store):
     ]
 
 
+@pytest.mark.finding(id="P10")
 @pytest.mark.parametrize("blank", ["", "\t", "\u3000"])
-def test_a_blank_number_or_tender_is_missing_p10(store, blank):
+def test_a_blank_number_or_tender_is_missing(store, blank):
     make_sale(store, payments=[{"tender_type": blank, "amount": "10.70", "currency": "USD"}])
     make_sale(store, confirmation_number=blank, **UNPAID_ORDER)
     make_sale(store, transaction_id=blank or "\u00ad")
@@ -233,7 +248,8 @@ def test_a_blank_number_or_tender_is_missing_p10(store, blank):
     ]
 
 
-def test_a_blank_account_number_is_none_p10(store):
+@pytest.mark.finding(id="P10")
+def test_a_blank_account_number_is_none(store):
     make_customer(store, "Ann", account_number="\u00a0")
 
     run(JobCode.PIPELINE)

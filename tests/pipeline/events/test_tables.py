@@ -80,7 +80,8 @@ def reconcile(capsys):
     return call
 
 
-def test_every_table_that_tills_write_is_uploaded_v1():
+@pytest.mark.finding(id="V1")
+def test_every_table_that_tills_write_is_uploaded():
     uploaded = {source.table for source in tables.UPLOAD_SOURCES}
     uploaded_parts = {part.table for source in tables.UPLOAD_SOURCES for part in source.parts}
 
@@ -89,8 +90,9 @@ def test_every_table_that_tills_write_is_uploaded_v1():
     assert set(tables.TRAVELLING_TABLES) == ALL_TABLES
 
 
+@pytest.mark.finding(id="V1")
 @pytest.mark.fault("F-33")  # HQ was restored from a backup
-def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table_v1(
+def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table(
     houston, popup, back_up_hq, recover_hq
 ):
     backup = back_up_hq()
@@ -113,7 +115,8 @@ def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table_v1(
     assert broken_promises() == []
 
 
-def test_rows_that_hq_has_lost_are_fetched_again_after_a_comparison_v1(houston, popup, reconcile):
+@pytest.mark.finding(id="V1")
+def test_rows_that_hq_has_lost_are_fetched_again_after_a_comparison(houston, popup, reconcile):
     for store in (houston, popup):
         write_all_tables(store)
     run(JobCode.PIPELINE)
@@ -129,8 +132,9 @@ def test_rows_that_hq_has_lost_are_fetched_again_after_a_comparison_v1(houston, 
     assert reconcile() == {"houston": set(), "popup": set()}
 
 
+@pytest.mark.finding(id="V13")
 @pytest.mark.fault("F-31")  # a channel was restored from a backup
-def test_the_incident_of_a_restored_channel_lists_every_event_that_it_lost_v13(store, back_up):
+def test_the_incident_of_a_restored_channel_lists_every_event_that_it_lost(store, back_up):
     backup = back_up(store)
     write_all_tables(store)
     quarantined = make_sale(store, currency="X")
@@ -146,7 +150,8 @@ def test_the_incident_of_a_restored_channel_lists_every_event_that_it_lost_v13(s
     assert lost["retail_transaction"]["numbers"] == [staged, quarantined]
 
 
-def test_a_sale_that_was_changed_in_its_channel_is_reported_v14c(store, reconcile):
+@pytest.mark.finding(id="V14c")
+def test_a_sale_that_was_changed_in_its_channel_is_reported(store, reconcile):
     # Microseconds and an offset must not make a difference by themselves.
     occurred_at = "2026-03-01T10:00:00.123456+01:00"
     for transaction_id, price in (("T-1", "1"), ("T-2", "2"), ("T-3", "3"), ("T-4", "4")):
@@ -171,7 +176,8 @@ def test_a_sale_that_was_changed_in_its_channel_is_reported_v14c(store, reconcil
     assert len(Incident.objects.get(kind=IncidentKind.CONTENT_CHANGED).detail["keys"]) == 3
 
 
-def test_lines_and_payments_are_fetched_once_their_header_is_there_v12(store, reconcile):
+@pytest.mark.finding(id="V12")
+def test_lines_and_payments_are_fetched_once_their_header_is_there(store, reconcile):
     parts = sale_rows(store, "10.00", "5.00", transaction_id="T-1")
     header = {"retail_transaction": parts.pop("retail_transaction")}
     write_rows(store, parts)
@@ -193,7 +199,8 @@ def test_lines_and_payments_are_fetched_once_their_header_is_there_v12(store, re
     assert broken_promises() == []
 
 
-def test_rows_with_an_unusable_id_are_fetched_again_v14d(popup, reconcile):
+@pytest.mark.finding(id="V14d")
+def test_rows_with_an_unusable_id_are_fetched_again(popup, reconcile):
     for table in TABLES_OF_EVENTS:
         values = {"event_id": f"not a GUID in {table}", "occurred_at": "2026-03-01T10:00:00Z"}
         if table == "async_address":
@@ -218,7 +225,8 @@ def test_rows_with_an_unusable_id_are_fetched_again_v14d(popup, reconcile):
     assert broken_promises() == []
 
 
-def test_a_copied_channel_sends_rows_with_an_unusable_id_again_v14d(popup):
+@pytest.mark.finding(id="V14d")
+def test_a_copied_channel_sends_rows_with_an_unusable_id_again(popup):
     write(popup, "async_customer", {"event_id": "nobody", "occurred_at": "2026-03-01T10:00:00Z"})
     make_customer(popup)
     run(JobCode.UPLOAD)

@@ -61,6 +61,7 @@ def in_other_thread(action: Callable[[], None]) -> Callable[[], None]:
 
 
 # Only of a SQLite file: PostgreSQL copies no database that HQ is connected to.
+@pytest.mark.finding(id="V7")
 @pytest.mark.parametrize(
     ("failpoint", "n"),
     [
@@ -70,7 +71,7 @@ def in_other_thread(action: Callable[[], None]) -> Callable[[], None]:
         ("fence:after_intention", 3),
     ],
 )
-def test_a_backup_made_between_two_chunks_of_a_download_is_noticed_v7(
+def test_a_backup_made_between_two_chunks_of_a_download_is_noticed(
     popup, back_up, monkeypatch, failpoint, n
 ):
     for name in ("Ann", "Bo", "Cy", "Di", "Eve", "Flo"):
@@ -95,7 +96,8 @@ def test_a_backup_made_between_two_chunks_of_a_download_is_noticed_v7(
     assert broken_promises() == []
 
 
-def test_each_chunk_of_a_download_is_committed_with_the_next_epoch_v7(store, monkeypatch):
+@pytest.mark.finding(id="V7")
+def test_each_chunk_of_a_download_is_committed_with_the_next_epoch(store, monkeypatch):
     for name in ("Ann", "Bo", "Cy"):
         make_customer(store, name)
     run(JobCode.UPLOAD)
@@ -117,7 +119,8 @@ def test_each_chunk_of_a_download_is_committed_with_the_next_epoch_v7(store, mon
     assert epochs == [epochs[0], epochs[0] + 1, epochs[0] + 2]
 
 
-def test_a_backup_made_between_two_chunks_of_an_upload_is_noticed_v7(popup, back_up, monkeypatch):
+@pytest.mark.finding(id="V7")
+def test_a_backup_made_between_two_chunks_of_an_upload_is_noticed(popup, back_up, monkeypatch):
     for name in ("Ann", "Bo"):
         make_customer(popup, name)
     backups = []
@@ -145,7 +148,8 @@ def test_a_backup_made_between_two_chunks_of_an_upload_is_noticed_v7(popup, back
     assert cy.replication_counter == di.replication_counter
 
 
-def test_a_restore_is_noticed_though_the_upload_before_it_died_v7b(store, back_up, monkeypatch):
+@pytest.mark.finding(id="V7b")
+def test_a_restore_is_noticed_though_the_upload_before_it_died(store, back_up, monkeypatch):
     ann = make_customer(store, "Ann")
     run(JobCode.PIPELINE)
     backup = back_up(store)
@@ -169,12 +173,11 @@ def test_a_restore_is_noticed_though_the_upload_before_it_died_v7b(store, back_u
     assert broken_promises() == []
 
 
+@pytest.mark.finding(id="V7b")
 @pytest.mark.parametrize(
     ("channel", "visit"), [("houston", PostgreSQLVisit), ("popup", SQLiteVisit)]
 )
-def test_events_are_not_staged_before_the_channel_is_fenced_v7b(
-    request, monkeypatch, channel, visit
-):
+def test_events_are_not_staged_before_the_channel_is_fenced(request, monkeypatch, channel, visit):
     make_customer(request.getfixturevalue(channel))
 
     def refuse_fence(*args: object) -> None:
@@ -187,7 +190,8 @@ def test_events_are_not_staged_before_the_channel_is_fenced_v7b(
     assert not AsyncCustomer.objects.exists()
 
 
-def test_a_restore_is_noticed_by_the_event_counter_alone_v7b(store, back_up):
+@pytest.mark.finding(id="V7b")
+def test_a_restore_is_noticed_by_the_event_counter_alone(store, back_up):
     backup = back_up(store)
     make_customer(store, "Ann")
     run(JobCode.PIPELINE)
@@ -209,7 +213,8 @@ def test_a_restore_is_noticed_by_the_event_counter_alone_v7b(store, back_up):
     assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
 
-def test_deleted_events_are_no_restore_v7b(store):
+@pytest.mark.finding(id="V7b")
+def test_deleted_events_are_no_restore(store):
     make_customer(store, "Ann")
     run(JobCode.PIPELINE)
     query(store, "DELETE FROM async_customer")

@@ -107,7 +107,8 @@ def test_damaged_customers_of_a_channel_are_found_and_repaired(full_ring, capsys
     assert not Incident.objects.exists()
 
 
-def test_a_row_of_an_account_that_hq_does_not_have_is_reported_a6(full_ring, capsys):
+@pytest.mark.finding(id="A6")
+def test_a_row_of_an_account_that_hq_does_not_have_is_reported(full_ring, capsys):
     for store in full_ring:
         query(
             store,
@@ -123,7 +124,8 @@ def test_a_row_of_an_account_that_hq_does_not_have_is_reported_a6(full_ring, cap
         assert query(store, "SELECT is_active FROM customer WHERE account_number = 'X-9'")
 
 
-def test_an_account_with_another_guid_is_an_incident_a6(full_ring, houston, capsys):
+@pytest.mark.finding(id="A6")
+def test_an_account_with_another_guid_is_an_incident(full_ring, houston, capsys):
     query(
         houston,
         "UPDATE customer SET async_account = %s WHERE account_number = '005001'",
@@ -136,7 +138,8 @@ def test_an_account_with_another_guid_is_an_incident_a6(full_ring, houston, caps
     assert Incident.objects.open().get().kind == "forgotten_account"
 
 
-def test_a_customer_with_a_pending_delivery_is_no_difference_a6(full_ring, houston, popup, capsys):
+@pytest.mark.finding(id="A6")
+def test_a_customer_with_a_pending_delivery_is_no_difference(full_ring, houston, popup, capsys):
     query(houston, "UPDATE customer SET first_name = 'Wrong' WHERE account_number = '005001'")
     update = {"account_number": "005001", "operation": "update", "first_name": "New"}
     make_event("customer", popup, **update)

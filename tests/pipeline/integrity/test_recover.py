@@ -159,8 +159,9 @@ def test_an_hq_and_a_channel_restored_to_different_times_agree_again(
     assert open_incidents() == {IncidentKind.CHANNEL_RESTORED}
 
 
+@pytest.mark.finding(id="V1")
 @pytest.mark.parametrize("journal_survives", [True, False])
-def test_a_recovered_guid_belongs_to_the_channel_that_created_it_v1(
+def test_a_recovered_guid_belongs_to_the_channel_that_created_it(
     houston, seattle, back_up_hq, recover_hq, journal_survives
 ):
     guid = make_customer(seattle, "Ann")
@@ -231,7 +232,8 @@ def test_an_unreachable_channel_prevents_the_recovery(houston, popup, recover_hq
         path.with_suffix(".away").rename(path)
 
 
-def test_a_recovery_takes_the_locks_of_every_step_of_every_job_v16(houston, popup):
+@pytest.mark.finding(id="V16")
+def test_a_recovery_takes_the_locks_of_every_step_of_every_job(houston, popup):
     run(JobCode.PIPELINE)
     locks_of_jobs = set()
     for job in JOBS:

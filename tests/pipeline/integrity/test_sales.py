@@ -169,8 +169,10 @@ def test_a_posted_day_passes_every_check(posted_day):
     assert all(check.checked for check in verify() if check.id in CHECKS_OF_SALES)
 
 
+@pytest.mark.finding(id="P6")
+@pytest.mark.finding(id="P42")
 @pytest.mark.parametrize(("statement", "checks"), DAMAGES.values(), ids=DAMAGES)
-def test_damage_to_sales_fails_its_checks_p6_p42(posted_day, statement, checks):
+def test_damage_to_sales_fails_its_checks(posted_day, statement, checks):
     damage(statement)
 
     assert failed_checks().keys() == checks

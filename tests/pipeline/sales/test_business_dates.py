@@ -47,8 +47,9 @@ def test_the_clock_of_the_store_decides_the_business_date(hq, moment, zone, ends
         assert cursor.fetchone() == (expected,)
 
 
+@pytest.mark.scenario(id="C7")
 @pytest.mark.fault("F-55", "F-56")  # clocks change; a day ends late
-def test_each_sale_is_in_one_statement_also_when_clocks_change_c7(store):
+def test_each_sale_is_in_one_statement_also_when_clocks_change(store):
     Channel.objects.update(time_zone="Europe/Amsterdam", day_ends_at="04:00")
     autumn, spring = last_sunday(10), last_sunday(3)
     # In autumn the day ends at 03:00 UTC, in spring at 02:00 UTC.

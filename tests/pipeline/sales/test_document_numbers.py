@@ -103,7 +103,8 @@ def numbers_told_to(store):
     return json.loads(value) if isinstance(value, str) else value
 
 
-def test_issued_numbers_are_in_the_journal_and_in_the_channels_v2(store):
+@pytest.mark.finding(id="V2")
+def test_issued_numbers_are_in_the_journal_and_in_the_channels(store):
     post_sale_and_order(store, "WEB-1")
 
     assert run(JobCode.PIPELINE)["counts"] == {"distributed": 1}
@@ -117,7 +118,8 @@ def test_issued_numbers_are_in_the_journal_and_in_the_channels_v2(store):
     assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
 
-def test_numbers_that_a_channel_cannot_read_are_written_anew_v2(store):
+@pytest.mark.finding(id="V2")
+def test_numbers_that_a_channel_cannot_read_are_written_anew(store):
     post_sale_and_order(store, "WEB-1")
     run(JobCode.PIPELINE)
     query(store, "UPDATE channel_setting SET value = '[\"nonsense\"]' WHERE key <> 'company'")
@@ -189,7 +191,8 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     assert broken_promises() == []
 
 
-def test_after_a_start_numbers_are_issued_once_a_channel_was_visited_v9(houston, popup):
+@pytest.mark.finding(id="V9")
+def test_after_a_start_numbers_are_issued_once_a_channel_was_visited(houston, popup):
     for store in (houston, popup):
         make_customer(store)
     run(JobCode.UPLOAD)
@@ -216,7 +219,8 @@ def test_after_a_start_numbers_are_issued_once_a_channel_was_visited_v9(houston,
     assert not Incident.objects.exists()
 
 
-def test_a_number_that_only_one_channel_has_seen_is_not_believed_s12(houston, store, recover_hq):
+@pytest.mark.finding(id="S12")
+def test_a_number_that_only_one_channel_has_seen_is_not_believed(houston, store, recover_hq):
     make_customer(houston)
     run(JobCode.PIPELINE)
     query(store, """UPDATE exchange_state SET account_high = '{"USRT": 9998}'""")
@@ -246,8 +250,9 @@ WRONG_NUMBERS = {
 }
 
 
+@pytest.mark.finding(id="S12")
 @pytest.mark.parametrize("kind", WRONG_NUMBERS)
-def test_a_person_may_distrust_the_number_of_a_channel_s12(houston, popup, capsys, kind):
+def test_a_person_may_distrust_the_number_of_a_channel(houston, popup, capsys, kind):
     make_customer(houston)
     run(JobCode.PIPELINE)
     query(popup, WRONG_NUMBERS[kind])
@@ -265,8 +270,9 @@ def test_a_person_may_distrust_the_number_of_a_channel_s12(houston, popup, capsy
     assert broken_promises() == []
 
 
+@pytest.mark.finding(id="S12")
 @pytest.mark.parametrize("kind", WRONG_NUMBERS)
-def test_a_person_may_believe_the_number_of_a_channel_s12(houston, capsys, kind):
+def test_a_person_may_believe_the_number_of_a_channel(houston, capsys, kind):
     make_customer(houston)
     run(JobCode.PIPELINE)
     query(houston, WRONG_NUMBERS[kind])

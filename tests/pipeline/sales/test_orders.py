@@ -58,7 +58,8 @@ def correct_title(guid):
     correct_event(only_case(), {"operation": "create", "async_account": guid, **values})
 
 
-def test_an_order_converts_its_customer_and_delivery_address_t7(store):
+@pytest.mark.scenario(id="T7")
+def test_an_order_converts_its_customer_and_delivery_address(store):
     ann = make_customer(store)
     home = uuid4()
     make_event("address", store, async_account=ann, address_id=home)
@@ -75,7 +76,8 @@ def test_an_order_converts_its_customer_and_delivery_address_t7(store):
     assert status_and_reason("W-1") == ("succeeded", None)
 
 
-def test_a_customer_whom_an_order_has_converted_is_not_converted_again_t7(store):
+@pytest.mark.scenario(id="T7")
+def test_a_customer_whom_an_order_has_converted_is_not_converted_again(store):
     make_order(store, "W-1", async_account=make_customer(store))
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
@@ -87,7 +89,8 @@ def test_a_customer_whom_an_order_has_converted_is_not_converted_again_t7(store)
     assert Customer.objects.filter(number__isnull=False).count() == 1
 
 
-def test_an_order_converts_a_new_address_of_a_known_customer_t7(store):
+@pytest.mark.scenario(id="T7")
+def test_an_order_converts_a_new_address_of_a_known_customer(store):
     ann = make_customer(store)
     work = uuid4()
     run(JobCode.PIPELINE)
@@ -133,7 +136,8 @@ def test_an_order_waits_for_an_address_that_has_not_arrived(store):
     assert status_and_reason("W-1") == ("none", "address_missing")
 
 
-def test_an_order_of_an_invalid_customer_fails_alone_t9(store):
+@pytest.mark.scenario(id="T9")
+def test_an_order_of_an_invalid_customer_fails_alone(store):
     make_order(store, "W-ann", async_account=make_customer(store))
     make_order(store, "W-bo", async_account=make_customer(store, "Bo", title=LONG_TITLE))
     run(JobCode.UPLOAD)
@@ -145,7 +149,8 @@ def test_an_order_of_an_invalid_customer_fails_alone_t9(store):
     assert get_order("W-bo").order_attempts == 1
 
 
-def test_an_order_that_failed_is_put_on_hold_when_its_customer_is_corrected_t9(store):
+@pytest.mark.scenario(id="T9")
+def test_an_order_that_failed_is_put_on_hold_when_its_customer_is_corrected(store):
     bo = make_customer(store, "Bo", title=LONG_TITLE)
     make_order(store, "W-ann", async_account=make_customer(store))
     make_order(store, "W-bo", async_account=bo)

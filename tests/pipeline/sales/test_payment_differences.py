@@ -12,7 +12,7 @@ from stores.models.job import JobCode
 from tests.support.make import article, make_customer, make_sale, run
 from tests.support.promises import broken_promises
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="P42")]
 
 # Currency, total, payments, and the kind under which the difference is posted.
 ALLOWED_DIFFERENCES = {
@@ -80,7 +80,7 @@ def sell(database, transaction_id, currency, total, payments):
     )
 
 
-def test_an_allowed_difference_is_posted_under_its_kind_p42(houston, tolerances, subtests):
+def test_an_allowed_difference_is_posted_under_its_kind(houston, tolerances, subtests):
     for name, (currency, total, payments, _) in ALLOWED_DIFFERENCES.items():
         sell(houston, name, currency, total, payments)
 
@@ -96,7 +96,7 @@ def test_an_allowed_difference_is_posted_under_its_kind_p42(houston, tolerances,
     assert broken_promises() == []
 
 
-def test_a_difference_beyond_the_tolerance_is_refused_p42(houston, tolerances):
+def test_a_difference_beyond_the_tolerance_is_refused(houston, tolerances):
     for name, (currency, total, payments) in REFUSED_DIFFERENCES.items():
         sell(houston, name, currency, total, payments)
 

@@ -27,7 +27,7 @@ from stores.pipeline.corrections.sale import (
 from tests.support.make import article, make_customer, make_event, make_sale, run
 from tests.support.promises import broken_promises
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="P6")]
 
 DAY = date(2026, 11, 20)
 HOME = uuid4()
@@ -111,7 +111,7 @@ def account_of(guid):
     return GuidMap.objects.get(async_account=guid).customer.account_number
 
 
-def test_payments_of_orders_are_posted_on_their_day_p6(store, ann, posted_day):
+def test_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
     account = account_of(ann)
     default_account = store.channel.default_customer.account_number
 
@@ -136,7 +136,7 @@ def test_payments_of_orders_are_posted_on_their_day_p6(store, ann, posted_day):
     assert broken_promises() == []
 
 
-def test_an_order_is_created_for_the_customer_who_paid_the_deposit_p6(store, ann, posted_day):
+def test_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann, posted_day):
     account = account_of(ann)
 
     run(JobCode.ORDERS)
@@ -157,7 +157,7 @@ def test_an_order_is_created_for_the_customer_who_paid_the_deposit_p6(store, ann
     assert broken_promises() == []
 
 
-def test_a_payment_is_not_posted_again_once_its_order_is_created_p6(store, posted_day):
+def test_a_payment_is_not_posted_again_once_its_order_is_created(store, posted_day):
     before = list(PostedPayment.objects.values_list("id", flat=True))
     run(JobCode.ORDERS)
 
@@ -167,7 +167,7 @@ def test_a_payment_is_not_posted_again_once_its_order_is_created_p6(store, poste
     assert broken_promises() == []
 
 
-def test_a_corrected_order_is_posted_by_a_supplementary_statement_p6(store, clerk, posted_day):
+def test_a_corrected_order_is_posted_by_a_supplementary_statement(store, clerk, posted_day):
     order = get_order("overpaid")
     lease_transaction(order, clerk)
     changes = {order: {"payment_amount": Decimal(9)}, order.payments.get(): {"amount": Decimal(9)}}
@@ -193,7 +193,7 @@ def leased_order(houston, clerk) -> RetailTransaction:
     return get_order("deposit")
 
 
-def test_posted_payments_of_an_order_cannot_be_corrected_p6(clerk, leased_order):
+def test_posted_payments_of_an_order_cannot_be_corrected(clerk, leased_order):
     for changes in (
         {leased_order.payments.get(): {"amount": Decimal("4.00")}},
         {leased_order: {"business_date": date(2026, 11, 21)}},
@@ -203,7 +203,7 @@ def test_posted_payments_of_an_order_cannot_be_corrected_p6(clerk, leased_order)
             correct_transaction(get_order("deposit"), clerk, "Wrong.", changes)
 
 
-def test_an_order_with_a_posted_deposit_can_be_corrected_otherwise_p6(clerk, leased_order):
+def test_an_order_with_a_posted_deposit_can_be_corrected_otherwise(clerk, leased_order):
     customer = leased_order.customer
 
     changes = {leased_order: {"delivery_address_id": None}}
@@ -217,7 +217,7 @@ def test_an_order_with_a_posted_deposit_can_be_corrected_otherwise_p6(clerk, lea
     assert broken_promises() == []
 
 
-def test_the_deposit_of_a_guest_waits_for_a_default_customer_p6(houston):
+def test_the_deposit_of_a_guest_waits_for_a_default_customer(houston):
     make_order(houston, "guest", ("card", "3.00"))
     channel = houston.channel
     default_customer = channel.default_customer

@@ -13,6 +13,8 @@ from stores.models.job import JobCode
 from stores.pipeline.sales.readiness import readiness
 from tests.support.make import make_customer, make_sale, run
 
+pytestmark = pytest.mark.finding(id="A2")
+
 DAY = date(2026, 11, 20)
 
 
@@ -59,7 +61,7 @@ def blocked_sales(houston):
     run(JobCode.UPLOAD)
 
 
-def test_the_board_names_blocked_sales_before_validation_a2(blocked_sales):
+def test_the_board_names_blocked_sales_before_validation(blocked_sales):
     assert blockers() == {
         ("identity_mismatch", "account_number"): 1,
         ("customer_missing", "async_account"): 1,
@@ -67,7 +69,7 @@ def test_the_board_names_blocked_sales_before_validation_a2(blocked_sales):
     }
 
 
-def test_validation_finds_what_the_board_has_named_a2(blocked_sales):
+def test_validation_finds_what_the_board_has_named(blocked_sales):
     run(JobCode.VALIDATE)
     run(JobCode.ORDERS)
 

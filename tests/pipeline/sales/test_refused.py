@@ -102,8 +102,9 @@ REFUSALS = {
 }
 
 
+@pytest.mark.finding(id="P2")
 @pytest.mark.slow
-def test_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted_p2(houston, raise_on):
+def test_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(houston, raise_on):
     days = {name: MONDAY + timedelta(days=n) for n, name in enumerate(REFUSALS)}
     for name, refusal in REFUSALS.items():
         raise_on(refusal.table, refusal.event, refusal.condition)
@@ -132,7 +133,8 @@ def test_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted_p2(h
     assert run(JobCode.END_OF_DAY)["outcome"] == "nothing_to_do"
 
 
-def test_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected_p2(houston, clerk):
+@pytest.mark.finding(id="P2")
+def test_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected(houston, clerk):
     # A bar code was scanned as an amount.
     bar_code = [("card", "87189074007180.00"), ("cash", "-87189074007169.30")]
     sell(houston, "T-1", MONDAY, payments=bar_code)
@@ -183,7 +185,8 @@ def sell_for_60_trillion(channel, transaction_id, day):
     )
 
 
-def test_a_sale_or_order_that_the_database_refuses_fails_alone_p2(houston, raise_on):
+@pytest.mark.finding(id="P2")
+def test_a_sale_or_order_that_the_database_refuses_fails_alone(houston, raise_on):
     raise_on("retail_transaction", "UPDATE OF validation_status", "NEW.transaction_id = 'T-1'")
     raise_on("sales_order", "INSERT", "NEW.confirmation_number = 'W-1'", code="XX000")
     sell(houston, "T-1", MONDAY)
@@ -207,7 +210,8 @@ def test_a_sale_or_order_that_the_database_refuses_fails_alone_p2(houston, raise
     assert run(JobCode.ORDERS, order_number="W-1")["counts"]["failed"] == 1
 
 
-def test_a_statement_that_the_database_refuses_says_why_and_others_are_posted_p2(houston, raise_on):
+@pytest.mark.finding(id="P2")
+def test_a_statement_that_the_database_refuses_says_why_and_others_are_posted(houston, raise_on):
     raise_on("statement", "INSERT", f"NEW.business_date = '{MONDAY}'")
     raise_on("statement", "UPDATE OF posted_at", f"NEW.business_date = '{TUESDAY}'", code="22000")
     for transaction_id, day in (("T-0", MONDAY), ("T-1", TUESDAY), ("T-2", WEDNESDAY)):
@@ -225,6 +229,7 @@ def test_a_statement_that_the_database_refuses_says_why_and_others_are_posted_p2
         cancel_open_statement(stuck, "No way back")
 
 
+@pytest.mark.finding(id="V11")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "failpoint"),
@@ -234,7 +239,7 @@ def test_a_statement_that_the_database_refuses_says_why_and_others_are_posted_p2
         ("invoiced", "statements:before_payments_posted"),
     ],
 )
-def test_an_open_statement_is_cancelled_and_its_sales_are_posted_again_v11(
+def test_an_open_statement_is_cancelled_and_its_sales_are_posted_again(
     houston, clerk, command, monkeypatch, state, failpoint
 ):
     sell(houston, "T-1", MONDAY)

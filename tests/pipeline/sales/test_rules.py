@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from django.utils import timezone
 
 from stores.models import (
@@ -152,14 +153,16 @@ def documents_by_broken_rule(
     }
 
 
-def test_there_is_a_document_for_every_rule_a9():
+@pytest.mark.finding(id="A9")
+def test_there_is_a_document_for_every_rule():
     rules = {(part, rule.code, rule.field) for part in RULES for rule in RULES[part]}
 
     assert documents_by_broken_rule(uuid4(), "005001").keys() == rules
     assert sum(len(rules) for rules in RULES.values()) == len(SALE_RULES)
 
 
-def test_a_document_that_breaks_a_rule_is_not_posted_and_names_the_rule_a9(houston):
+@pytest.mark.finding(id="A9")
+def test_a_document_that_breaks_a_rule_is_not_posted_and_names_the_rule(houston):
     ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
     run(JobCode.PIPELINE)
     inactive = GuidMap.objects.get(async_account=bo).customer
@@ -228,7 +231,8 @@ ALLOWED = {
 }
 
 
-def test_a_till_may_exchange_return_order_and_weigh_p5(store):
+@pytest.mark.finding(id="P5")
+def test_a_till_may_exchange_return_order_and_weigh(store):
     for name, document in ALLOWED.items():
         document.write(store, transaction_id=name)
 
@@ -279,7 +283,8 @@ REFUSED = {
 }
 
 
-def test_signs_agree_with_the_type_and_lines_add_up_p5(store, subtests):
+@pytest.mark.finding(id="P5")
+def test_signs_agree_with_the_type_and_lines_add_up(store, subtests):
     for name, (document, _) in REFUSED.items():
         document.write(store, transaction_id=name)
 

@@ -41,7 +41,8 @@ def customer_of(guid):
     return GuidMap.objects.get(async_account=guid).customer
 
 
-def test_a_sale_is_posted_for_the_account_that_its_guid_became_t10(store):
+@pytest.mark.scenario(id="T10")
+def test_a_sale_is_posted_for_the_account_that_its_guid_became(store):
     ann = make_customer(store)
     sell(store, "40.00", "10.00", async_account=ann)
 
@@ -56,7 +57,8 @@ def test_a_sale_is_posted_for_the_account_that_its_guid_became_t10(store):
     assert Statement.objects.get().state == StatementState.POSTED
 
 
-def test_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_customer_t11(store):
+@pytest.mark.scenario(id="T11")
+def test_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_customer(store):
     ann = make_customer(store)
     run(JobCode.PIPELINE)
     account = customer_of(ann).account_number
@@ -73,7 +75,8 @@ def test_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_cu
     )
 
 
-def test_a_statement_continues_where_it_failed_and_creates_nothing_twice_t29(store, monkeypatch):
+@pytest.mark.scenario(id="T29")
+def test_a_statement_continues_where_it_failed_and_creates_nothing_twice(store, monkeypatch):
     sell(store, "10.00", business_date=MONDAY)
     sell(store, "20.00", business_date=TUESDAY)
     # The process dies when the orders of Monday are created.
@@ -106,7 +109,8 @@ def test_a_statement_continues_where_it_failed_and_creates_nothing_twice_t29(sto
     assert broken_promises() == []
 
 
-def test_a_statement_of_guests_fails_alone_without_a_default_customer_t29(store):
+@pytest.mark.scenario(id="T29")
+def test_a_statement_of_guests_fails_alone_without_a_default_customer(store):
     sell(store, "10.00", business_date=MONDAY)
     sell(store, "20.00", business_date=TUESDAY, async_account=make_customer(store))
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
@@ -129,7 +133,8 @@ def test_a_statement_of_guests_fails_alone_without_a_default_customer_t29(store)
     assert SalesOrder.objects.count() == 2
 
 
-def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement_c6(store):
+@pytest.mark.scenario(id="C6")
+def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(store):
     sell(store, "10.00")
     run(JobCode.END_OF_DAY)
     content_hash = bytes(Statement.objects.get().content_hash)
@@ -142,7 +147,8 @@ def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement_c6(sto
     assert (second.sequence, second.state) == (2, StatementState.POSTED)
 
 
-def test_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted_c1(store):
+@pytest.mark.scenario(id="C1")
+def test_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted(store):
     sell(store, "10.00", transaction_id="T-1", net_amount="11.00")
     sell(store, "20.00", transaction_id="T-2")
 
@@ -155,7 +161,8 @@ def test_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted_c1(store
     assert right.statement is not None
 
 
-def test_a_sale_of_an_unknown_customer_is_not_posted_c4(store):
+@pytest.mark.scenario(id="C4")
+def test_a_sale_of_an_unknown_customer_is_not_posted(store):
     sell(store, "10.00", async_account=uuid4())
 
     run(JobCode.END_OF_DAY)
@@ -165,7 +172,8 @@ def test_a_sale_of_an_unknown_customer_is_not_posted_c4(store):
     assert sale.sales_order is None
 
 
-def test_postgresql_refuses_an_amount_that_does_not_fit_into_its_column_c3(houston):
+@pytest.mark.scenario(id="C3")
+def test_postgresql_refuses_an_amount_that_does_not_fit_into_its_column(houston):
     with pytest.raises(DataError, match="overflow"):
         sell(houston, net_amount="1e20")
     sell(houston, "10.00")
@@ -236,10 +244,11 @@ def test_a_posted_statement_refuses_every_change(houston):
             cursor.execute(statement)
 
 
+@pytest.mark.scenario(id="T28")
 @pytest.mark.parametrize(
     ("before", "after"), [("end_of_day", "trickle_feed"), ("trickle_feed", "end_of_day")]
 )
-def test_the_mode_of_statements_changes_only_between_statements_t28(store, before, after):
+def test_the_mode_of_statements_changes_only_between_statements(store, before, after):
     Channel.objects.update(statement_mode=before)
     sell(store, "10.00")
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):

@@ -55,7 +55,8 @@ def status_and_reason(number):
     return order.order_status, order.order_reason
 
 
-def test_orders_of_guests_wait_for_a_default_customer_p3(store):
+@pytest.mark.finding(id="P3")
+def test_orders_of_guests_wait_for_a_default_customer(store):
     home = uuid4()
     default_customer = store.channel.default_customer
     account = default_customer.account_number
@@ -81,7 +82,8 @@ def test_orders_of_guests_wait_for_a_default_customer_p3(store):
     assert get_order("unknown-address").order_reason == "address_missing"
 
 
-def test_an_order_keeps_its_address_though_it_was_removed_p4(store):
+@pytest.mark.finding(id="P4")
+def test_an_order_keeps_its_address_though_it_was_removed(store):
     ann, bo = make_customer(store, "Ann"), make_customer(store, "Bo")
     ann_home, bo_home = uuid4(), uuid4()
     # HQ knows the address of Ann already; that of Bo comes and goes in one upload.
@@ -112,7 +114,8 @@ def remove_address(store, guid, address_id):
     )
 
 
-def test_an_order_names_what_is_wrong_with_its_address_p4(houston):
+@pytest.mark.finding(id="P4")
+def test_an_order_names_what_is_wrong_with_its_address(houston):
     ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
     bo_home, invalid_address = uuid4(), uuid4()
     make_event("address", houston, async_account=bo, address_id=bo_home)
@@ -132,7 +135,8 @@ def test_an_order_names_what_is_wrong_with_its_address_p4(houston):
     assert status_and_reason("of-bo") == ("succeeded", None)
 
 
-def test_end_of_day_applies_the_addresses_of_its_customers_before_it_posts_a1(store):
+@pytest.mark.finding(id="A1")
+def test_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(store):
     ann = make_customer(store, "Ann")
     make_customer(store, "Bo")
     run(JobCode.PIPELINE)
@@ -150,7 +154,9 @@ def test_end_of_day_applies_the_addresses_of_its_customers_before_it_posts_a1(st
     assert Statement.objects.get().state == StatementState.POSTED
 
 
-def test_an_order_under_correction_is_synchronized_once_the_lease_has_expired_a3_v6(houston):
+@pytest.mark.finding(id="A3")
+@pytest.mark.finding(id="V6")
+def test_an_order_under_correction_is_synchronized_once_the_lease_has_expired(houston):
     make_order(houston, "W-1", async_account=make_customer(houston))
     run(JobCode.UPLOAD)
     lease_transaction(get_order("W-1"), User.objects.create_user("clerk"))
@@ -162,7 +168,9 @@ def test_an_order_under_correction_is_synchronized_once_the_lease_has_expired_a3
     assert get_order("W-1").order_status == "succeeded"
 
 
-def test_a_scheduled_run_counts_no_attempt_where_nothing_has_changed_a16_v14f(houston):
+@pytest.mark.finding(id="A16")
+@pytest.mark.finding(id="V14f")
+def test_a_scheduled_run_counts_no_attempt_where_nothing_has_changed(houston):
     make_order(houston, "W-1", async_account=make_customer(houston, title="x" * 21))
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
@@ -179,7 +187,8 @@ def test_a_scheduled_run_counts_no_attempt_where_nothing_has_changed_a16_v14f(ho
     assert get_order("W-1").order_attempts == 2
 
 
-def test_a_statement_that_another_run_is_posting_is_not_started_again_v4(houston):
+@pytest.mark.finding(id="V4")
+def test_a_statement_that_another_run_is_posting_is_not_started_again(houston):
     make_sale(houston, "10.00", business_date=DAY, transaction_id="T-1")
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
@@ -200,8 +209,9 @@ def test_a_statement_that_another_run_is_posting_is_not_started_again_v4(houston
     assert not statement.events.filter(text__startswith="Restarted").exists()
 
 
+@pytest.mark.finding(id="V16")
 @pytest.mark.parametrize(("clock_error_days", "rules"), [(-500, []), (500, ["business_date_far"])])
-def test_a_business_date_is_refused_only_if_far_from_arrival_and_from_today_v16(
+def test_a_business_date_is_refused_only_if_far_from_arrival_and_from_today(
     houston, clock_error_days, rules
 ):
     make_sale(houston, business_date=DAY, transaction_id="recent")
@@ -222,7 +232,8 @@ def test_a_business_date_is_refused_only_if_far_from_arrival_and_from_today_v16(
     assert list(old.errors.values_list("rule", flat=True)) == rules
 
 
-def test_a_daily_end_of_day_that_ends_partly_is_tried_again_on_the_same_day_a16(houston):
+@pytest.mark.finding(id="A16")
+def test_a_daily_end_of_day_that_ends_partly_is_tried_again_on_the_same_day(houston):
     schedule = Schedule.objects.create(job="eod", at=time(0, 0))
     assert len(start_scheduled()) == 1
     schedule.refresh_from_db()

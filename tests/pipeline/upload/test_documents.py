@@ -133,7 +133,8 @@ def lane(store):
     sqlite_path(database).unlink()
 
 
-def test_a_sale_that_a_second_register_sends_again_is_staged_once_c5(store, lane):
+@pytest.mark.scenario(id="C5")
+def test_a_sale_that_a_second_register_sends_again_is_staged_once(store, lane):
     moment = timezone.now()
     make_sale(store, "10.00", transaction_id="T-1", occurred_at=moment)
     run(JobCode.UPLOAD)
@@ -147,7 +148,8 @@ def test_a_sale_that_a_second_register_sends_again_is_staged_once_c5(store, lane
     assert unacknowledged(lane) == []
 
 
-def test_another_sale_with_the_same_transaction_id_is_quarantined_c5(store, lane):
+@pytest.mark.scenario(id="C5")
+def test_another_sale_with_the_same_transaction_id_is_quarantined(store, lane):
     first = uuid4()
     make_sale(store, "10.00", transaction_id="T-1", event_id=first)
     run(JobCode.UPLOAD)
@@ -159,7 +161,8 @@ def test_another_sale_with_the_same_transaction_id_is_quarantined_c5(store, lane
     assert RetailTransaction.objects.get().event_id == first
 
 
-def test_a_sale_with_an_amount_that_is_no_number_is_quarantined_with_its_lines_c2(store):
+@pytest.mark.scenario(id="C2")
+def test_a_sale_with_an_amount_that_is_no_number_is_quarantined_with_its_lines(store):
     lines = [article(description="Velvet lamp")]
     make_sale(store, transaction_id="T-1", tax_amount="NaN", lines=lines)
     make_sale(store, transaction_id="T-2")
@@ -171,7 +174,8 @@ def test_a_sale_with_an_amount_that_is_no_number_is_quarantined_with_its_lines_c
     assert b"Velvet lamp" in bytes(Quarantine.objects.get().raw)
 
 
-def test_a_sale_with_an_amount_that_is_too_large_is_quarantined_c3(popup):
+@pytest.mark.scenario(id="C3")
+def test_a_sale_with_an_amount_that_is_too_large_is_quarantined(popup):
     make_sale(popup, transaction_id="T-1", lines=[article() | {"price": "1" + 20 * "0"}])
     make_sale(popup, transaction_id="T-2")
 

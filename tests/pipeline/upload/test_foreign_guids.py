@@ -72,7 +72,8 @@ def refused_rows() -> dict[str, set[tuple[str, str]]]:
     return refused
 
 
-def test_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table_a5(
+@pytest.mark.finding(id="A5")
+def test_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table(
     store, seattle, foreign_shop
 ):
     ann = make_customer(store, "Ann")
@@ -96,7 +97,8 @@ def test_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table_a5(
     assert broken_promises() == []
 
 
-def test_a_guid_is_accepted_from_a_channel_once_it_was_sent_there_a5(
+@pytest.mark.finding(id="A5")
+def test_a_guid_is_accepted_from_a_channel_once_it_was_sent_there(
     store, seattle, foreign_shop, command
 ):
     ann = make_customer(store, "Ann")
@@ -120,7 +122,8 @@ def test_a_guid_is_accepted_from_a_channel_once_it_was_sent_there_a5(
     assert broken_promises() == []
 
 
-def test_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it_a5(
+@pytest.mark.finding(id="A5")
+def test_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it(
     store, seattle, foreign_shop, command
 ):
     ann = uuid4()
@@ -160,7 +163,8 @@ def test_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it_a5(
     assert "seattle" not in refused_rows()
 
 
-def test_a_guid_that_two_channels_created_belongs_to_the_first_a5(store, seattle):
+@pytest.mark.finding(id="A5")
+def test_a_guid_that_two_channels_created_belongs_to_the_first(store, seattle):
     guid = make_customer(store, "Ann")
     run(JobCode.UPLOAD, channels=[store.channel.code])
     make_customer(seattle, "Eve", guid=guid)
@@ -191,8 +195,9 @@ def ann_and_cy(houston, foreign_shop) -> tuple[Customer, Customer]:
     return customers.get(company="USRT"), customers.get(company="EURT")
 
 
+@pytest.mark.finding(id="A5")
 @pytest.mark.parametrize("table", ALL_TABLES)
-def test_an_event_with_the_customer_of_another_company_fails_a_check_a5(ann_and_cy, table):
+def test_an_event_with_the_customer_of_another_company_fails_a_check(ann_and_cy, table):
     ann, cy = (customer.guids.get().pk for customer in ann_and_cy)
     # An event is about the customer of its GUID, a sale about the one that it was given.
     of_cy = f"async_account = '{cy}'"
@@ -206,8 +211,9 @@ def test_an_event_with_the_customer_of_another_company_fails_a_check_a5(ann_and_
     assert Invariant.COMPANIES_STAY_APART in failed
 
 
+@pytest.mark.finding(id="A5")
 @pytest.mark.parametrize("table", ALL_TABLES)
-def test_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check_a5(
+def test_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check(
     ann_and_cy, seattle, table
 ):
     guid = ann_and_cy[0].guids.get().pk
@@ -236,7 +242,8 @@ def assert_edited() -> None:
     assert CustomerAddress.objects.exists()
 
 
-def test_an_edit_of_a_restored_channel_is_accepted_v3(houston, seattle, back_up):
+@pytest.mark.finding(id="V3")
+def test_an_edit_of_a_restored_channel_is_accepted(houston, seattle, back_up):
     ann = make_customer(houston, "Ann", phone="111 111")
     run(JobCode.PIPELINE)
     backup = back_up(seattle)
@@ -251,9 +258,8 @@ def test_an_edit_of_a_restored_channel_is_accepted_v3(houston, seattle, back_up)
     assert not Quarantine.objects.exists()
 
 
-def test_an_edit_is_accepted_again_after_hq_was_restored_v3(
-    houston, seattle, back_up_hq, recover_hq
-):
+@pytest.mark.finding(id="V3")
+def test_an_edit_is_accepted_again_after_hq_was_restored(houston, seattle, back_up_hq, recover_hq):
     backup = back_up_hq()
     ann = make_customer(houston, "Ann", phone="111 111")
     run(JobCode.PIPELINE)
@@ -269,7 +275,8 @@ def test_an_edit_is_accepted_again_after_hq_was_restored_v3(
     assert query(houston, "SELECT first_name FROM customer") == [("Anna",)]
 
 
-def test_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery_v3(
+@pytest.mark.finding(id="V3")
+def test_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery(
     houston, seattle, monkeypatch
 ):
     ann = make_customer(houston, "Ann")
@@ -287,7 +294,8 @@ def test_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery_v3(
     assert_edited()
 
 
-def test_an_edit_is_accepted_by_another_run_before_hq_notes_the_delivery_v3(
+@pytest.mark.finding(id="V3")
+def test_an_edit_is_accepted_by_another_run_before_hq_notes_the_delivery(
     houston, seattle, monkeypatch
 ):
     ann = make_customer(houston, "Ann")

@@ -61,7 +61,8 @@ def assert_good_customers_are_converted(database: ChannelDatabase) -> None:
     assert broken_promises() == []
 
 
-def test_a_row_without_an_event_id_is_known_by_its_counter_a1(popup):
+@pytest.mark.scenario(id="A1")
+def test_a_row_without_an_event_id_is_known_by_its_counter(popup):
     with between_good_customers(popup):
         make_customer(popup, event_id="till-9-1")
 
@@ -74,7 +75,8 @@ def test_a_row_without_an_event_id_is_known_by_its_counter_a1(popup):
     assert (case.table, case.row_key, case.event_id) == ("async_customer", str(counter), None)
 
 
-def test_a_guid_in_another_notation_is_not_read_as_the_same_guid_a2(popup):
+@pytest.mark.scenario(id="A2")
+def test_a_guid_in_another_notation_is_not_read_as_the_same_guid(popup):
     guid = uuid4()
     with between_good_customers(popup):
         make_customer(popup, "Ann", guid=guid)
@@ -87,7 +89,8 @@ def test_a_guid_in_another_notation_is_not_read_as_the_same_guid_a2(popup):
     assert not AsyncCustomer.objects.filter(first_name="Bo").exists()
 
 
-def test_of_two_events_with_one_id_the_first_is_kept_a3(store, seattle):
+@pytest.mark.scenario(id="A3")
+def test_of_two_events_with_one_id_the_first_is_kept(store, seattle):
     event_id = uuid4()
     make_customer(store, "First", event_id=event_id)
     run(JobCode.UPLOAD, channels=[store.channel.code])
@@ -103,7 +106,8 @@ def test_of_two_events_with_one_id_the_first_is_kept_a3(store, seattle):
     assert json.loads(bytes(case.raw))["first_name"] == "Second"
 
 
-def test_a_guid_of_another_channel_that_was_never_sent_is_quarantined_a4(store, seattle):
+@pytest.mark.scenario(id="A4")
+def test_a_guid_of_another_channel_that_was_never_sent_is_quarantined(store, seattle):
     guid = make_customer(store, "Ann")
     run(JobCode.UPLOAD)
     with between_good_customers(seattle):
@@ -117,7 +121,8 @@ def test_a_guid_of_another_channel_that_was_never_sent_is_quarantined_a4(store, 
     assert GuidMap.objects.get(pk=guid).customer.first_name == "Ann"
 
 
-def test_every_character_arrives_at_hq_and_in_every_channel_a6(store, seattle):
+@pytest.mark.scenario(id="A6")
+def test_every_character_arrives_at_hq_and_in_every_channel(store, seattle):
     with between_good_customers(store):
         for first_name, last_name in UNUSUAL_NAMES:
             make_customer(store, first_name, last_name=last_name)
@@ -132,7 +137,8 @@ def test_every_character_arrives_at_hq_and_in_every_channel_a6(store, seattle):
         assert sorted(query(channel, statement)) == sorted(UNUSUAL_NAMES)
 
 
-def test_markup_in_a_name_is_escaped_on_every_page_a7(store):
+@pytest.mark.scenario(id="A7")
+def test_markup_in_a_name_is_escaped_on_every_page(store):
     first_name, last_name = MARKUP
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
@@ -157,7 +163,8 @@ def test_markup_in_a_name_is_escaped_on_every_page_a7(store):
         assert last_name not in page, path
 
 
-def test_an_empty_consent_means_no_a10(store, seattle):
+@pytest.mark.scenario(id="A10")
+def test_an_empty_consent_means_no(store, seattle):
     with between_good_customers(store):
         guid = make_customer(store, "Ann")
         make_event("contact", store, async_account=guid, marketing_opt_in=None)
@@ -171,7 +178,8 @@ def test_an_empty_consent_means_no_a10(store, seattle):
         assert consent in (False, 0)
 
 
-def test_parts_that_arrive_before_their_customer_wait_for_it_b1(store):
+@pytest.mark.scenario(id="B1")
+def test_parts_that_arrive_before_their_customer_wait_for_it(store):
     guid = uuid4()
     with between_good_customers(store):
         for kind in CHILDREN:
@@ -192,7 +200,8 @@ def test_parts_that_arrive_before_their_customer_wait_for_it_b1(store):
         assert model.objects.get().customer == customer
 
 
-def test_of_two_primary_addresses_the_later_is_primary_b2(store):
+@pytest.mark.scenario(id="B2")
+def test_of_two_primary_addresses_the_later_is_primary(store):
     with between_good_customers(store):
         ann, bo = make_customer(store, "Ann"), make_customer(store, "Bo")
         make_event("address", store, async_account=ann, is_primary=True, city="Old")
@@ -215,7 +224,8 @@ def test_of_two_primary_addresses_the_later_is_primary_b2(store):
     assert query(store, statement) == [("New",), ("New",)]
 
 
-def test_an_edit_by_guid_after_the_conversion_is_applied_to_the_account_b3(store):
+@pytest.mark.scenario(id="B3")
+def test_an_edit_by_guid_after_the_conversion_is_applied_to_the_account(store):
     guid, address_id = make_customer(store, "Ann"), uuid4()
     make_event("address", store, async_account=guid, address_id=address_id, city="Old")
     run(JobCode.PIPELINE)

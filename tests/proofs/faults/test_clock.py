@@ -151,8 +151,9 @@ def channel_backups(houston, popup, back_up) -> list[Backup]:
     return [back_up(store) for store in (houston, popup)]
 
 
+@pytest.mark.promise(id="I34")
 @pytest.mark.parametrize("days", [-1, 1])
-def test_an_hq_whose_clock_is_a_day_off_issues_and_posts_the_same_i34(
+def test_an_hq_whose_clock_is_a_day_off_issues_and_posts_the_same(
     channel_backups, own_server, faketime, monkeypatch, tmp_path, days
 ):
     """The clocks of HQ's database server and of the process are wrong, those of channels right."""

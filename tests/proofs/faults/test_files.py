@@ -308,7 +308,8 @@ def make_customer_with_giant_name(store):
             )
 
 
-def test_an_event_with_a_giant_value_stays_in_its_channel_and_stops_no_other_e5(store):
+@pytest.mark.scenario(id="E5")
+def test_an_event_with_a_giant_value_stays_in_its_channel_and_stops_no_other(store):
     make_customer(store, "Ann")
     make_customer_with_giant_name(store)
     make_customer(store, "Bo")
@@ -320,7 +321,8 @@ def test_an_event_with_a_giant_value_stays_in_its_channel_and_stops_no_other_e5(
     assert Incident.objects.open().get().kind == IncidentKind.EVENT_TOO_LARGE
 
 
-def test_many_large_events_are_uploaded_in_small_batches_e5(store):
+@pytest.mark.scenario(id="E5")
+def test_many_large_events_are_uploaded_in_small_batches(store):
     for _ in range(12):
         make_customer(store, "Ann", name="x" * 4_000_000)
 

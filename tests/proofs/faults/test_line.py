@@ -209,7 +209,8 @@ def test_the_driver_s_error_message_is_not_stored(proxy, proxied_houston):
     assert "127.0.0.1" not in error
 
 
-def test_a_run_keeps_its_connection_when_the_url_changes_e6(houston, seattle, at_failpoint):
+@pytest.mark.scenario(id="E6")
+def test_a_run_keeps_its_connection_when_the_url_changes(houston, seattle, at_failpoint):
     """The next run finds another database at the new URL and refuses it."""
     make_customer(houston, "Ann")
     # Two registered databases may not have the same URL.

@@ -63,7 +63,8 @@ def test_a_csv_file_has_columns_that_do_not_fit_on_the_page(reader, people):
     assert "Reason" in event
 
 
-def test_amounts_of_returns_are_negative_and_have_a_currency_a11(reader, houston):
+@pytest.mark.finding(id="A11")
+def test_amounts_of_returns_are_negative_and_have_a_currency(reader, houston):
     ann = make_customer(houston)
     make_sale(houston, "-12.50", transaction_type="return", async_account=ann)
     order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
@@ -79,6 +80,7 @@ def test_amounts_of_returns_are_negative_and_have_a_currency_a11(reader, houston
     assert (Decimal(order["Total"]), order["Currency"]) == (Decimal("8.56"), "USD")
 
 
+@pytest.mark.finding(id="A11")
 @pytest.mark.parametrize(
     ("value", "cell"),
     [
@@ -89,7 +91,7 @@ def test_amounts_of_returns_are_negative_and_have_a_currency_a11(reader, houston
         (None, ""),
     ],
 )
-def test_a_number_stays_a_number_a11(value, cell):
+def test_a_number_stays_a_number(value, cell):
     assert csv_cell(value) == cell
 
 
@@ -99,6 +101,7 @@ def test_a_text_that_starts_like_a_formula_is_quoted(start):
 
 
 # A spreadsheet may begin a new cell at a separator or a line break, and skips invisible letters.
+@pytest.mark.finding(id="S7")
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
@@ -117,11 +120,12 @@ def test_a_text_that_starts_like_a_formula_is_quoted(start):
         ("a=b", "a=b"),
     ],
 )
-def test_a_formula_is_quoted_wherever_a_cell_may_begin_s7(text, cell):
+def test_a_formula_is_quoted_wherever_a_cell_may_begin(text, cell):
     assert csv_cell(text) == cell
 
 
-def test_every_cell_is_in_double_quotes_s7(reader, houston):
+@pytest.mark.finding(id="S7")
+def test_every_cell_is_in_double_quotes(reader, houston):
     make_customer(houston, "x;=1+1;y")
     run("pipeline")
 
@@ -142,12 +146,13 @@ def test_a_formula_in_a_name_is_quoted(reader, houston):
     assert f"'{formula}" in names
 
 
+@pytest.mark.finding(id="S4")
 @pytest.mark.parametrize(
     "text",
     ["\n" * 200_000 + "x", " ;" * 100_000, "\u200b" * 200_000 + "="],
     ids=["line breaks", "separators", "invisible"],
 )
-def test_a_long_text_takes_less_than_a_second_s4(text):
+def test_a_long_text_takes_less_than_a_second(text):
     start = time.process_time()
 
     csv_cell(text)

@@ -1,4 +1,4 @@
-"""An empty list says why it is empty: its filters match nothing, or it has no rows yet (U1).
+"""An empty list says why it is empty: its filters match nothing, or it has no rows yet.
 
 From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `reader` is a client
 of a user who may see every page; `people` has Ann with an account, Bo who is pending, and Cy in
@@ -12,7 +12,7 @@ from stores.models.job import JobCode
 from tests.support.make import make_sale, run
 from tests.support.pages import LISTS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="U1")]
 
 NO_MATCH = "No rows match the filters."
 
@@ -33,7 +33,7 @@ URLS_WITHOUT_A_MATCH = (
 )
 
 
-def test_a_list_whose_filters_match_nothing_says_so_u1(reader, people, subtests):
+def test_a_list_whose_filters_match_nothing_says_so(reader, people, subtests):
     make_sale(ChannelDatabase.objects.get(channel__code="houston"))
     run(JobCode.UPLOAD)
 
@@ -45,23 +45,23 @@ def test_a_list_whose_filters_match_nothing_says_so_u1(reader, people, subtests)
             assert "yet" not in empty_text
 
 
-def test_the_list_of_customers_always_has_a_default_customer_u1(reader, houston):
+def test_the_list_of_customers_always_has_a_default_customer(reader, houston):
     assert NO_MATCH in text_of(reader, "/customers/?q=nobody")
 
 
 @pytest.mark.parametrize("url", ["/orders/?q=x", "/statements/?state=posted"])
-def test_a_list_without_rows_says_what_creates_them_u1(reader, houston, url):
+def test_a_list_without_rows_says_what_creates_them(reader, houston, url):
     page = text_of(reader, url)
 
     assert NO_MATCH not in page
     assert "yet" in page
 
 
-def test_a_list_with_an_invalid_filter_says_so_u1(reader, people):
+def test_a_list_with_an_invalid_filter_says_so(reader, people):
     assert "one of the filters is invalid" in text_of(reader, "/customers/?company=x")
 
 
-def test_a_channel_without_errors_says_so_u1(reader, houston, popup):
+def test_a_channel_without_errors_says_so(reader, houston, popup):
     make_sale(houston, net_amount="11.00")
     run(JobCode.UPLOAD)
     run("validate")

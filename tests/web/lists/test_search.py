@@ -89,6 +89,8 @@ NAMES = [
 ]
 
 
+@pytest.mark.finding(id="P15")
+@pytest.mark.finding(id="P45")
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -113,7 +115,7 @@ NAMES = [
         ("o'ahu", [OAHU]),
     ],
 )
-def test_a_name_is_found_in_any_spelling_p15_p45(db, text, names):
+def test_a_name_is_found_in_any_spelling(db, text, names):
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT '%%' || search_text(w) || '%%' FROM unnest(%s::text[]) w", [text.split()]
@@ -129,7 +131,9 @@ def test_a_name_is_found_in_any_spelling_p15_p45(db, text, names):
     assert sorted(found) == sorted(names)
 
 
-def test_a_pasted_address_or_account_is_found_in_lists_and_traces_p11_p15(zoe, subtests):
+@pytest.mark.finding(id="P11")
+@pytest.mark.finding(id="P15")
+def test_a_pasted_address_or_account_is_found_in_lists_and_traces(zoe, subtests):
     for text in (
         "zoe\u0308@B\u00dcCHER.example",
         "zo\u00eb@b\u00fccher.example\u200b",
@@ -141,19 +145,23 @@ def test_a_pasted_address_or_account_is_found_in_lists_and_traces_p11_p15(zoe, s
             assert len(matches(text)) == 1
 
 
-def test_a_pasted_name_is_found_in_lists_only_p11_p15(zoe):
+@pytest.mark.finding(id="P11")
+@pytest.mark.finding(id="P15")
+def test_a_pasted_name_is_found_in_lists_only(zoe):
     text = "Zoe O'Neil\u00a0"
 
     assert search(text) == ["Zo\u00eb"]
     assert matches(text) == []
 
 
+@pytest.mark.finding(id="P11")
+@pytest.mark.finding(id="P15")
 @pytest.mark.parametrize(
     "text",
     ["tel:+1\u2013281\u2013555\u20130100", "\uff11\uff12\uff18\uff11 5550100"],
     ids=ascii,
 )
-def test_a_pasted_phone_number_is_found_p11_p15(customers, text):
+def test_a_pasted_phone_number_is_found(customers, text):
     assert search(text) == ["Ann"]
 
 

@@ -146,7 +146,8 @@ def test_a_run_with_nothing_to_do_counts_only_days_with_quarantined_rows(custome
     assert counting_times() == before
 
 
-def test_sales_are_counted_with_their_lines_and_payments_a4(reader, sales):
+@pytest.mark.finding(id="A4")
+def test_sales_are_counted_with_their_lines_and_payments(reader, sales):
     sale_counts = {"posted": 2, "voided": 2, "failed": 2, "quarantined": 2, "waiting": 2}
     line_counts = {"posted": 4, "voided": 2, "failed": 2, "quarantined": 6, "waiting": 2}
 
@@ -159,7 +160,8 @@ def test_sales_are_counted_with_their_lines_and_payments_a4(reader, sales):
     assert reader.get("/balance/").status_code == 200
 
 
-def test_a_released_sale_moves_to_posted_on_the_day_it_arrived_a4(sales, houston):
+@pytest.mark.finding(id="A4")
+def test_a_released_sale_moves_to_posted_on_the_day_it_arrived(sales, houston):
     damage(
         "UPDATE quarantine SET raw = replace(convert_from(raw, 'UTF8'), '\"X\"', '\"USD\"')::bytea"
     )
@@ -196,7 +198,8 @@ def tables_with_losses(table):
     return verified, shown
 
 
-def test_a_loss_in_any_table_is_found_by_verify_and_by_the_balance_a4(sales):
+@pytest.mark.finding(id="A4")
+def test_a_loss_in_any_table_is_found_by_verify_and_by_the_balance(sales):
     expected = {table: {table} for table in TRAVELLING_TABLES}
     # A lost sale or quarantined sale takes its lines and payments with it.
     expected |= {"retail_transaction": SALE_TABLES, "quarantine": SALE_TABLES}

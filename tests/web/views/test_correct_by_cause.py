@@ -225,7 +225,8 @@ def test_an_unknown_cause_is_not_found(reader, houston):
     assert reader.get(URL, {"cause": "nonsense"}).status_code == 404
 
 
-def test_a_value_that_breaks_the_same_rule_is_not_written_u4(clerk, houston):
+@pytest.mark.finding(id="U4")
+def test_a_value_that_breaks_the_same_rule_is_not_written(clerk, houston):
     lines = [article("10.00") | {"price": "-10.00"}, article("5.00")]
     make_sales(houston, "T-1", "T-2", lines=lines)
 
@@ -238,6 +239,7 @@ def test_a_value_that_breaks_the_same_rule_is_not_written_u4(clerk, houston):
     assert get_sale("T-1").errors.filter(rule="price_negative").exists()
 
 
+@pytest.mark.finding(id="U4")
 @pytest.mark.parametrize(
     ("cause", "form"),
     [
@@ -248,7 +250,7 @@ def test_a_value_that_breaks_the_same_rule_is_not_written_u4(clerk, houston):
     ],
     ids=["wrong amount", "fraction of a cent", "unknown account", "unknown guid"],
 )
-def test_a_wrong_value_does_not_replace_a_wrong_value_u4(clerk, houston, cause, form):
+def test_a_wrong_value_does_not_replace_a_wrong_value(clerk, houston, cause, form):
     make_sales(houston, "T-1", net_amount="11.00", async_account=uuid4())
 
     page = correct(clerk, cause, form)
@@ -258,7 +260,8 @@ def test_a_wrong_value_does_not_replace_a_wrong_value_u4(clerk, houston, cause, 
     assert corrected_ids() == []
 
 
-def test_only_sales_that_become_right_are_corrected_u4(clerk, houston):
+@pytest.mark.finding(id="U4")
+def test_only_sales_that_become_right_are_corrected(clerk, houston):
     amounts = {"net_amount": "11.00", "gross_amount": "11.70", "payment_amount": "11.70"}
     make_sales(houston, "T-1", "T-2", **amounts)
     make_sales(houston, "T-3", lines=[article("20.00")], net_amount="21.00")
@@ -278,9 +281,8 @@ def net_and_gross_differ(houston):
     make_sales(houston, "T-2", net_amount="11.00")
 
 
-def test_the_message_counts_sales_that_are_right_or_break_another_rule_u4(
-    clerk, net_and_gross_differ
-):
+@pytest.mark.finding(id="U4")
+def test_the_message_counts_sales_that_are_right_or_break_another_rule(clerk, net_and_gross_differ):
     page = correct(clerk, NET_DIFFERS, USE_EXPECTED_NET)
 
     assert "2 transactions corrected. 1 of them now passes all rules." in page
@@ -289,7 +291,8 @@ def test_the_message_counts_sales_that_are_right_or_break_another_rule_u4(
     assert get_sale("T-1").errors.get(rule="gross_differs")
 
 
-def test_the_preview_counts_the_same_and_writes_nothing_u4(clerk, net_and_gross_differ):
+@pytest.mark.finding(id="U4")
+def test_the_preview_counts_the_same_and_writes_nothing(clerk, net_and_gross_differ):
     form = USE_EXPECTED_NET | {"why": "Typo at the till."}
 
     response = clerk.post(f"{URL}?cause={NET_DIFFERS}", form)
@@ -303,7 +306,8 @@ def test_the_preview_counts_the_same_and_writes_nothing_u4(clerk, net_and_gross_
     assert not TransactionChange.objects.exists()
 
 
-def test_the_confirmation_of_a_preview_is_not_valid_for_another_correction_u4(
+@pytest.mark.finding(id="U4")
+def test_the_confirmation_of_a_preview_is_not_valid_for_another_correction(
     clerk, net_and_gross_differ
 ):
     form = USE_EXPECTED_NET | {"why": "Typo at the till."}
@@ -328,7 +332,8 @@ def correction_url(clerk, houston):
     return f"/transactions/corrections/{correction}/"
 
 
-def test_a_correction_is_undone_except_in_sales_changed_since_u4(clerk, correction_url):
+@pytest.mark.finding(id="U4")
+def test_a_correction_is_undone_except_in_sales_changed_since(clerk, correction_url):
     page = clerk.post(f"{correction_url}undo/", follow=True).content.decode()
 
     assert "Undone in 2 transactions." in page
@@ -338,7 +343,8 @@ def test_a_correction_is_undone_except_in_sales_changed_since_u4(clerk, correcti
     assert get_sale("T-1").errors.filter(rule="net_differs").exists()
 
 
-def test_a_user_without_the_permission_cannot_undo_a_correction_u4(reader, correction_url):
+@pytest.mark.finding(id="U4")
+def test_a_user_without_the_permission_cannot_undo_a_correction(reader, correction_url):
     page = reader.get(correction_url).content.decode()
     response = reader.post(f"{correction_url}undo/")
 
@@ -347,5 +353,6 @@ def test_a_user_without_the_permission_cannot_undo_a_correction_u4(reader, corre
     assert response.status_code == 403
 
 
-def test_an_unknown_correction_is_not_found_u4(clerk):
+@pytest.mark.finding(id="U4")
+def test_an_unknown_correction_is_not_found(clerk):
     assert clerk.get(f"/transactions/corrections/{uuid4()}/").status_code == 404

@@ -27,7 +27,8 @@ def text(response: Any) -> str:
 LANGUAGES = ["es-419", "es_419", "en-001", "zh-Hans", "sr_Latn", "en-us", "nl"]
 
 
-def test_a_language_may_have_a_numeric_region_or_a_script_p13(store):
+@pytest.mark.finding(id="P13")
+def test_a_language_may_have_a_numeric_region_or_a_script(store):
     for language in LANGUAGES:
         make_customer(store, language, language=language)
 
@@ -38,7 +39,8 @@ def test_a_language_may_have_a_numeric_region_or_a_script_p13(store):
     assert dict(rows) == {language: language for language in LANGUAGES}
 
 
-def test_a_language_too_long_for_its_column_is_quarantined_p13(store):
+@pytest.mark.finding(id="P13")
+def test_a_language_too_long_for_its_column_is_quarantined(store):
     make_customer(store, "Ann", language="zh-Hant-TW")
 
     run("pipeline")
@@ -47,7 +49,8 @@ def test_a_language_too_long_for_its_column_is_quarantined_p13(store):
     assert (row.reason, row.field) == ("too_long", "language")
 
 
-def test_a_state_too_long_for_its_column_is_quarantined_and_not_cut_p44(store):
+@pytest.mark.finding(id="P44")
+def test_a_state_too_long_for_its_column_is_quarantined_and_not_cut(store):
     ann = make_customer(store, "Ann")
     for state in ("New South Wales", "NSW"):
         make_event("address", store, async_account=ann, state=state)
@@ -60,17 +63,20 @@ def test_a_state_too_long_for_its_column_is_quarantined_and_not_cut_p44(store):
     assert Customer.objects.get(number__isnull=False).addresses.get().state == "NSW"
 
 
+@pytest.mark.finding(id="P23")
 @pytest.mark.parametrize("code", ["NLD", "XKX", "XAA", "QMA", "AAZ", "ZZA"])
-def test_official_and_user_assigned_codes_are_countries_p23(code):
+def test_official_and_user_assigned_codes_are_countries(code):
     assert is_country(code)
 
 
+@pytest.mark.finding(id="P23")
 @pytest.mark.parametrize("code", ["XXX", "ZZZ", "QLA", "ABA", "WQZ", "xkx", "XK", ""])
-def test_other_codes_are_no_countries_p23(code):
+def test_other_codes_are_no_countries(code):
     assert not is_country(code)
 
 
-def test_an_address_and_a_channel_may_be_in_kosovo_p23(store):
+@pytest.mark.finding(id="P23")
+def test_an_address_and_a_channel_may_be_in_kosovo(store):
     guid = make_customer(store, "Ann")
     make_event("address", store, async_account=guid, country="XKX")
     make_event("address", store, async_account=guid, country="WQZ")
@@ -85,7 +91,8 @@ def test_an_address_and_a_channel_may_be_in_kosovo_p23(store):
     assert Quarantine.objects.get().reason == "country_unknown"
 
 
-def test_a_sale_in_an_unknown_currency_is_quarantined_v15(store):
+@pytest.mark.finding(id="V15")
+def test_a_sale_in_an_unknown_currency_is_quarantined(store):
     for currency in ("XXQ", "XXX", "usd", ""):
         make_sale(store, currency=currency)
     make_sale(store, currency="USD\u00a0")
@@ -109,6 +116,7 @@ def add_attribute_definition(client: Client, changes: dict[str, str]) -> Any:
     return client.post("/admin/stores/attributedefinition/add/", form | changes)
 
 
+@pytest.mark.finding(id="P22")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -119,10 +127,11 @@ def add_attribute_definition(client: Client, changes: dict[str, str]) -> Any:
         {"smallest": "1", "largest": "1", "data_type": "decimal"},
     ],
 )
-def test_an_attribute_definition_that_some_value_fits_is_saved_p22(boss, houston, changes):
+def test_an_attribute_definition_that_some_value_fits_is_saved(boss, houston, changes):
     assert add_attribute_definition(boss, changes).status_code == 302
 
 
+@pytest.mark.finding(id="P22")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -140,7 +149,7 @@ def test_an_attribute_definition_that_some_value_fits_is_saved_p22(boss, houston
         ({"name": "\u200b"}, "Name"),
     ],
 )
-def test_an_attribute_definition_that_no_value_fits_is_refused_p22(boss, houston, changes, message):
+def test_an_attribute_definition_that_no_value_fits_is_refused(boss, houston, changes, message):
     response = add_attribute_definition(boss, changes)
 
     assert response.status_code == 200
@@ -155,7 +164,8 @@ CARD_NUMBERS = [
 ]
 
 
-def test_a_card_number_breaks_a_rule_and_is_masked_on_the_page_v15(boss, houston):
+@pytest.mark.finding(id="V15")
+def test_a_card_number_breaks_a_rule_and_is_masked_on_the_page(boss, houston):
     for number in CARD_NUMBERS:
         make_sale(houston, lines=[article(description=f"Paid {number} 12/29")])
     payment = {"tender_type": "5555555555554444", "amount": "10.70", "currency": "USD"}
@@ -177,6 +187,7 @@ def test_a_card_number_breaks_a_rule_and_is_masked_on_the_page_v15(boss, houston
         assert f"\N{BULLET}\N{BULLET}\N{BULLET}\N{BULLET} {last_digits}" in page
 
 
+@pytest.mark.finding(id="V15")
 @pytest.mark.parametrize(
     "number",
     [
@@ -187,7 +198,7 @@ def test_a_card_number_breaks_a_rule_and_is_masked_on_the_page_v15(boss, houston
         "352099001761481x",
     ],
 )
-def test_another_long_number_breaks_no_rule_and_is_not_masked_v15(houston, number):
+def test_another_long_number_breaks_no_rule_and_is_not_masked(houston, number):
     make_sale(houston, lines=[article(description=f"Paid {number} 12/29")])
 
     run(JobCode.UPLOAD)
@@ -197,7 +208,8 @@ def test_another_long_number_breaks_no_rule_and_is_not_masked_v15(houston, numbe
     assert mask_cards(number) == number
 
 
-def test_texts_with_another_writing_direction_are_isolated_v15(boss, houston):
+@pytest.mark.finding(id="V15")
+def test_texts_with_another_writing_direction_are_isolated(boss, houston):
     name = "\u05d0\u05d1\u202eevil"
     guid = make_customer(houston, name, last_name="Lee")
     make_event("address", houston, async_account=guid, street=name)

@@ -20,7 +20,7 @@ from stores.traffic.faults import RawText
 from tests.support.make import engine_of, make_customer, make_event, make_sale, run
 from tests.support.promises import broken_promises
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="P14")]
 
 # An optional field, a value that no rule accepts, and the rule.
 INVALID_FIELDS = [
@@ -81,7 +81,7 @@ def change_customer(client: Client, first_name: str, /, **changes: str) -> str:
     return text(client.post(url, data, follow=True))
 
 
-def test_a_customer_with_an_invalid_optional_field_gets_an_account_p14(store):
+def test_a_customer_with_an_invalid_optional_field_gets_an_account(store):
     invalid_fields = INVALID_FIELDS + INVALID_FIELDS_OF_ENGINE[engine_of(store)]
     expected = {
         make_customer(store, "Ann", **{field: value}): (field, rule, str(value))
@@ -103,7 +103,7 @@ def test_a_customer_with_an_invalid_optional_field_gets_an_account_p14(store):
     assert broken_promises() == []
 
 
-def test_a_customer_with_an_invalid_optional_field_can_order_p14(store):
+def test_a_customer_with_an_invalid_optional_field_can_order(store):
     order = {"transaction_type": "customer_order", "confirmation_number": "WEB-1"}
     unpaid = {"payments": [], "payment_amount": "0"}
     make_sale(store, async_account=make_customer(store, "Ann", phone="call me"), **order, **unpaid)
@@ -114,7 +114,7 @@ def test_a_customer_with_an_invalid_optional_field_can_order_p14(store):
     assert SalesOrder.objects.count() == 1
 
 
-def test_a_run_with_nothing_new_lists_no_field_again_p14(store):
+def test_a_run_with_nothing_new_lists_no_field_again(store):
     make_customer(store, "Ann", phone="call me")
     make_customer(store, "Bo", language="english")
     run("pipeline")
@@ -125,7 +125,7 @@ def test_a_run_with_nothing_new_lists_no_field_again_p14(store):
     assert open_fields() == [("Bo", "language")]
 
 
-def test_a_row_that_breaks_another_rule_is_quarantined_unchanged_p14(popup):
+def test_a_row_that_breaks_another_rule_is_quarantined_unchanged(popup):
     make_customer(popup, "A" * 61, birth_date="1.3.1990")
     make_customer(popup, "Ann", birth_date="", last_name=RawText(b"\xff"))
     make_customer(popup, "Bo", birth_date="")
@@ -138,7 +138,7 @@ def test_a_row_that_breaks_another_rule_is_quarantined_unchanged_p14(popup):
     assert not FieldToCorrect.objects.exists(), "an empty text is no date to be corrected"
 
 
-def test_fields_to_correct_are_on_the_overview_and_in_a_list_p14(store, manager):
+def test_fields_to_correct_are_on_the_overview_and_in_a_list(store, manager):
     make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     make_customer(store, "Bo", phone="none")
     run("pipeline")
@@ -151,7 +151,7 @@ def test_fields_to_correct_are_on_the_overview_and_in_a_list_p14(store, manager)
     assert phones.count("not a phone number") == 2
 
 
-def test_a_later_event_settles_the_fields_that_it_contains_p14(store):
+def test_a_later_event_settles_the_fields_that_it_contains(store):
     invalid_date = "infinity" if engine_of(store) == "postgresql" else "0000-00-00"
     ann = make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     bo = make_customer(store, "Bo", phone="none", birth_date=invalid_date)
@@ -171,7 +171,7 @@ def test_a_later_event_settles_the_fields_that_it_contains_p14(store):
     assert open_fields() == fields_of_ann
 
 
-def test_a_manager_settles_a_field_by_correcting_it_p14(store, manager):
+def test_a_manager_settles_a_field_by_correcting_it(store, manager):
     make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     run("pipeline")
 

@@ -1,4 +1,4 @@
-"""The overview and the command `channels` warn when no scheduler, worker or pipeline runs (A15).
+"""The overview and the command `channels` warn when no scheduler, worker or pipeline runs.
 
 From conftest.py: `houston` is a store on PostgreSQL; `command` calls a management command and
 returns its output; `reader` is a client of a user who may see every page.
@@ -39,7 +39,8 @@ def problem_codes() -> list[str]:
     return [problem.code for problem in liveness_problems()]
 
 
-def test_the_overview_and_the_command_name_each_problem_a15(houston, reader, command):
+@pytest.mark.finding(id="A15")
+def test_the_overview_and_the_command_name_each_problem(houston, reader, command):
     problems = json.loads(command("channels", "--json"))["concerns"]
     alerts = {alert.text: alert for alert in reader.get("/").context["alerts"]}
     output = command("channels")
@@ -52,32 +53,37 @@ def test_the_overview_and_the_command_name_each_problem_a15(houston, reader, com
         assert problem["text"] in output
 
 
-def test_there_is_no_problem_while_everything_runs_a15(everything_runs, reader):
+@pytest.mark.finding(id="A15")
+def test_there_is_no_problem_while_everything_runs(everything_runs, reader):
     assert problem_codes() == []
     assert not reader.get("/").context["alerts"]
 
 
+@pytest.mark.finding(id="A15")
 @pytest.mark.parametrize(
     "since_the_end", [-timedelta(minutes=6), ONE_DAY], ids=["6 minutes ago", "tomorrow"]
 )
-def test_a_pipeline_that_has_not_ended_lately_is_a_problem_a15(everything_runs, since_the_end):
+def test_a_pipeline_that_has_not_ended_lately_is_a_problem(everything_runs, since_the_end):
     JobRun.objects.update(ended_at=timezone.now() + since_the_end)
 
     assert problem_codes() == ["no_pipeline"]
 
 
-def test_a_pipeline_that_has_run_for_a_day_is_no_problem_a15(everything_runs):
+@pytest.mark.finding(id="A15")
+def test_a_pipeline_that_has_run_for_a_day_is_no_problem(everything_runs):
     JobRun.objects.update(status="running", ended_at=None, created_at=F("created_at") - ONE_DAY)
 
     assert problem_codes() == []
 
 
-def test_a_queue_that_does_not_answer_is_a_problem_a15(everything_runs, settings):
+@pytest.mark.finding(id="A15")
+def test_a_queue_that_does_not_answer_is_a_problem(everything_runs, settings):
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
 
     assert problem_codes() == ["queue_away"]
 
 
+@pytest.mark.finding(id="A15")
 @pytest.mark.parametrize(
     ("since_last_start", "codes"),
     [
@@ -87,7 +93,7 @@ def test_a_queue_that_does_not_answer_is_a_problem_a15(everything_runs, settings
     ],
     ids=["11 minutes ago", "7 minutes ago", "tomorrow"],
 )
-def test_a_job_every_five_minutes_that_did_not_start_is_a_problem_a15(
+def test_a_job_every_five_minutes_that_did_not_start_is_a_problem(
     everything_runs, since_last_start, codes
 ):
     last_start = timezone.now() + since_last_start
@@ -96,12 +102,13 @@ def test_a_job_every_five_minutes_that_did_not_start_is_a_problem_a15(
     assert problem_codes() == codes
 
 
+@pytest.mark.finding(id="A15")
 @pytest.mark.parametrize(
     ("days_since_last_start", "codes"),
     [(1, ["schedule_missed"]), (0, [])],
     ids=["yesterday", "today"],
 )
-def test_a_daily_job_that_did_not_start_today_is_a_problem_a15(
+def test_a_daily_job_that_did_not_start_today_is_a_problem(
     everything_runs, days_since_last_start, codes
 ):
     due = timezone.now() - timedelta(minutes=6)
@@ -128,7 +135,8 @@ def test_a_failed_run_is_shown_until_a_pipeline_has_done_its_steps(everything_ru
     assert sentence in shown_after_a_partial_one
 
 
-def test_a_run_that_failed_tomorrow_is_not_shown_as_the_last_one_v5(everything_runs, reader):
+@pytest.mark.finding(id="V5")
+def test_a_run_that_failed_tomorrow_is_not_shown_as_the_last_one(everything_runs, reader):
     JobRun.objects.update(status="failed", ended_at=timezone.now() + ONE_DAY)
 
     texts = [alert.text for alert in reader.get("/").context["alerts"]]

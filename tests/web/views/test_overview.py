@@ -1,4 +1,4 @@
-"""The overview names everything that waits, with its reason and a link to it (A14).
+"""The overview names everything that waits, with its reason and a link to it.
 
 From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
 every page; `clerk` is a client of a user who may correct sales.
@@ -46,8 +46,9 @@ def orders(houston):
     run(JobCode.UPLOAD)
 
 
+@pytest.mark.finding(id="A14")
 @pytest.mark.slow
-def test_uploaded_orders_and_sales_wait_for_their_jobs_a14(houston, orders, reader):
+def test_uploaded_orders_and_sales_wait_for_their_jobs(houston, orders, reader):
     make_sale(houston, business_date=DAY)
     run(JobCode.UPLOAD)
 
@@ -57,8 +58,9 @@ def test_uploaded_orders_and_sales_wait_for_their_jobs_a14(houston, orders, read
     assert "1</strong> sale: Not validated yet" in page
 
 
+@pytest.mark.finding(id="A14")
 @pytest.mark.slow
-def test_sales_wait_for_their_statement_and_a_statement_to_be_posted_a14(houston, reader):
+def test_sales_wait_for_their_statement_and_a_statement_to_be_posted(houston, reader):
     make_sale(houston, business_date=DAY)
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
@@ -74,8 +76,9 @@ def test_sales_wait_for_their_statement_and_a_statement_to_be_posted_a14(houston
     assert Statement.objects.get().number in text_of(reader, "/end-of-day/")
 
 
+@pytest.mark.finding(id="A14")
 @pytest.mark.slow
-def test_an_order_waits_for_its_customer_a14(orders, reader):
+def test_an_order_waits_for_its_customer(orders, reader):
     run("sync-orders")
 
     page = text_of(reader)
@@ -90,8 +93,9 @@ def test_an_order_waits_for_its_customer_a14(orders, reader):
     assert failed.transaction_id not in waiting_list
 
 
+@pytest.mark.finding(id="A14")
 @pytest.mark.slow
-def test_an_order_that_waits_for_days_needs_attention_a14(orders, reader):
+def test_an_order_that_waits_for_days_needs_attention(orders, reader):
     run("sync-orders")
     waiting = RetailTransaction.objects.filter(confirmation_number="W-2")
     waiting.update(staged_at=timezone.now() - timedelta(days=2))
@@ -99,8 +103,9 @@ def test_an_order_that_waits_for_days_needs_attention_a14(orders, reader):
     assert "1</strong> customer order waiting: The customer it names" in text_of(reader)
 
 
+@pytest.mark.finding(id="A14")
 @pytest.mark.slow
-def test_a_run_that_left_rows_behind_says_so_a14(orders, reader):
+def test_a_run_that_left_rows_behind_says_so(orders, reader):
     first = run("sync-orders")
     page_after_first = text_of(reader)
     second = run("sync-orders")
@@ -114,7 +119,8 @@ def test_a_run_that_left_rows_behind_says_so_a14(orders, reader):
     assert "Nothing to do" not in text_of(reader, run_url)
 
 
-def test_sales_that_the_database_refused_can_be_retried_together_p2(houston, clerk):
+@pytest.mark.finding(id="P2")
+def test_sales_that_the_database_refused_can_be_retried_together(houston, clerk):
     for number in ("T-1", "T-2"):
         make_sale(houston, business_date=DAY, transaction_id=number)
     run(JobCode.UPLOAD)

@@ -114,13 +114,14 @@ def test_dismissing_needs_a_reason(user_of, row_url):
     assert Quarantine.objects.open().count() == 2
 
 
+@pytest.mark.finding(id="U6")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "count", "question"),
     [("case", 1, "Dismiss 1 row?"), ("cause", 2, "Dismiss 2 rows?")],
     ids=["one row", "all of a cause"],
 )
-def test_dismissing_asks_for_confirmation_and_can_be_undone_u6(
+def test_dismissing_asks_for_confirmation_and_can_be_undone(
     user_of, row_url, field, count, question
 ):
     manager, operator = user_of("manager"), user_of("operator")
@@ -206,7 +207,8 @@ def quarantine_attribute(database: ChannelDatabase, event_id: UUID, value: str) 
     )
 
 
-def test_a_long_value_is_shortened_without_delay_s4(user_of, houston, command):
+@pytest.mark.finding(id="S4")
+def test_a_long_value_is_shortened_without_delay(user_of, houston, command):
     guid, event_id = make_customer(houston, "Ann"), uuid4()
     make_event("attribute", houston, async_account=guid, event_id=event_id, value="M")
     run(JobCode.UPLOAD)
@@ -227,6 +229,7 @@ def test_a_long_value_is_shortened_without_delay_s4(user_of, houston, command):
     assert len(document["values"]["value"]) > LONG
 
 
+@pytest.mark.finding(id="S4")
 @pytest.mark.parametrize(
     ("value", "other_value", "is_equal"),
     [
@@ -237,14 +240,15 @@ def test_a_long_value_is_shortened_without_delay_s4(user_of, houston, command):
     ],
     ids=["fraction", "zero fraction", "one millisecond", "long"],
 )
-def test_times_are_compared_without_delay_s4(value, other_value, is_equal):
+def test_times_are_compared_without_delay(value, other_value, is_equal):
     start = time.process_time()
 
     assert (comparable_value(value) == comparable_value(other_value)) is is_equal
     assert time.process_time() - start < 0.5
 
 
-def test_a_sale_of_many_lines_is_shown_with_its_first_lines_s4(user_of, houston):
+@pytest.mark.finding(id="S4")
+def test_a_sale_of_many_lines_is_shown_with_its_first_lines(user_of, houston):
     make_sale(houston, *["1.00"] * 230, transaction_type="layaway")
     run(JobCode.UPLOAD)
 

@@ -1,4 +1,4 @@
-"""Correcting a quarantined row may change whom it is about only for users who may do that (S2).
+"""Correcting a quarantined row may change whom it is about only for users who may do that.
 
 From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `user_of` makes
 a client of a user with a role.
@@ -12,6 +12,8 @@ from django.test import Client
 from stores.models import AsyncAddress, AsyncCustomer, Customer, Quarantine, RetailTransaction
 from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, make_sale, run
+
+pytestmark = pytest.mark.finding(id="S2")
 
 
 def form_data(client: Client, url: str) -> dict[str, str]:
@@ -51,9 +53,7 @@ def bo_url(houston) -> str:
     ],
     ids=["account", "operation", "another guid", "no guid", "all"],
 )
-def test_an_operator_cannot_turn_a_row_into_a_change_of_another_customer_s2(
-    user_of, bo_url, change
-):
+def test_an_operator_cannot_turn_a_row_into_a_change_of_another_customer(user_of, bo_url, change):
     operator = user_of("operator")
     data = form_data(operator, bo_url) | {"email": "bo@example.com"}
 
@@ -68,7 +68,7 @@ def test_an_operator_cannot_turn_a_row_into_a_change_of_another_customer_s2(
     assert AsyncCustomer.objects.count() == 1
 
 
-def test_an_operator_can_correct_the_other_fields_s2(user_of, bo_url):
+def test_an_operator_can_correct_the_other_fields(user_of, bo_url):
     operator = user_of("operator")
     row = Quarantine.objects.get()
     page = operator.get(bo_url).content.decode()
@@ -84,7 +84,7 @@ def test_an_operator_can_correct_the_other_fields_s2(user_of, bo_url):
 
 
 @pytest.mark.slow
-def test_a_manager_can_turn_a_row_into_a_change_of_another_customer_s2(user_of, bo_url):
+def test_a_manager_can_turn_a_row_into_a_change_of_another_customer(user_of, bo_url):
     manager = user_of("manager")
     data = form_data(manager, bo_url) | {"email": "bo@example.com", "operation": "update"}
 
@@ -94,7 +94,7 @@ def test_a_manager_can_turn_a_row_into_a_change_of_another_customer_s2(user_of, 
     assert Customer.objects.get(account_number="005001").email == "bo@example.com"
 
 
-def test_an_operator_cannot_turn_an_address_into_another_address_s2(user_of, houston):
+def test_an_operator_cannot_turn_an_address_into_another_address(user_of, houston):
     ann = make_customer(houston, "Ann")
     make_event("address", houston, async_account=ann)
     run("pipeline")
@@ -125,7 +125,7 @@ def test_an_operator_cannot_turn_an_address_into_another_address_s2(user_of, hou
     ],
     ids=["amount", "payment", "buyer", "number", "status", "type", "another line"],
 )
-def test_an_operator_cannot_change_what_was_sold_or_to_whom_s2(user_of, houston, change):
+def test_an_operator_cannot_change_what_was_sold_or_to_whom(user_of, houston, change):
     make_customer(houston, "Ann")
     run("pipeline")
     make_sale(houston, transaction_id="T-1", receipt_number="R" * 19)

@@ -1,4 +1,4 @@
-"""A customer whose rows are in quarantine can be found and traced (U5).
+"""A customer whose rows are in quarantine can be found and traced.
 
 From conftest.py: `houston` is a store on PostgreSQL; `command` calls a management command and
 returns its output; `reader` is a client of a user who may see every page; `people` has Ann with an
@@ -39,7 +39,8 @@ def search_quarantine(client: Any, text: str) -> list[UUID]:
     return [row.async_account for row in rows_of(client.get("/quarantine/", {"q": text}))]
 
 
-def test_a_trace_links_to_the_quarantined_row_u5(reader, cy):
+@pytest.mark.finding(id="U5")
+def test_a_trace_links_to_the_quarantined_row(reader, cy):
     row = Quarantine.objects.get(async_account=cy)
 
     trace = text_of(reader, f"/trace/{cy}/")
@@ -48,7 +49,8 @@ def test_a_trace_links_to_the_quarantined_row_u5(reader, cy):
     assert reader.get(f"/quarantine/{row.pk}/").status_code == 200
 
 
-def test_a_trace_links_to_an_event_that_failed_in_conversion_u5(reader, people):
+@pytest.mark.finding(id="U5")
+def test_a_trace_links_to_an_event_that_failed_in_conversion(reader, people):
     houston = ChannelDatabase.objects.get(channel__code="houston")
     event = make_event("attribute", houston, async_account=people["Ann"], attribute="SIZE")
     run(JobCode.UPLOAD)
@@ -59,14 +61,16 @@ def test_a_trace_links_to_an_event_that_failed_in_conversion_u5(reader, people):
     assert f'href="/quarantine/{event}/"' in trace
 
 
-def test_an_email_address_leads_to_the_trace_u5(reader, cy):
+@pytest.mark.finding(id="U5")
+def test_an_email_address_leads_to_the_trace(reader, cy):
     response = reader.get("/trace/", {"ref": "cy@example.COM"})
 
     assert response.status_code == 302
     assert response["Location"] == f"/trace/{cy}/"
 
 
-def test_a_quarantined_contact_leads_to_the_trace_u5(reader, people):
+@pytest.mark.finding(id="U5")
+def test_a_quarantined_contact_leads_to_the_trace(reader, people):
     houston = ChannelDatabase.objects.get(channel__code="houston")
     guid = uuid4()
     contact = {"locator": "second@example.com", "staff_id": "s" * 200}
@@ -78,26 +82,30 @@ def test_a_quarantined_contact_leads_to_the_trace_u5(reader, people):
     assert response["Location"] == f"/trace/{guid}/"
 
 
-def test_a_phone_number_of_two_customers_lists_both_u5(reader, people, cy):
+@pytest.mark.finding(id="U5")
+def test_a_phone_number_of_two_customers_lists_both(reader, people, cy):
     response = reader.get("/trace/", {"ref": "+1 (281) 5550100"})
 
     guids = {match.async_account for match in response.context["found"]}
     assert guids == {str(cy), str(people["Ann"])}
 
 
-def test_the_list_of_quarantine_finds_whole_values_u5(reader, cy, subtests):
+@pytest.mark.finding(id="U5")
+def test_the_list_of_quarantine_finds_whole_values(reader, cy, subtests):
     for text in ("cy@example.com", "12815550100", "cy", "CY " + "l" * 61):
         with subtests.test(text):
             assert search_quarantine(reader, text) == [cy]
 
 
-def test_the_list_of_quarantine_finds_no_parts_of_values_u5(reader, cy, subtests):
+@pytest.mark.finding(id="U5")
+def test_the_list_of_quarantine_finds_no_parts_of_values(reader, cy, subtests):
     for text in ("c", "y@example.com", "1281", "Ann", "%"):
         with subtests.test(text):
             assert search_quarantine(reader, text) == []
 
 
-def test_a_quarantined_name_is_found_in_any_spelling_p15(reader, houston, subtests):
+@pytest.mark.finding(id="P15")
+def test_a_quarantined_name_is_found_in_any_spelling(reader, houston, subtests):
     guid = make_customer(houston, "Zo\u00eb", last_name="O\u2019Neil", email="nobody")
     make_customer(houston, "Zo", last_name="Neil", email="nobody")
     run(JobCode.UPLOAD)
@@ -107,5 +115,6 @@ def test_a_quarantined_name_is_found_in_any_spelling_p15(reader, houston, subtes
             assert search_quarantine(reader, text) == [guid]
 
 
-def test_a_trace_as_json_does_not_name_the_case_u5(cy, command):
+@pytest.mark.finding(id="U5")
+def test_a_trace_as_json_does_not_name_the_case(cy, command):
     assert '"case"' not in command("trace", str(cy), "--json")

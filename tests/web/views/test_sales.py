@@ -110,7 +110,8 @@ def statement_with_failure(houston, sales_day) -> Statement:
     return Statement.objects.get()
 
 
-def test_the_failed_orders_of_a_statement_are_shown_and_exported_a9(reader, statement_with_failure):
+@pytest.mark.finding(id="A9")
+def test_the_failed_orders_of_a_statement_are_shown_and_exported(reader, statement_with_failure):
     url = f"{statement_with_failure.get_absolute_url()}?show=failures"
 
     [failed] = reader.get(url).context["aggregates"]
@@ -122,7 +123,8 @@ def test_the_failed_orders_of_a_statement_are_shown_and_exported_a9(reader, stat
     assert (row["State"], row["Reason"]) == ("Failed", "customer_not_active")
 
 
-def test_a_statement_has_no_failed_orders_once_it_is_posted_a9(reader, statement_with_failure):
+@pytest.mark.finding(id="A9")
+def test_a_statement_has_no_failed_orders_once_it_is_posted(reader, statement_with_failure):
     url = f"{statement_with_failure.get_absolute_url()}?show=failures"
     Customer.objects.filter(first_name="Bo").update(state="active")
 

@@ -1,4 +1,4 @@
-"""A trace shows when a channel first had the customer, and each later delivery (U2).
+"""A trace shows when a channel first had the customer, and each later delivery.
 
 From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
 once on SQLite; `reader` is a client of a user who may see every page.
@@ -18,7 +18,8 @@ def update_first_name(store, guid, first_name):
     run("pipeline")
 
 
-def test_a_trace_shows_the_first_and_every_later_delivery_u2(reader, store, seattle):
+@pytest.mark.finding(id="U2")
+def test_a_trace_shows_the_first_and_every_later_delivery(reader, store, seattle):
     guid = make_customer(store, "Ann")
     run("pipeline")
     first_times = set(CustomerDelivery.objects.values_list("delivered_at", flat=True))

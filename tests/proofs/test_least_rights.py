@@ -17,8 +17,8 @@ from stores.channeldb.schema.grants import excess_privileges
 from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES
 from stores.models import ChannelDatabase
 from stores.models.job import JobCode
-from tests.support.channel_page import grant
-from tests.support.channels import Channel, Till, on_server
+from tests.support.channel_page import granted_roles
+from tests.support.channels import Till
 from tests.support.make import lookup, make_customer, make_event, run
 from tests.support.promises import broken_promises
 
@@ -53,13 +53,10 @@ FORBIDDEN_STATEMENTS = [
 def restricted_houston(register):
     """Houston, which HQ visits as the role of the documentation."""
     houston = register("houston")
-    grant(Channel(houston.pk, houston.url))
     url = till_url(houston).replace("syncline@", "syncline_hq@")
-    ChannelDatabase.objects.filter(pk=houston.pk).update(url=url)
-    yield houston
-    on_server("DROP DATABASE ch_houston WITH (FORCE)")
-    for role in ("houston_till", "syncline_hq"):
-        on_server(f"DROP ROLE {role}")
+    with granted_roles(houston):
+        ChannelDatabase.objects.filter(pk=houston.pk).update(url=url)
+        yield houston
 
 
 @pytest.fixture

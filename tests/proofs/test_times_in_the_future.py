@@ -1,10 +1,13 @@
 """Times in the future, written while HQ's clock was ahead, delay nothing once it is right.
 
+Each test writes a time of tomorrow into one column, as if HQ's clock had been a day ahead, and
+shows that what depends on the column is done now.
+
 From conftest.py: `houston` is a store on PostgreSQL.
 """
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -36,7 +39,6 @@ from stores.pipeline.corrections.sale import (
     CorrectionRefused,
     correct_transaction,
     lease_transaction,
-    release_lease,
 )
 from tests.support.make import make_customer, make_sale, run
 
@@ -49,10 +51,6 @@ def tomorrow():
     return timezone.now() + ONE_DAY
 
 
-def excluded_reasons() -> set[str]:
-    return set(ExcludedSale.objects.values_list("reason", flat=True))
-
-
 def test_a_pipeline_starts_though_the_last_one_ended_tomorrow(houston):
     run("pipeline")
     JobRun.objects.update(ended_at=tomorrow(), started_by=StartedBy.SCHEDULE)
@@ -62,18 +60,22 @@ def test_a_pipeline_starts_though_the_last_one_ended_tomorrow(houston):
     assert JobRun.objects.live().filter(job="pipeline").count() == 1
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        {"every_minutes": 1, "started_at": tomorrow()},
-        {"at": "00:00", "started_on": tomorrow().date()},
-    ],
-    ids=["every minute", "daily"],
-)
-def test_a_job_starts_once_though_its_last_start_was_tomorrow(houston, schedule):
-    Schedule.objects.create(job="eod", **schedule)
+def test_a_job_of_every_minute_starts_though_it_last_started_tomorrow(houston):
+    Schedule.objects.create(job="eod", every_minutes=1, started_at=tomorrow())
 
     start_scheduled()
+    # Now the last start is right, and the next minute has not come.
+    start_scheduled()
+
+    assert JobRun.objects.filter(job="eod").count() == 1
+    assert Schedule.objects.get().next_start <= tomorrow()
+
+
+def test_a_daily_job_starts_though_it_last_started_tomorrow(houston):
+    Schedule.objects.create(job="eod", at="00:00", started_on=timezone.localdate() + ONE_DAY)
+
+    start_scheduled()
+    # Now it has started today.
     start_scheduled()
 
     assert JobRun.objects.filter(job="eod").count() == 1
@@ -122,46 +124,114 @@ def test_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed(houston):
     assert RunStep.objects.get().status == "queued"
 
 
-@pytest.mark.parametrize(
-    ("ahead", "is_hung"),
-    [(ONE_DAY, True), (timedelta(seconds=2), False)],
-    ids=["tomorrow", "in two seconds"],
-)
-def test_a_step_that_last_moved_tomorrow_is_hung(houston, ahead, is_hung):
+def is_hung_if_moved_at(moved_at: datetime) -> bool:
+    """Whether the step that this process executes counts as hung if it last moved then."""
     waiting = waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)
     with Locks() as locks:
         claim_step(waiting[0], locks.worker)
-        RunStep.objects.update(moved_at=timezone.now() + ahead)
+        RunStep.objects.update(moved_at=moved_at)
+        return stalled.is_hung(os.getpid())
 
-        assert stalled.is_hung(os.getpid()) is is_hung
+
+def test_a_step_that_last_moved_tomorrow_is_hung(houston):
+    assert is_hung_if_moved_at(tomorrow())
 
 
-@pytest.mark.parametrize("ahead", [ONE_DAY, 3650 * ONE_DAY], ids=["tomorrow", "in ten years"])
-def test_a_correction_leased_until_the_future_has_ended(houston, client, ahead):
-    clerk = User.objects.create_user("clerk")
-    other_clerk = User.objects.create_user("other")
-    make_sale(houston, transaction_id="T-1")
-    order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
-    make_sale(houston, transaction_id="SO-1", async_account=make_customer(houston), **order)
+def test_a_step_that_moves_while_it_is_looked_at_is_not_hung(houston):
+    assert not is_hung_if_moved_at(timezone.now() + timedelta(seconds=2))
+
+
+@pytest.fixture
+def clerk(hq) -> User:
+    return User.objects.create_user("clerk")
+
+
+def make_order(houston: ChannelDatabase) -> None:
+    make_sale(
+        houston,
+        transaction_id="SO-1",
+        transaction_type="customer_order",
+        confirmation_number="SO-1",
+        async_account=make_customer(houston),
+    )
+
+
+def lease_everything(clerk: User) -> None:
+    """Upload and validate all sales and orders; the clerk opens each for correction."""
     run(JobCode.UPLOAD)
     run("validate")
-    for sale in RetailTransaction.objects.order_by("pk"):
+    for sale in RetailTransaction.objects.all():
         lease_transaction(sale, clerk)
+
+
+@pytest.fixture(params=[ONE_DAY, 3650 * ONE_DAY], ids=["tomorrow", "in ten years"])
+def in_the_future(request) -> datetime:
+    return timezone.now() + request.param
+
+
+@pytest.fixture
+def leased_sale(houston, clerk, in_the_future) -> RetailTransaction:
+    """A sale that the clerk may correct until a time in the future."""
+    make_sale(houston, transaction_id="T-1")
+    lease_everything(clerk)
+    RetailTransaction.objects.update(editing_until=in_the_future)
+    return RetailTransaction.objects.get()
+
+
+@pytest.fixture
+def leased_order(houston, clerk, in_the_future) -> RetailTransaction:
+    """A customer order that the clerk may correct until a time in the future."""
+    make_order(houston)
+    lease_everything(clerk)
+    RetailTransaction.objects.update(editing_until=in_the_future)
+    return RetailTransaction.objects.get()
+
+
+def excluded_reasons() -> set[str]:
+    return set(ExcludedSale.objects.values_list("reason", flat=True))
+
+
+def test_a_sale_and_an_order_wait_while_their_leases_last(houston, clerk):
+    make_sale(houston, transaction_id="T-1")
+    make_order(houston)
+
+    lease_everything(clerk)
+
     assert excluded_reasons() == {"being_corrected"}
     assert run("eod")["outcome"] == "nothing_to_do"
     assert run("sync-orders")["outcome"] == "nothing_to_do"
 
-    RetailTransaction.objects.update(editing_until=timezone.now() + ahead)
 
-    sale = RetailTransaction.objects.get(transaction_id="T-1")
-    client.force_login(other_clerk)
-    assert "being_corrected" not in excluded_reasons()
-    assert "Being corrected by" not in client.get(sale.get_absolute_url()).content.decode()
+def test_a_sale_leased_until_the_future_is_shown_as_free(leased_sale, client):
+    client.force_login(User.objects.create_user("other"))
+
+    page = client.get(leased_sale.get_absolute_url()).content.decode()
+
+    assert "T-1" in page
+    assert "Being corrected by" not in page
+
+
+def test_a_sale_leased_until_the_future_can_no_longer_be_corrected(leased_sale, clerk):
     with pytest.raises(CorrectionRefused, match="time to correct it has run out"):
-        correct_transaction(sale, clerk, "Late.", {})
-    lease_transaction(sale, other_clerk)
-    release_lease(sale, other_clerk)
-    assert run("eod")["counts"]["posted"] == 2
+        correct_transaction(leased_sale, clerk, "Late.", {})
+
+
+def test_a_sale_leased_until_the_future_can_be_leased_by_others(leased_sale):
+    other_clerk = User.objects.create_user("other")
+
+    lease_transaction(leased_sale, other_clerk)
+
+    assert RetailTransaction.objects.get().editing_by == other_clerk
+
+
+def test_a_sale_leased_until_the_future_is_posted(leased_sale):
+    assert "being_corrected" not in excluded_reasons()
+
+    assert run("eod")["counts"]["posted"] == 1
+
+
+def test_an_order_leased_until_the_future_is_posted_and_synchronized(leased_order):
+    assert run("eod")["counts"]["posted"] == 1
     assert run("sync-orders")["counts"]["posted"] == 1
 
 
@@ -175,8 +245,19 @@ def test_an_incomplete_document_first_seen_tomorrow_is_quarantined(houston):
     assert Quarantine.objects.get().reason == "document_incomplete"
 
 
-def test_an_incident_closed_tomorrow_starts_no_comparison(houston):
+def close_incident(houston: ChannelDatabase, closed_at: datetime) -> None:
+    """Report an incident of the channel, and close it at a time."""
     Incident.objects.report(IncidentKind.CHANNEL_RESTORED, "It was restored.", database=houston)
-    Incident.objects.update(closed_at=tomorrow(), closing_reason="Seen.")
+    Incident.objects.update(closed_at=closed_at, closing_reason="Seen.")
+
+
+def test_an_incident_that_is_closed_starts_a_comparison(houston):
+    close_incident(houston, timezone.now())
+
+    assert compare_after_incidents() == ["reconcile: started after an incident, for houston."]
+
+
+def test_an_incident_closed_tomorrow_starts_no_comparison(houston):
+    close_incident(houston, tomorrow())
 
     assert compare_after_incidents() == []

@@ -1,9 +1,10 @@
-"""The blocks of SQL in docs/channel-schema.md, and how each is run."""
+"""docs/channel-schema.md: its blocks of SQL and how each is run, and the columns that it lists."""
 
 import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 from django.conf import settings
 
 from stores.channeldb.connect.url import sqlite_path
-from tests.support.channels import Channel
+from stores.models import ChannelDatabase
+from tests.support.channels import on_server
 
 PAGE = Path(__file__).parents[2] / "docs/channel-schema.md"
 BLOCK = re.compile(r"^```(sql|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -31,8 +33,13 @@ class Example:
     refusal: str
     result: str
 
-    def runs_on(self, engine):
+    def runs_on(self, engine: str) -> bool:
         return self.engine in ("", engine)
+
+    @property
+    def creates_roles(self) -> bool:
+        """Whether an administrator runs the block, rather than a till."""
+        return self.role == "syncline" and self.engine == "postgresql"
 
 
 def examples() -> Iterator[Example]:
@@ -47,11 +54,11 @@ def examples() -> Iterator[Example]:
             yield Example(sql, ENGINE[engine], role, refusal or "", result)
 
 
-def database_of(channel: Channel) -> str:
+def database_of(channel: ChannelDatabase) -> str:
     return channel.url.removeprefix("embedded:")
 
 
-def run_psql(channel: Channel, example: Example) -> str:
+def run_psql(channel: ChannelDatabase, example: Example) -> str:
     """Run the block by psql, as the role that the page names. Returns its output."""
     from portal.embedded.postgres import binary
 
@@ -68,7 +75,7 @@ def run_psql(channel: Channel, example: Example) -> str:
     return process.stdout if process.returncode == 0 else f"refused: {process.stderr}"
 
 
-def run_sqlite(channel: Channel, example: Example) -> str:
+def run_sqlite(channel: ChannelDatabase, example: Example) -> str:
     """Run the block in SQLite. Returns its output as the command-line tool prints it."""
     connection = sqlite3.connect(sqlite_path(channel), isolation_level=None)
     try:
@@ -83,8 +90,29 @@ def run_sqlite(channel: Channel, example: Example) -> str:
         connection.close()
 
 
-def grant(channel: Channel) -> None:
-    """Run the blocks of the administrator, who must come first; the page has them last."""
+@contextmanager
+def granted_roles(database: ChannelDatabase) -> Iterator[None]:
+    """The roles that the page has an administrator create, with their rights in the database.
+
+    At the end the database is dropped as well: until then the roles cannot be.
+    """
     for example in examples():
-        if example.role == "syncline" and example.engine == "postgresql":
-            assert run_psql(channel, example) == ""
+        if example.creates_roles:
+            assert run_psql(database, example) == ""
+    name = database_of(database)
+    yield
+    on_server(f"DROP DATABASE {name} WITH (FORCE)")
+    for role in ("houston_till", "syncline_hq"):
+        on_server(f"DROP ROLE {role}")
+
+
+def documented_columns(heading: str) -> dict[str, str]:
+    """The columns listed under a heading of the page, and what HQ accepts in each."""
+    section = PAGE.read_text(encoding="utf-8").split(f"# {heading}\n")[1].split("\n#")[0]
+    columns = {}
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            names, _, accepted = (cell.strip() for cell in line.strip("|").split("|"))
+            # Columns that are alike share a row.
+            columns |= {name.strip("` "): accepted for name in names.split(",")}
+    return columns

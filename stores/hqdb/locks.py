@@ -46,9 +46,9 @@ class Locks:
         # Unlike any other process, also one of another computer and one that had its number.
         self.worker = f"{process_prefix(os.getpid())}{secrets.token_hex(3)}"
         params = connection.get_connection_params() | {"application_name": self.worker}
+        params["options"] += " -c lock_timeout=2s"
         self.connection = connection.get_new_connection(params)
         self.connection.autocommit = True
-        self.fetch_value("SET lock_timeout = '2s'")
         self.acquire(worker_lock(self.worker))
         return self
 

@@ -62,6 +62,9 @@ class Job:
     def step(self, code: str) -> Step:
         return next(step for step in self.steps if step.code == code)
 
+    def has(self, code: StepCode) -> bool:
+        return any(step.code == code for step in self.steps)
+
     @property
     def covers_everything(self) -> bool:
         """Whether it looks at everything, and cannot be limited to a channel."""

@@ -10,7 +10,7 @@ from stores.failpoints import failpoint
 from stores.hqdb.retry import retry_on_conflict
 from stores.hqdb.sql import fetch
 from stores.jobs.catalog import JOBS
-from stores.jobs.stages import end_run
+from stores.jobs.stages import refuse_run
 from stores.models import JobRun, RunStep
 from stores.models.run import ClockTime, RunStatus
 
@@ -36,10 +36,12 @@ CLAIM = """
 
 def claim_turn(step_id: int, worker: str) -> Iterator[RunStep]:
     """Claim the waiting steps of a step's turn, each when the one before it is done."""
-    position = 0
-    while step := claim_step(step_id, worker, after=position):
+    step = claim_step(step_id, worker)
+    while step is not None:
         yield step
-        position = step.position
+        # A turn bears the position of its last step.
+        is_last = step.position == step.turn
+        step = None if is_last else claim_step(step_id, worker, after=step.position)
 
 
 def claim_step(step_id: int, worker: str, *, after: int = 0) -> RunStep | None:
@@ -47,33 +49,39 @@ def claim_step(step_id: int, worker: str, *, after: int = 0) -> RunStep | None:
 
     None when other workers were quicker, the run has ended, or its job is one of a newer release.
     """
-    if not after:
-        retry_on_conflict(partial(begin_run, step_id), f"begin of step {step_id}")
-    claim = {
+    values = {
         "named": step_id,
         "after": after,
         "known": list(JOBS),
         "worker": worker,
         "lease": settings.RUN_LEASE_S,
     }
-    claimed = retry_on_conflict(partial(fetch, CLAIM, claim), f"claim of step {step_id}")
+    claim = partial(retry_on_conflict, partial(fetch, CLAIM, values), f"claim of step {step_id}")
+    claimed = claim()
+    if not claimed and retry_on_conflict(partial(begin_run, step_id), f"begin of step {step_id}"):
+        claimed = claim()
     failpoint("step:after_claim")
     steps = RunStep.objects.with_place().select_related("run")
     return steps.get(pk=claimed[0][0]) if claimed else None
 
 
-def begin_run(step_id: int) -> None:
-    """Let the run of a step begin, unless its starter may not start it any more: then it fails."""
+def begin_run(step_id: int) -> bool:
+    """Let the run of a step begin that waits for a worker; whether it did.
+
+    It fails if its starter may not start it any more.
+    """
     queued = JobRun.objects.filter(steps=step_id, status=RunStatus.QUEUED, job__in=JOBS).first()
     if queued is None:
-        return
+        return False
     with transaction.atomic():
         run = JobRun.objects.locked(queued.pk)
-        user = run.requested_by
         if run.status != RunStatus.QUEUED:
-            return
-        if user is None or user.has_perms(JOBS[run.job].permissions):
-            run.status, run.started_at = RunStatus.RUNNING, ClockTime()
-            run.save(update_fields=["status", "started_at"])
-        else:
-            end_run(run, f"Refused: {user.get_username()} no longer has permission to start this.")
+            return run.status == RunStatus.RUNNING
+        user = run.requested_by
+        if user and not user.has_perms(JOBS[run.job].permissions):
+            who = user.get_username()
+            refuse_run(run, f"Refused: {who} no longer has permission to start this.")
+            return False
+        run.status, run.started_at = RunStatus.RUNNING, ClockTime()
+        run.save(update_fields=["status", "started_at"])
+    return True

@@ -1,6 +1,7 @@
 """Run a job in this process, also as a dry run."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -75,21 +76,25 @@ def take_run(job: Job, locks: Locks, *, dry_run: bool, **scope: Any) -> tuple[Jo
             return run, started.is_new
         # Before others see the row: of two commands at the same moment one does it.
         is_ours = locks.acquire(f"run:{run.pk}")
+    if started.is_new:
+        return run, is_ours
     recover_lost_steps(run=run)
     return run, is_ours and not run.steps.filter(status=RunStatus.RUNNING).exists()
 
 
 def perform_run(run: JobRun, locks: Locks, report: Report) -> None:
     """Do the steps of a run until it has ended; workers may do some, too."""
-    while not JobRun.objects.get(pk=run.pk).has_ended:
-        if waiting := waiting_steps(run.pk):
-            for row in claim_turn(waiting[0], locks.worker):
-                row.run.is_dry = run.is_dry
-                perform_step(row, locks)
-                report(run)
-        else:
+    waiting = deque(waiting_steps(run.pk))
+    while waiting or not JobRun.objects.get(pk=run.pk).has_ended:
+        if not waiting:
             time.sleep(STAGE_POLL_S)
             recover_lost_steps(run=run)
+            waiting.extend(waiting_steps(run.pk))
+            continue
+        for row in claim_turn(waiting.popleft(), locks.worker):
+            row.run.is_dry = run.is_dry
+            waiting.extend(perform_step(row, locks))
+            report(run)
 
 
 def stop_run(run: JobRun, locks: Locks) -> None:

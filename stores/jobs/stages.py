@@ -30,21 +30,19 @@ def move_on(run: JobRun) -> list[int]:
     The caller has locked the run. Returns steps to be enqueued once it has committed.
     """
     if run.cancel_requested_at:
-        run.steps.filter(status=RunStatus.QUEUED).update(
-            status=RunStatus.CANCELLED, ended_at=ClockTime()
-        )
-    following = live_stage(run)
-    if run.has_ended or following == run.stage:
+        cancel_waiting_steps(run)
+    stage = live_stage(run)
+    if run.has_ended or stage == run.stage:
         return []
-    while following is not None:
-        run.stage = following
+    while stage is not None and stage != run.stage:
+        run.stage = stage
         run.save(update_fields=["stage"])
-        end_idle_downloads(run)
-        following = live_stage(run)
-        if following == run.stage:
-            return waiting_steps(run.pk)
-    end_run(run)
-    return []
+        if end_idle_downloads(run):
+            stage = live_stage(run)
+    if stage is None:
+        end_run(run)
+        return []
+    return waiting_steps(run.pk)
 
 
 def live_stage(run: JobRun) -> int | None:
@@ -53,41 +51,50 @@ def live_stage(run: JobRun) -> int | None:
     return stage
 
 
-def end_idle_downloads(run: JobRun) -> None:
-    """End the downloads of a run's stage that have nothing to do, all at once.
+def end_idle_downloads(run: JobRun) -> int:
+    """End the downloads of a run's stage that have nothing to do, all at once; how many.
 
     Each would write three times that it found nothing. Those of databases in trouble are left to
     workers.
     """
+    if run.status != RunStatus.RUNNING or not JOBS[run.job].has(StepCode.DOWNLOAD):
+        return 0
     downloads = run.steps.filter(
         stage=run.stage, step=StepCode.DOWNLOAD, status=RunStatus.QUEUED, database__failures=0
     )
     databases = [step.database_id for step in downloads if step.database_id]
-    if run.status == RunStatus.RUNNING and databases:
-        downloads.exclude(database__in=with_pending(databases)).update(
-            status=RunStatus.NOTHING_TO_DO, started_at=ClockTime(), ended_at=ClockTime()
-        )
+    if not databases:
+        return 0
+    idle = downloads.exclude(database__in=with_pending(databases))
+    return idle.update(
+        status=RunStatus.NOTHING_TO_DO, started_at=ClockTime(), ended_at=ClockTime()
+    )
 
 
-def end_run(run: JobRun, refusal: str = "") -> None:
-    """Close the run with the sum of its steps' counts and a sentence for everyone.
-
-    One that is refused before it began fails with the reason.
-    """
-    run.steps.live().update(status=RunStatus.CANCELLED, ended_at=ClockTime())
-    steps = list(run.steps.with_place())
+def end_run(run: JobRun) -> None:
+    """Close a run whose steps have ended, with the sum of their counts and a sentence."""
+    steps = list(run.steps.all())
     run.counts = sum_counts(steps)
-    if refusal:
-        run.status, run.message = RunStatus.FAILED, refusal
-    else:
-        run.status = outcome_of(steps)
-        run.message = run_message(run, steps)
+    run.status = outcome_of(steps)
+    run.message = run_message(run, steps)
     if run.status == RunStatus.CANCELLED:
         run.message = STOPPED if run.started_at else NEVER_BEGAN
         close_sessions(run.pk, "The run ended before.")
     failpoint("run:before_end")
-    JobRun.objects.filter(pk=run.pk).update(
-        status=run.status, message=run.message, counts=run.counts, ended_at=ClockTime()
+    run.ended_at = ClockTime()
+    run.save(update_fields=["status", "message", "counts", "ended_at"])
+
+
+def refuse_run(run: JobRun, reason: str) -> None:
+    """Let a run fail that may not begin."""
+    cancel_waiting_steps(run)
+    run.status, run.message, run.ended_at = RunStatus.FAILED, reason, ClockTime()
+    run.save(update_fields=["status", "message", "ended_at"])
+
+
+def cancel_waiting_steps(run: JobRun) -> None:
+    run.steps.filter(status=RunStatus.QUEUED).update(
+        status=RunStatus.CANCELLED, ended_at=ClockTime()
     )
 
 

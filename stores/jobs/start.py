@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from stores.jobs import queue
 from stores.jobs.catalog import Job
 from stores.jobs.plan import plan_steps
-from stores.jobs.stages import move_on, waiting_steps
+from stores.jobs.stages import move_on
 from stores.models import JobRun
 from stores.models.run import StartedBy
 
@@ -22,10 +22,14 @@ MAX_SCOPE_LENGTH = 500
 
 @dataclass(frozen=True)
 class StartResult:
-    """The run that answers a start: a new one, or the one that is already live."""
+    """The run that answers a start: a new one, or the one that is already live.
+
+    `waiting` are steps of a new one, to be enqueued once its rows are committed.
+    """
 
     run: JobRun
     is_new: bool
+    waiting: tuple[int, ...] = ()
 
 
 def create_run(
@@ -57,8 +61,7 @@ def create_run(
             with transaction.atomic():
                 run = JobRun.objects.create(**fields)
                 plan_steps(run)
-                move_on(run)
-                return StartResult(run, is_new=True)
+                return StartResult(run, is_new=True, waiting=tuple(move_on(run)))
         except IntegrityError:
             live = JobRun.objects.live().filter(job=job.code, scope=fields["scope"]).first()
         if live is not None:
@@ -86,6 +89,5 @@ def start_job(job: Job, **fields: Any) -> StartResult:
     """Start a run for the workers; its first steps are enqueued once its rows are committed."""
     started = create_run(job, **fields)
     if started.is_new:
-        steps = waiting_steps(started.run.pk)
-        transaction.on_commit(partial(queue.enqueue, steps), robust=True)
+        transaction.on_commit(partial(queue.enqueue, started.waiting), robust=True)
     return started

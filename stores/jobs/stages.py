@@ -66,9 +66,7 @@ def end_idle_downloads(run: JobRun) -> int:
     if not databases:
         return 0
     idle = downloads.exclude(database__in=with_pending(databases))
-    return idle.update(
-        status=RunStatus.NOTHING_TO_DO, started_at=ClockTime(), ended_at=ClockTime()
-    )
+    return idle.update(status=RunStatus.NOTHING_TO_DO, started_at=ClockTime(), ended_at=ClockTime())
 
 
 def end_run(run: JobRun) -> None:

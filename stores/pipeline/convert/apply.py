@@ -19,7 +19,7 @@ from stores.pipeline.convert.accounts import (
     new_customers,
     require_issuing_allowed,
 )
-from stores.pipeline.convert.chunk import Applied, Chunk, due_events, mark_batches
+from stores.pipeline.convert.chunk import Applied, Chunk, due_events, kinds_of, mark_batches
 from stores.pipeline.convert.known_customers import apply_to_known_customers, claimed_events
 from stores.pipeline.convert.merge import KINDS_WITH_ID, claim_of_new, merge_children_of_new
 from stores.pipeline.convert.open_events import (
@@ -54,7 +54,7 @@ def apply_chunk(chunk: Chunk) -> Applied:
     with prefer_index_scans(), new_customers(chunk) as created:
         if created.count:
             take_waiting_for(chunk, created.claimed)
-        for kind in EVENT_KINDS:
+        for kind in kinds_of(chunk):
             contested = contested_ids(chunk, kind) if kind in KINDS_WITH_ID else []
             with claimed_events(chunk, kind, created.claimed, contested=contested) as claimed:
                 failed += claimed.failed

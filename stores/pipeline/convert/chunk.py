@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import compress
 from uuid import UUID
 
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import identifiers, run_sql
+from stores.hqdb.sql import fetch_one, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Company
-from stores.pipeline.events.kinds import EventKind
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import STAGED_MODELS
 
 CHUNK_EVENTS = load(__file__, "_chunk_events")
@@ -69,6 +70,17 @@ class Chunk:
     def events(self, kind: EventKind) -> sql.Composed:
         """Query for the events of one kind, but for those that were opened. See its file."""
         return CHUNK_EVENTS.format(due=self.due, **kind.names)
+
+
+def kinds_of(chunk: Chunk) -> list[EventKind]:
+    """The kinds of which the chunk has events, parents first: most chunks have some only."""
+    has_events = sql.SQL(
+        """EXISTS (SELECT FROM {event} WHERE batch_id = ANY(%(batches)s::bigint[]))
+           OR EXISTS (SELECT FROM {due} WHERE "table" = {name})"""
+    )
+    of_kinds = [has_events.format(due=chunk.due, **kind.names) for kind in EVENT_KINDS]
+    found = fetch_one(sql.SQL("SELECT {}").format(listed(of_kinds)), chunk.values)
+    return list(compress(EVENT_KINDS, found))
 
 
 def due_events() -> AbstractContextManager[WorkTable]:

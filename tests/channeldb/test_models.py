@@ -125,7 +125,7 @@ def test_a_row_with_a_composite_key_is_read_and_updated(till):
     ("model", "amount"),
     [(models.RetailTransactionLine, "quantity"), (models.RetailTransactionPayment, "amount")],
 )
-def test_a_part_of_a_transaction_is_read_by_its_composite_key(till, model, amount):
+def test_a_line_of_a_transaction_is_read_by_composite_key(till, model, amount):
     table = model._meta.db_table
     till.insert(table, **full_row(table, transaction_id="T-1", line_number=1))
 

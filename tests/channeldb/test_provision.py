@@ -70,7 +70,7 @@ def test_only_the_migration_of_channels_is_applied(nowhere):
         ]
 
 
-def test_a_channel_of_before_is_given_a_position_and_keeps_what_it_has(channel):
+def test_migrating_an_old_channel_adds_its_position_and_keeps_its_rows(channel):
     before = identity(channel)
     with connect(channel, migrate=True) as alias:
         Till(alias).insert("async_customer", **event())
@@ -104,7 +104,7 @@ def test_an_interrupted_migration_leaves_no_table(nowhere, monkeypatch):
     assert provision.migrate_database(nowhere) is True
 
 
-def test_a_database_with_a_table_of_the_same_name_is_not_migrated(nowhere):
+def test_a_database_with_a_table_of_ours_is_not_migrated(nowhere):
     provision.create_database(nowhere)
     with connect(nowhere, migrate=True) as alias:
         Till(alias).sql("CREATE TABLE customer (id integer)")
@@ -182,7 +182,7 @@ def test_a_database_behind_a_socket_can_be_migrated(houston, settings):
     assert provision.migrate_database(Channel(houston.pk, url)) is False
 
 
-def test_the_role_of_tills_may_insert_events_and_read_every_table(houston, role):
+def test_tills_may_insert_events_and_read_every_table(houston, role):
     provision.grant_till_role(houston, role)
 
     with connect(houston) as alias:

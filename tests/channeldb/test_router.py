@@ -57,7 +57,7 @@ def test_each_migration_is_applied_in_one_place(alias, app, allowed):
     assert router.allow_migrate(alias, app) is allowed
 
 
-def test_a_row_of_a_channel_cannot_refer_to_a_row_of_hq():
+def test_a_channel_s_row_cannot_refer_to_one_of_hq():
     setting, content_type = models.ChannelSetting(), ContentType()
     setting._state = content_type._state = SimpleNamespace(db="channel-7")
 

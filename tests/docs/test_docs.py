@@ -99,7 +99,7 @@ def test_the_manual_of_jobs_lists_every_state_of_a_run():
 
 
 @pytest.mark.parametrize("code", JOBS)
-def test_the_manual_of_jobs_describes_every_job_with_all_its_names(code):
+def test_the_manual_describes_every_job_with_all_its_names(code):
     jobs = section(DOCS / "jobs.md", "Jobs")
 
     assert [name for name in (code, *JOBS[code].names) if f"`{name}`" not in jobs] == []

@@ -77,7 +77,7 @@ def test_every_file_is_printed():
 
 
 @pytest.mark.parametrize("path", SQL_FILES, ids=attrgetter("name"))
-def test_a_heading_explains_each_hole_and_says_who_needs_the_statement(path):
+def test_a_heading_explains_each_hole_and_names_the_caller(path):
     explained, text = heading(path), "\n".join(statement_lines(path))
 
     assert set(HOLE.findall(text)) == set(HOLE.findall(explained))
@@ -124,7 +124,7 @@ TABLE = "table=sql.Identifier(name)"
         'fetch(f"SELECT 1 FROM {table_of(kind)}")',
     ],
 )
-def test_a_statement_with_a_part_from_another_function_counts_as_composed(code):
+def test_a_part_from_another_function_makes_a_statement_composed(code):
     assert composed_in(code)
 
 
@@ -136,7 +136,7 @@ def test_a_statement_with_a_part_from_another_function_counts_as_composed(code):
         'fetch(f"SELECT 1 FROM {TABLE}")',
     ],
 )
-def test_a_statement_with_names_and_values_does_not_count_as_composed(code):
+def test_names_and_values_do_not_make_a_statement_composed(code):
     assert composed_in(code) == []
 
 

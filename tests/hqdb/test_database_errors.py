@@ -97,7 +97,7 @@ def other_session() -> Iterator[Any]:
 
 
 @pytest.mark.fault("F-15")  # a deadlock
-def test_a_conversion_that_is_the_victim_of_a_deadlock_is_repeated(houston):
+def test_a_conversion_ended_by_a_deadlock_is_repeated(houston):
     make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
 
@@ -134,7 +134,7 @@ def convert_serializable() -> dict[str, Any]:
     return run("sync-customers")
 
 
-def test_two_sessions_that_create_one_account_at_once_create_it_once(houston):
+def test_two_sessions_at_once_create_one_account(houston):
     guid = make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
     barrier = threading.Barrier(2)

@@ -5,7 +5,7 @@ from stores.hqdb.locks import Locks
 TIMES = 150
 
 
-def test_a_lock_is_free_as_soon_as_its_holder_has_closed(hq):
+def test_a_lock_is_free_once_its_holder_has_closed(hq):
     """Else a command that follows another one would find a job running."""
     taken = []
     for _ in range(TIMES):

@@ -25,7 +25,7 @@ def test_a_query_table_counts_its_rows_and_can_be_emptied(hq):
         assert numbers.count() == 0
 
 
-def test_a_query_table_is_dropped_at_the_end_of_its_block(hq):
+def test_a_query_table_ends_with_its_block(hq):
     with transaction.atomic():
         with query_table("numbers", "SELECT 1 AS n"):
             assert exists("numbers")
@@ -45,7 +45,7 @@ def test_a_table_is_dropped_after_an_error(hq):
     assert not exists("empty")
 
 
-def test_a_session_table_outlives_transactions_and_is_dropped_after_an_error(hq):
+def test_a_session_table_outlives_transactions_but_not_an_error(hq):
     def fail() -> None:
         with session_table("lasting", "n integer") as lasting:
             with transaction.atomic():

@@ -151,14 +151,14 @@ def test_a_run_is_planned_when_it_starts(houston, popup):
     assert started.stage == 1
 
 
-def test_a_run_that_finds_no_place_to_visit_ends_when_it_starts(queue):
+def test_a_run_without_a_channel_to_visit_ends_at_once(queue):
     started = start_job(PIPELINE)
 
     assert (started.is_new, started.run.status) == (True, "nothing_to_do")
     assert queue.job_ids == []
 
 
-def test_the_first_steps_are_enqueued_only_once_their_rows_are_committed(houston, popup, queue):
+def test_first_steps_are_enqueued_after_their_rows_are_committed(houston, popup, queue):
     with transaction.atomic():
         started = start_job(PIPELINE)
         assert queue.job_ids == []
@@ -176,7 +176,7 @@ def test_of_a_start_that_is_rolled_back_nothing_is_enqueued(houston, queue):
     assert not JobRun.objects.exists()
 
 
-def test_a_second_start_of_the_same_job_and_scope_answers_with_the_live_run(houston, queue):
+def test_starting_the_same_job_again_returns_the_live_run(houston, queue):
     first = start_job(PIPELINE, channels=["web", "houston"])
     second = start_job(PIPELINE, channels=["houston", "web", "web"])
 
@@ -196,7 +196,7 @@ def test_another_scope_or_job_is_another_run(houston):
     assert JobRun.objects.live().count() == 4
 
 
-def test_of_two_starts_at_the_same_time_one_makes_the_run(houston):
+def test_two_starts_at_once_create_one_run(houston):
     found = at_once(lambda: create_run(PIPELINE))
 
     assert sorted(started.is_new for started in found) == [False, True]
@@ -204,7 +204,7 @@ def test_of_two_starts_at_the_same_time_one_makes_the_run(houston):
     assert RunStep.objects.count() == 3
 
 
-def test_while_a_run_is_executed_a_start_answers_busy_and_runs_nothing(houston):
+def test_a_start_beside_an_executed_run_is_busy(houston):
     make_customer(houston)
     with Locks() as other:
         live = claimed(worker=other.worker).run
@@ -216,7 +216,7 @@ def test_while_a_run_is_executed_a_start_answers_busy_and_runs_nothing(houston):
     assert not AsyncCustomer.objects.exists()
 
 
-def test_a_run_whose_worker_died_is_gone_on_with_at_once(houston):
+def test_a_run_whose_worker_died_continues_at_once(houston):
     make_customer(houston)
     dead = claimed()
 
@@ -226,7 +226,7 @@ def test_a_run_whose_worker_died_is_gone_on_with_at_once(houston):
     assert JobRun.objects.count() == 1
 
 
-def test_run_here_executes_the_run_that_waits_for_a_worker_itself(houston, queue):
+def test_running_inline_executes_a_run_that_waits_for_a_worker(houston, queue):
     make_customer(houston)
     waiting = start_job(PIPELINE).run
 
@@ -286,7 +286,7 @@ def test_a_second_message_for_a_step_does_nothing(houston):
     assert not AsyncCustomer.objects.exists()
 
 
-def test_a_step_of_a_later_stage_is_not_claimed_before_its_time(houston):
+def test_a_step_of_a_later_stage_cannot_be_claimed_yet(houston):
     started = create_run(PIPELINE).run
 
     assert claim_step(started.steps.get(step="convert").pk, "early") is None
@@ -309,7 +309,7 @@ def test_a_step_that_was_taken_over_writes_nothing_any_more(houston):
         pytest.fail("the chunk was begun")
 
 
-def test_a_step_taken_over_in_the_middle_stops_there_and_waits_again(job_of):
+def test_a_step_reclaimed_midway_stops_and_is_queued_again(job_of):
     def first(step: RunStep) -> None:
         with step.chunk():
             Company.objects.create(code="AA", name="kept")
@@ -376,7 +376,7 @@ def test_two_who_recover_at_once_count_one_loss(houston):
 
 
 @pytest.mark.fault("F-37")  # the queue was emptied or is old
-def test_a_step_of_which_the_queue_lost_the_message_is_enqueued_again(houston, queue):
+def test_a_step_whose_message_was_lost_is_enqueued_again(houston, queue):
     waiting = start_job(PIPELINE).run
     queue.connection.flushall()
 
@@ -386,9 +386,7 @@ def test_a_step_of_which_the_queue_lost_the_message_is_enqueued_again(houston, q
     assert run_maintenance() == []
 
 
-def test_a_worker_that_dies_between_commit_and_queue_leaves_the_next_stage_to_maintenance(
-    houston, queue, monkeypatch
-):
+def test_maintenance_enqueues_what_a_dead_worker_did_not(houston, queue, monkeypatch):
     make_customer(houston)
     started = create_run(PIPELINE).run
     monkeypatch.setitem(failpoints.actions, "run:before_enqueue", die)
@@ -405,7 +403,7 @@ def test_a_worker_that_dies_between_commit_and_queue_leaves_the_next_stage_to_ma
     assert status_of(started) == "succeeded"
 
 
-def test_a_step_that_is_lost_too_often_fails_with_an_incident_and_its_run_goes_on(houston, popup):
+def test_a_step_lost_too_often_fails_with_an_incident(houston, popup):
     make_customer(popup)
     started = create_run(PIPELINE).run
     step = started.steps.get(database=houston, step="upload")
@@ -426,7 +424,7 @@ def test_a_step_that_is_lost_too_often_fails_with_an_incident_and_its_run_goes_o
     assert (incident.kind, incident.detail) == ("run_given_up", {"run": str(started.pk)})
 
 
-def test_a_step_that_ends_its_workers_takes_no_other_channel_with_it(houston, popup):
+def test_a_step_that_kills_its_workers_stops_no_other_channel(houston, popup):
     ChannelDatabase.objects.update(last_duration_s=0.01)
     started = create_run(JOBS[JobCode.UPLOAD]).run
     [turn] = waiting_steps(started.pk)
@@ -437,7 +435,7 @@ def test_a_step_that_ends_its_workers_takes_no_other_channel_with_it(houston, po
     assert len(waiting_steps(started.pk)) == 2
 
 
-def test_a_lost_step_of_a_run_that_was_asked_to_stop_is_cancelled(houston):
+def test_a_lost_step_of_a_stopping_run_is_cancelled(houston):
     dead = claimed()
     assert cancel_run(dead.run_id)
 
@@ -450,7 +448,7 @@ def test_a_lost_step_of_a_run_that_was_asked_to_stop_is_cancelled(houston):
 # Cancel
 
 
-def test_cancelling_stops_at_the_next_chunk_and_leaves_what_was_committed(job_of):
+def test_cancelling_stops_at_the_next_chunk_and_keeps_committed_rows(job_of):
     def first(step: RunStep) -> None:
         with step.chunk():
             Company.objects.create(code="AA", name="kept")
@@ -521,7 +519,7 @@ def test_a_run_that_has_ended_cannot_be_cancelled(hq):
 
 
 @pytest.mark.slow
-def test_the_counts_in_the_ledger_are_those_of_the_committed_rows(store, seattle):
+def test_a_step_counts_the_rows_that_were_committed(store, seattle):
     for name in ("Ann", "Bo", "Cy"):
         guid = make_customer(store, name)
         make_event("address", store, async_account=guid)
@@ -555,7 +553,7 @@ def test_a_chunk_that_is_rolled_back_is_not_counted(job_of):
     assert (found["outcome"], found["counts"]) == ("failed", {"converted": 1})
 
 
-def test_a_crashing_step_does_not_stop_the_others_and_names_nobody(job_of):
+def test_a_crashing_step_stops_no_other_and_names_no_customer(job_of):
     somebody = "@".join(["ann.lee", "example.com"])
 
     def crash(step: RunStep) -> None:
@@ -625,7 +623,7 @@ def contents_of(database) -> dict[str, list[Any]]:
 
 
 @pytest.mark.slow
-def test_a_dry_run_writes_no_row_and_counts_what_the_real_run_then_does(store, seattle):
+def test_a_dry_run_writes_nothing_and_counts_like_the_run(store, seattle):
     write_traffic(store, customers=10, seed=1)
     run("pipeline")
     write_traffic(store, customers=90, edits=9, seed=2, faulty=0.5)
@@ -645,7 +643,7 @@ def test_a_dry_run_writes_no_row_and_counts_what_the_real_run_then_does(store, s
     )
 
 
-def test_a_dry_run_beside_a_live_run_is_busy_and_leaves_it_alone(houston):
+def test_a_dry_run_beside_a_live_run_is_busy(houston):
     with Locks() as other:
         live = claimed(worker=other.worker).run
 
@@ -657,7 +655,7 @@ def test_a_dry_run_beside_a_live_run_is_busy_and_leaves_it_alone(houston):
 # Queue and worker
 
 
-def test_the_message_carries_the_id_of_the_step_and_nothing_else(houston, queue):
+def test_the_message_carries_only_the_id_of_the_step(houston, queue):
     started = start_job(PIPELINE, channels=["houston"])
 
     [message_id] = queue.job_ids
@@ -678,7 +676,7 @@ def test_without_the_queue_a_start_succeeds_and_the_run_waits(houston, queue_awa
 
 
 @pytest.mark.fault("F-39")  # the queue is down when a button is pressed
-def test_a_run_started_without_the_queue_is_enqueued_once_it_is_back(houston, queue, queue_away):
+def test_a_run_started_without_the_queue_is_enqueued_later(houston, queue, queue_away):
     waiting = start_job(PIPELINE).run
     assert run_maintenance() == []
 
@@ -689,7 +687,7 @@ def test_a_run_started_without_the_queue_is_enqueued_once_it_is_back(houston, qu
 
 
 @pytest.mark.fault("F-40")  # the queue dies during a run
-def test_without_the_queue_a_worker_ends_its_step_and_the_next_stage_waits(houston, queue_away):
+def test_without_the_queue_a_step_ends_and_the_next_waits(houston, queue_away):
     make_customer(houston)
     started = create_run(PIPELINE).run
 
@@ -726,7 +724,7 @@ def test_a_message_that_asks_for_something_else_runs_nothing(houston, queue, tmp
 
 
 @pytest.mark.slow
-def test_what_a_message_asks_for_besides_a_step_is_not_called(queue):
+def test_a_message_for_anything_but_a_step_is_not_executed(queue):
     hook = rq.Callback("builtins.print")
     asked = {"on_success": hook, "on_failure": hook, "on_stopped": hook}
     asked["webhooks"] = [Webhook("http://localhost/", "finished")]

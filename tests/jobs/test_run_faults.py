@@ -86,9 +86,7 @@ def step_at_work(run: JobRun) -> RunStep:
 # A worker process dies; a worker and its parent die; a process is frozen longer than its lease.
 @pytest.mark.fault("F-02", "F-03", "F-05")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-def test_the_step_of_a_dead_or_frozen_worker_is_done_by_another_without_a_scheduler(
-    large, impatient, end
-):
+def test_without_a_scheduler_workers_take_over_lost_steps(large, impatient, end):
     fill(large, 15_000)
     with running("manage.py", "worker", "--processes", "2"):
         until(lambda: queue.count_workers() == 2)
@@ -112,7 +110,7 @@ def test_the_step_of_a_dead_or_frozen_worker_is_done_by_another_without_a_schedu
 
 
 @pytest.mark.fault("F-06")  # a run is asked to stop in a batch
-def test_a_worker_that_is_asked_to_end_finishes_its_step_first(large):
+def test_a_worker_asked_to_end_finishes_its_step(large):
     fill(large, 20_000)
     with running("manage.py", "worker", "--processes", "2") as worker:
         until(lambda: queue.count_workers() == 2)
@@ -133,7 +131,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_step_first(large):
 @pytest.mark.fault("F-10")  # a command is interrupted
 @pytest.mark.usefixtures("ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again(large, number):
+def test_an_interrupted_command_leaves_no_lock_and_can_be_repeated(large, number):
     fill(large, 15_000)
     with running("manage.py", "run_job", "pipeline") as command:
         until(lambda: AsyncCustomer.objects.exists())
@@ -173,7 +171,7 @@ def test_a_large_backlog_needs_no_more_memory_than_a_batch(large):
 
 
 @pytest.mark.fault("F-46")  # a command is called twice at once
-def test_of_two_commands_at_the_same_time_one_is_told_that_it_is_busy(large):
+def test_of_two_commands_at_once_one_is_busy(large):
     fill(large, 10_000)
     with (
         running("manage.py", "run_job", "pipeline") as first,
@@ -187,7 +185,7 @@ def test_of_two_commands_at_the_same_time_one_is_told_that_it_is_busy(large):
 
 @pytest.mark.fault("F-04")  # the web process dies in a request
 @pytest.mark.parametrize("point", ["run:before_enqueue", ""])
-def test_a_web_process_that_dies_in_a_post_saved_the_run_or_nothing(houston, point):
+def test_a_web_process_that_dies_saves_the_run_or_nothing(houston, point):
     User.objects.create_superuser("boss")
     post = f"""
 import django, os, signal
@@ -236,7 +234,7 @@ def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, 
 
 
 @pytest.mark.fault("F-39")  # the queue is down when a button is pressed
-def test_the_button_answers_at_once_without_the_queue_and_says_so(houston, settings):
+def test_without_the_queue_the_button_answers_and_says_so(houston, settings):
     settings.REDIS_URL = "unix:///nowhere/valkey.sock?db=0"
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
@@ -318,7 +316,7 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
 # Fairness and the schedule
 
 
-def test_a_channel_in_trouble_is_left_alone_by_schedules_for_longer_each_time(houston, popup):
+def test_schedules_pause_a_failing_channel_longer_each_time(houston, popup):
     ChannelDatabase.objects.filter(pk=houston.pk).update(url="embedded:not_there")
     pauses = []
     for _ in range(3):
@@ -359,7 +357,7 @@ def test_schedules_visit_slow_channels_in_runs_of_their_own(houston, popup):
     assert JobRun.objects.count() == 2
 
 
-def test_in_a_scheduled_run_a_channel_leaves_the_rest_to_the_next_one(large, settings):
+def test_a_scheduled_run_leaves_a_channel_s_rest_to_the_next(large, settings):
     settings.VISIT_SHARE_S = 0
     fill(large, 12_000)
     scheduled = create_run(JOBS[JobCode.UPLOAD], started_by=StartedBy.SCHEDULE).run
@@ -371,7 +369,7 @@ def test_in_a_scheduled_run_a_channel_leaves_the_rest_to_the_next_one(large, set
     assert AsyncCustomer.objects.count() == 12_000
 
 
-def test_the_next_pipeline_starts_a_moment_after_the_last_one_ended(houston, settings):
+def test_the_next_pipeline_starts_soon_after_the_last_one(houston, settings):
     start_pipeline()
     start_pipeline()
     [first] = JobRun.objects.all()
@@ -401,7 +399,7 @@ def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings
     assert JobRun.objects.count() == 2
 
 
-def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, settings):
+def test_a_hung_step_fails_and_its_process_must_end(houston, settings):
     settings.STEP_SILENT_S = -1
     hanging = create_run(JOBS[JobCode.UPLOAD]).run
     with Locks() as locks:
@@ -417,7 +415,7 @@ def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, setting
     assert houston.failures == 1
 
 
-def test_a_worker_claims_the_steps_of_its_turn_one_by_one(houston, popup):
+def test_a_worker_claims_its_steps_one_by_one(houston, popup):
     ChannelDatabase.objects.update(last_duration_s=0.01)
     waiting = create_run(JOBS[JobCode.UPLOAD]).run
     [turn] = waiting_steps(waiting.pk)

@@ -60,14 +60,14 @@ def started() -> list[str]:
     return sorted(runs.values_list("job", flat=True))
 
 
-def test_a_new_installation_is_checked_and_compared_from_its_first_night_on(nightly):
+def test_a_new_installation_is_checked_from_its_first_night_on(nightly):
     tonight = datetime.combine(database_clock().date() + timedelta(days=1), time(3, 0), tzinfo=UTC)
 
     assert not Schedule.objects.due(database_clock()).exists()
     assert [one.job for one in Schedule.objects.due(tonight)] == ["verify", "reconcile"]
 
 
-def test_an_installation_made_before_two_at_night_is_checked_in_that_night(hq, monkeypatch):
+def test_an_installation_made_before_two_is_checked_that_night(hq, monkeypatch):
     just_after_midnight = datetime(2026, 11, 27, 0, 24, tzinfo=UTC)
     monkeypatch.setattr(timezone, "now", lambda: just_after_midnight)
 
@@ -91,7 +91,7 @@ def test_each_night_everything_is_checked_and_compared_once(nightly, houston):
     assert again == []
 
 
-def test_what_was_missed_starts_late_and_what_is_switched_off_does_not(nightly, houston):
+def test_a_missed_schedule_starts_late_unless_it_is_disabled(nightly, houston):
     Schedule.objects.filter(job="verify").update(is_enabled=False)
     Schedule.objects.update(at=time(0, 0), started_on=date(2026, 1, 1))
 
@@ -133,7 +133,7 @@ def test_orders_are_synchronized_every_few_minutes(houston):
     assert started() == ["sync-orders"] * 2
 
 
-def test_a_turn_that_comes_while_the_last_run_goes_on_starts_no_other(houston):
+def test_a_schedule_starts_no_run_beside_its_live_one(houston):
     Schedule.objects.create(job="sync-orders", every_minutes=1)
     start_scheduled()
     Schedule.objects.update(started_at=database_clock() - timedelta(minutes=1))
@@ -144,7 +144,7 @@ def test_a_turn_that_comes_while_the_last_run_goes_on_starts_no_other(houston):
 
 
 @pytest.mark.slow
-def test_a_store_s_day_ends_by_its_own_schedule_and_is_posted(houston, seattle):
+def test_a_store_s_own_schedule_posts_its_day(houston, seattle):
     for shop in (houston, seattle):
         make_sale(shop, business_date=date(2026, 3, 1))
     Schedule.objects.create(job="eod", channel=houston.channel, at=time(0, 0))
@@ -156,7 +156,7 @@ def test_a_store_s_day_ends_by_its_own_schedule_and_is_posted(houston, seattle):
     assert (posted.channel, posted.state) == (houston.channel, StatementState.POSTED)
 
 
-def test_a_group_s_schedule_is_for_the_channels_that_are_on(houston, seattle, popup):
+def test_a_group_s_schedule_leaves_out_disabled_channels(houston, seattle, popup):
     coast = ChannelDatabaseGroup.objects.create(name="Coast")
     ChannelDatabase.objects.exclude(pk=houston.pk).update(group=coast)
     Channel.objects.filter(code="popup").update(is_enabled=False)
@@ -175,7 +175,7 @@ def test_a_schedule_without_a_channel_that_is_on_starts_nothing(houston, popup):
     assert not JobRun.objects.exists()
 
 
-def test_the_latest_run_of_a_schedule_is_kept_though_it_found_nothing(houston, settings):
+def test_the_latest_run_of_a_schedule_is_kept_though_empty(houston, settings):
     settings.IDLE_RUNS_KEPT_S = 0
     Schedule.objects.create(job="sync-orders", every_minutes=1)
     for _ in range(2):

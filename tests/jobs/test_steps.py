@@ -80,7 +80,7 @@ def statuses(run: JobRun) -> list[str]:
 # Two workers and more
 
 
-def test_two_workers_do_steps_of_one_run_at_the_same_time(houston, seattle, trial, workers):
+def test_two_workers_share_the_steps_of_a_run(houston, seattle, trial, workers):
     both = threading.Barrier(2)
     run = create_run(trial(Step("meet", lambda _: both.wait(30), per="database"))).run
 
@@ -95,7 +95,7 @@ def test_two_workers_do_steps_of_one_run_at_the_same_time(houston, seattle, tria
     assert run.status == "nothing_to_do"
 
 
-def test_whoever_ends_the_last_step_of_a_stage_enqueues_the_next_one(houston, seattle):
+def test_the_last_step_of_a_stage_enqueues_the_next_stage(houston, seattle):
     make_customer(houston)
     run = create_run(PIPELINE).run
     first, last = waiting_steps(run.pk)
@@ -108,9 +108,7 @@ def test_whoever_ends_the_last_step_of_a_stage_enqueues_the_next_one(houston, se
     assert enqueued_steps() == waiting_steps(run.pk) == [convert.pk]
 
 
-def test_two_who_end_the_last_steps_of_a_stage_at_once_enqueue_the_next_one_once(
-    houston, seattle, trial, workers
-):
+def test_two_last_steps_at_once_enqueue_the_next_stage_once(houston, seattle, trial, workers):
     both = threading.Barrier(2)
     job = trial(
         Step("meet", lambda _: both.wait(30), per="database"),
@@ -177,7 +175,7 @@ def test_a_pool_that_is_stopped_while_it_starts_ends_whole(houston):
         assert not [pid for pid in after if is_alive(pid)]
 
 
-def test_the_processes_of_a_pool_that_is_killed_die_with_it(houston):
+def test_the_processes_of_a_killed_pool_die_with_it(houston):
     with running("manage.py", "worker", "--processes", "2") as pool:
         until(lambda: queue.count_workers() == 2)
         processes = children_of(pool.pid)
@@ -211,7 +209,7 @@ def test_a_pool_has_between_one_and_sixty_four_processes(hq, number, sentence):
 
 
 @pytest.mark.fault("F-02")  # a worker process dies
-def test_the_step_of_a_work_horse_that_is_killed_is_done_by_the_next_one_at_once(houston):
+def test_a_killed_work_horse_s_step_is_done_by_the_next(houston):
     make_customer(houston)
     with running("manage.py", "worker", "--processes", "1") as worker:
         # The conversion waits for it.
@@ -259,9 +257,7 @@ def test_a_message_for_a_step_that_nobody_knows_does_nothing(hq, number):
 
 
 @pytest.mark.fault("F-09")  # an old and a new release run side by side
-def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one(
-    houston, trial, monkeypatch
-):
+def test_a_run_of_an_unknown_job_is_left_to_newer_workers(houston, trial, monkeypatch):
     run = create_run(trial(Step("tomorrow", lambda _: None, per="run"))).run
     step = run.steps.get()
     monkeypatch.delitem(JOBS, "trial")
@@ -275,7 +271,7 @@ def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one
 # Turns: what one job does together
 
 
-def test_channels_of_which_little_is_expected_are_visited_by_one_job(houston, seattle, web, popup):
+def test_small_channels_are_visited_by_one_job(houston, seattle, web, popup):
     ChannelDatabase.objects.update(last_duration_s=0.01)
     ChannelDatabase.objects.filter(pk=web.pk).update(last_duration_s=3)
 
@@ -291,9 +287,7 @@ def test_ten_thousand_idle_channels_are_hundreds_of_jobs():
     assert len(list(turns(UPLOAD, rows))) == 200
 
 
-def test_what_is_left_of_a_turn_that_takes_long_is_done_by_another_worker(
-    houston, seattle, web, popup, trial, workers
-):
+def test_another_worker_does_the_rest_of_a_long_turn(houston, seattle, web, popup, trial, workers):
     ChannelDatabase.objects.update(last_duration_s=0.01)
     begun, may_end, done = threading.Event(), threading.Event(), []
 
@@ -363,7 +357,7 @@ def held(houston) -> RunStep:
     return step
 
 
-def test_a_heartbeat_passes_a_chunk_and_a_takeover_waits_for_it(held):
+def test_a_heartbeat_does_not_wait_for_a_chunk_but_takeovers_do(held):
     with Locks() as other, held.chunk():
         held.add(read=1)
         other.fetch_value("UPDATE run_step SET heartbeat_at = now()")
@@ -377,7 +371,7 @@ def test_a_chunk_leaves_the_row_of_the_run_alone(held):
         other.fetch_value("SELECT id FROM job_run FOR UPDATE NOWAIT")
 
 
-def test_a_step_whose_worker_died_keeps_its_counts_and_the_next_claim_has_a_higher_number(held):
+def test_a_step_claimed_again_keeps_its_counts_under_a_higher_number(held):
     with held.chunk():
         held.add(read=7)
 
@@ -391,7 +385,7 @@ def test_a_step_whose_worker_died_keeps_its_counts_and_the_next_claim_has_a_high
 
 
 @pytest.mark.fault("F-05")  # a process is frozen longer than its lease
-def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
+def test_a_worker_beyond_its_lease_is_disconnected_and_replaced(held):
     with Locks() as frozen:
         past = timezone.now() - timedelta(seconds=1)
         RunStep.objects.update(worker=frozen.worker, lease_until=past)
@@ -403,7 +397,7 @@ def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
             frozen.fetch_value("SELECT 1")
 
 
-def test_an_outcome_is_not_written_to_a_step_that_another_worker_has(held):
+def test_an_outcome_is_not_written_to_another_worker_s_step(held):
     recover_lost_steps()
     claim_step(held.pk, "another")
 
@@ -415,9 +409,7 @@ def test_an_outcome_is_not_written_to_a_step_that_another_worker_has(held):
 # Here and now
 
 
-def test_a_command_takes_part_in_a_run_whose_other_steps_workers_do(
-    houston, seattle, trial, workers
-):
+def test_a_command_shares_a_run_with_workers(houston, seattle, trial, workers):
     both = threading.Barrier(2)
     job = trial(Step("meet", lambda _: both.wait(30), per="database"))
     here = workers(run_inline, job)
@@ -472,7 +464,7 @@ def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, worker
     assert not Company.objects.filter(code="BB").exists()
 
 
-def test_a_run_that_is_asked_to_stop_sends_nothing_more_to_a_channel(houston, seattle, monkeypatch):
+def test_a_stopping_run_sends_a_channel_nothing_more(houston, seattle, monkeypatch):
     write_traffic(houston, customers=3, seed=1)
     run(JobCode.UPLOAD)
     run("sync-customers")

@@ -102,7 +102,7 @@ def call(hq, capsys) -> Callable[..., tuple[int, Any]]:
     return run_command
 
 
-def test_every_button_has_a_command_that_is_described_and_prints_json(hq):
+def test_every_button_has_a_documented_command_that_prints_json(hq):
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
     buttons = set()
@@ -326,9 +326,7 @@ def test_schedules_are_added_changed_and_removed(houston, call):
     ],
     ids=["unseen", "long", "no text"],
 )
-def test_a_reason_that_nobody_can_read_is_refused_by_every_command(
-    houston, hq_user, call, reason, sentence
-):
+def test_every_command_refuses_an_unreadable_reason(houston, hq_user, call, reason, sentence):
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
     make_sale(houston, transaction_id="T-2")

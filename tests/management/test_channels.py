@@ -49,7 +49,7 @@ def test_each_channel_is_listed_with_its_counts(houston, popup, command):
     ]
 
 
-def test_the_database_of_a_register_is_listed_after_that_of_its_channel(houston, command):
+def test_a_register_s_database_is_listed_after_its_channel_s(houston, command):
     add_register(code="houston", register="till-1", database="sqlite:///channels/till.sqlite3")
 
     rows = list_channels(command)

@@ -138,7 +138,7 @@ def assert_refused(answer: Answer, *words: str) -> None:
         ({"url": "sqlite:///" + "d" * 500}, "--database"),
     ],
 )
-def test_a_wrong_value_for_a_channel_is_one_line_and_nothing_is_registered(create, wrong, named):
+def test_a_channel_with_a_wrong_value_is_not_registered(create, wrong, named):
     answer = create(**wrong)
 
     assert_refused(answer, named)
@@ -206,7 +206,7 @@ def test_the_same_call_again_changes_nothing(create):
         {"last_number": "70"},
     ],
 )
-def test_the_same_call_with_another_value_is_refused_and_changes_nothing(create, other):
+def test_repeating_a_call_with_another_value_changes_nothing(create, other):
     create()
     before = list(Channel.objects.values()), list(NumberSequence.objects.values())
 
@@ -258,14 +258,14 @@ def test_a_register_takes_no_options_of_a_channel(create, call):
     assert ChannelDatabase.objects.count() == 1
 
 
-def test_a_channel_whose_server_is_away_is_one_sentence_and_status_one(create):
+def test_an_unreachable_channel_is_one_sentence_and_status_one(create):
     answer = create(url=NOWHERE)
 
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.strip() == "CommandError: Channel shop cannot be reached."
 
 
-def test_a_role_that_does_not_exist_is_one_sentence_and_status_one(create, register):
+def test_an_unknown_role_is_one_sentence_and_status_one(create, register):
     register("houston")
 
     answer = create("houston", "embedded", till_role="nobody", country="")
@@ -304,7 +304,7 @@ def test_a_channel_without_tables_says_which_command_makes_them(houston, call):
     assert "leads to a different database" in call("run_job", "P-0001").out
 
 
-def test_a_channel_that_is_away_does_not_keep_others_from_being_migrated(houston, seattle, call):
+def test_an_unreachable_channel_does_not_stop_migrations_of_others(houston, seattle, call):
     on_server("ALTER DATABASE ch_houston RENAME TO ch_houston_away")
 
     answer = call("migrate_channels")
@@ -360,7 +360,7 @@ def test_an_unknown_channel_is_not_migrated(houston, call):
         (["pipeline", "--limit", "-1"], "--limit"),
     ],
 )
-def test_a_wrong_argument_for_a_job_is_one_line_and_nothing_runs(houston, call, words, named):
+def test_a_wrong_argument_for_a_job_runs_nothing(houston, call, words, named):
     make_customer(houston)
 
     answer = call("run_job", *words)
@@ -369,7 +369,7 @@ def test_a_wrong_argument_for_a_job_is_one_line_and_nothing_runs(houston, call, 
     assert not JobRun.objects.exists()
 
 
-def test_a_run_that_only_failed_does_not_say_that_there_was_nothing_to_do(houston, call):
+def test_a_run_that_only_failed_is_not_nothing_to_do(houston, call):
     order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
     make_sale(houston, async_account=make_customer(houston), net_amount="11.00", **order)
     run("pipeline")
@@ -402,7 +402,7 @@ def test_a_job_answers_to_all_its_names_in_any_case(name, code):
     assert find_job(name) == find_job(name.upper()) == find_job(name.title()) == JOBS[code]
 
 
-def test_run_job_prints_one_document_in_the_shape_of_the_contract(houston, call):
+def test_run_job_prints_the_json_document_of_the_contract(houston, call):
     make_customer(houston)
 
     answer = call("run_job", "Pipeline", "--json")
@@ -426,7 +426,7 @@ def test_run_job_prints_one_document_in_the_shape_of_the_contract(houston, call)
     assert {"step", "channel", "outcome", "counts", "seconds"} <= set(found["steps"][0])
 
 
-def test_run_job_tells_people_a_line_for_each_step_and_the_outcome(houston, call):
+def test_run_job_prints_each_step_and_the_outcome(houston, call):
     make_customer(houston)
 
     answer = call("run_job", "pipeline")
@@ -492,7 +492,7 @@ def test_a_busy_job_ends_with_status_75(houston, call):
     assert answers[0].document["outcome"] == "busy"
 
 
-def test_a_run_that_went_partly_or_failed_ends_with_status_one(houston, seattle, call):
+def test_a_partly_or_failed_run_ends_with_status_one(houston, seattle, call):
     on_server("ALTER DATABASE ch_seattle RENAME TO ch_seattle_away")
 
     partly = call("run_job", "P-0001", "--json")
@@ -520,7 +520,7 @@ def test_a_printed_statement_can_be_explained_and_leaves_nothing(call):
     assert re.search(r"[{}]|%\(", printed.partition("BEGIN;")[2]) is None
 
 
-def test_the_name_of_a_file_prints_all_that_it_is_run_for(call):
+def test_a_file_s_name_prints_every_statement_made_of_it(call):
     printed = call("print_sql", "convert/replay").out
     assert re.findall("^-- convert/replay:(\\w+)$", printed, re.MULTILINE) == [
         kind.name for kind in EVENT_KINDS
@@ -554,7 +554,7 @@ def test_a_process_prints_its_document_on_stdout_alone(houston):
     assert json.loads(ended.stdout)["counts"]["converted"] == 1
 
 
-def test_a_process_with_a_wrong_argument_says_one_line_and_no_traceback(houston):
+def test_a_wrong_argument_prints_one_line_and_no_traceback(houston):
     ended = manage("run_job", "no-such-job", "--json")
 
     assert (ended.returncode, ended.stdout) == (2, "")

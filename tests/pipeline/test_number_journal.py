@@ -107,9 +107,7 @@ def test_a_dry_run_writes_nothing_into_the_journal(houston):
 
 
 @pytest.mark.parametrize("failpoint", JOURNAL_FAILPOINTS)
-def test_the_journal_is_completed_after_a_process_died_while_writing_it(
-    houston, monkeypatch, failpoint
-):
+def test_the_journal_is_completed_after_its_writer_died(houston, monkeypatch, failpoint):
     make_customer(houston)
     run(JobCode.CONVERT)
     run(JobCode.UPLOAD)
@@ -126,7 +124,7 @@ def test_the_journal_is_completed_after_a_process_died_while_writing_it(
     assert not Incident.objects.exists()
 
 
-def test_a_number_is_not_distributed_before_it_is_in_the_journal(houston, monkeypatch):
+def test_a_number_is_not_distributed_before_it_is_journaled(houston, monkeypatch):
     make_customer(houston)
 
     with monkeypatch.context() as patch:
@@ -215,7 +213,7 @@ def test_the_journal_is_in_the_data_directory_by_default(hq):
     assert number_journal.journal_path().is_relative_to(settings.SYNCLINE_DATA_DIR)
 
 
-def test_after_a_move_no_number_is_issued_until_every_channel_was_visited(houston, popup):
+def test_after_a_move_numbers_wait_for_every_channel(houston, popup):
     make_customer(houston)
     run(JobCode.CONVERT)
     other_server = {"database": 1}
@@ -262,7 +260,7 @@ def full_disk() -> Iterator[None]:
 
 
 @pytest.mark.finding(id="V14a")
-def test_a_full_disk_is_an_incident_and_issued_accounts_are_distributed(houston):
+def test_issued_accounts_are_distributed_though_the_disk_is_full(houston):
     guid = make_customer(houston, "Ann")
     run(JobCode.PIPELINE)
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
@@ -295,7 +293,7 @@ def test_the_journal_is_written_once_the_disk_has_room_again(houston):
 
 @pytest.mark.finding(id="V14a")
 @pytest.mark.parametrize("failpoint", failpoints.EDITS_POINTS)
-def test_edits_go_on_after_a_process_died_while_the_disk_was_full(houston, monkeypatch, failpoint):
+def test_edits_continue_after_a_crash_on_a_full_disk(houston, monkeypatch, failpoint):
     guid = make_customer(houston, "Ann")
     run(JobCode.PIPELINE)
     make_customer(houston, "Bo")
@@ -322,7 +320,7 @@ def test_edits_go_on_after_a_process_died_while_the_disk_was_full(houston, monke
 
 
 @pytest.mark.finding(id="V15")
-def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file(houston, settings, tmp_path):
+def test_no_number_is_issued_without_a_journal_folder(houston, settings, tmp_path):
     settings.NUMBER_JOURNAL_DIR = tmp_path / "file"
     settings.NUMBER_JOURNAL_DIR.write_text("")
     make_customer(houston)

@@ -128,7 +128,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_the_first_call_creates_the_environment_and_the_second_uses_it(project: Project) -> None:
+def test_the_first_call_creates_the_environment_and_others_use_it(project: Project) -> None:
     first = project.manage("test", "-k", "two words")
     second = project.manage("test")
 
@@ -203,7 +203,7 @@ def test_a_python_without_venv_ends_with_a_message(project: Project) -> None:
     ]
 
 
-def test_a_failed_installation_ends_with_a_message_and_leaves_no_stamp(project: Project) -> None:
+def test_a_failed_installation_leaves_a_message_and_no_stamp(project: Project) -> None:
     for wheel in project.wheels.iterdir():
         wheel.unlink()
 

@@ -132,7 +132,7 @@ def test_committed_data_survives_kill_9_of_both_servers(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(("name", "holds_sockets"), [("été100%#1?&", True), ("my shop=1", False)])
-def test_a_path_with_blanks_and_signs_works_for_servers_and_clients(
+def test_a_path_with_blanks_works_for_servers_and_clients(
     tmp_path: Path, name: str, holds_sockets: bool
 ) -> None:
     for paths in stopped_later(tmp_path / name):
@@ -152,7 +152,7 @@ def test_a_long_path_gets_a_short_private_socket_folder(tmp_path: Path) -> None:
         assert not paths.sockets.exists()
 
 
-def test_89_bytes_of_data_folder_are_the_most_for_a_socket_in_it() -> None:
+def test_a_data_folder_of_at_most_89_bytes_is_accepted() -> None:
     longest, longer = Path("/" + "d" * 88), Path("/" + "d" * 89)
 
     assert Paths(longest).sockets == longest / "run"
@@ -170,7 +170,7 @@ def test_a_socket_folder_made_by_others_is_refused(tmp_path: Path) -> None:
         paths.sockets.unlink()
 
 
-def test_half_a_cluster_of_a_broken_first_start_is_made_anew(paths: Paths) -> None:
+def test_a_half_made_cluster_is_made_again(paths: Paths) -> None:
     half = paths.data_dir / "pgdata.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18")
@@ -181,7 +181,7 @@ def test_half_a_cluster_of_a_broken_first_start_is_made_anew(paths: Paths) -> No
     assert not half.exists()
 
 
-def test_a_pid_file_that_names_another_program_does_not_stop_a_start(paths: Paths) -> None:
+def test_another_program_s_pid_file_does_not_stop_a_start(paths: Paths) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         with use(paths):
@@ -234,7 +234,7 @@ def test_root_without_user_namespaces_is_told_what_to_do(
     )
 
 
-def test_a_database_is_made_once_and_only_under_a_plain_name(paths: Paths) -> None:
+def test_a_database_is_made_once_under_a_plain_name(paths: Paths) -> None:
     with use(paths):
         postgres.create_database("houston", paths)
         postgres.create_database("houston", paths)
@@ -276,7 +276,7 @@ def test_a_demo_waits_for_commands_and_then_refuses(
         assert postgres.is_ready(paths)
 
 
-def test_what_a_killed_command_left_running_is_stopped_by_the_next(paths: Paths) -> None:
+def test_the_next_command_stops_what_a_killed_one_left(paths: Paths) -> None:
     with servers.deciding(paths_made(paths)):
         postgres.start(paths)
         valkey.start(paths)
@@ -344,7 +344,7 @@ def test_killed_servers_are_started_again_while_commands_use_them(paths: Paths) 
 
 
 @pytest.mark.finding(id="V16")
-def test_a_command_beside_a_demo_goes_on_when_the_demo_ends(paths: Paths) -> None:
+def test_a_command_outlives_a_demo_beside_it(paths: Paths) -> None:
     lock = servers.claim(paths)
     assert lock is not None
     with ExitStack() as command:
@@ -360,9 +360,7 @@ def test_a_command_beside_a_demo_goes_on_when_the_demo_ends(paths: Paths) -> Non
 
 @pytest.mark.finding(id="V16")
 @pytest.mark.parametrize("name", ["scheduler", "worker"])
-def test_a_command_whose_servers_cannot_be_started_ends_with_one_sentence(
-    paths: Paths, name: str
-) -> None:
+def test_a_command_that_cannot_start_its_servers_says_so(paths: Paths, name: str) -> None:
     words = [sys.executable, "-c", IMPATIENT, name]
     environ = environment(paths.data_dir) | {"PYTHONPATH": str(ROOT)}
     command = subprocess.Popen(words, cwd=ROOT, env=environ, text=True, stderr=subprocess.PIPE)
@@ -497,7 +495,7 @@ def test_the_end_of_a_demo_leaves_no_process(
     assert living(supervised.paths) == []
 
 
-def test_a_killed_program_comes_back_and_a_second_demo_does_not_start(
+def test_a_killed_program_restarts_and_a_second_demo_does_not_start(
     supervised: Supervised,
 ) -> None:
     before = supervised.child("web-1")
@@ -584,7 +582,7 @@ def test_commands_that_need_no_database_start_none(tmp_path: Path, words: str) -
     assert not (tmp_path / "data").exists()
 
 
-def test_a_command_that_needs_the_database_says_that_it_starts_it(paths: Paths) -> None:
+def test_a_command_says_that_it_starts_the_database(paths: Paths) -> None:
     answer = manage(paths.data_dir, "showmigrations", "stores")
 
     assert answer.returncode == 0
@@ -616,7 +614,7 @@ def test_a_taken_port_is_told_before_anything_starts(paths: Paths) -> None:
     assert not paths.pgdata.exists()
 
 
-def test_demo_once_moves_the_day_and_then_finds_nothing_to_do(paths: Paths) -> None:
+def test_a_second_demo_once_finds_nothing_to_do(paths: Paths) -> None:
     first = manage(paths.data_dir, "demo", "--once", "--customers", "20", "--json")
     second = manage(paths.data_dir, "demo", "--once")
 
@@ -647,9 +645,7 @@ def test_demo_answers_gives_links_and_ends_with_ctrl_c(paths: Paths, free_port: 
     assert living(paths) == []
 
 
-def test_the_workers_of_a_demo_bring_its_day_home_also_in_a_folder_with_a_space(
-    tmp_path: Path, free_port: int
-) -> None:
+def test_a_demo_in_a_folder_with_a_space_posts_its_day(tmp_path: Path, free_port: int) -> None:
     folder = tmp_path / "my shop = ours"
 
     with running_demo(folder, free_port):

@@ -92,7 +92,7 @@ def register_copy(database: ChannelDatabase, code: str) -> ChannelDatabase:
 
 
 @pytest.mark.fault("F-61")  # a burst of rows
-def test_a_burst_takes_bounded_memory_and_delays_no_channel_and_no_page(register, tmp_path):
+def test_a_burst_takes_bounded_memory_and_delays_nobody(register, tmp_path):
     houston = register("houston", account_format="C-######", first_number=1)
     popup = register("popup")
     query(

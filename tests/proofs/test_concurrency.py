@@ -133,7 +133,7 @@ def test_two_uploads_of_one_channel_stage_each_event_once(store):
 
 
 @pytest.mark.fault("F-32")  # a channel database was copied
-def test_of_a_sale_that_two_channels_send_at_once_one_copy_is_staged(store, seattle):
+def test_a_sale_sent_by_two_channels_at_once_is_staged_once(store, seattle):
     event_id, moment = uuid4(), timezone.now()
     codes = [store.channel.code, seattle.channel.code]
     for database in (store, seattle):
@@ -164,7 +164,7 @@ def test_of_a_sale_that_two_channels_send_at_once_one_copy_is_staged(store, seat
 
 
 @pytest.mark.fault("F-32")  # a channel database was copied
-def test_two_channels_that_send_the_same_sales_in_opposite_orders_lose_none(store, seattle):
+def test_the_same_sales_sent_in_opposite_orders_lose_none(store, seattle):
     ids = [f"T-{number}" for number in range(60)]
     for transaction_id in ids:
         make_sale(store, transaction_id=transaction_id, store_number="007")
@@ -301,7 +301,7 @@ def save_phone(customer: Customer, phone: str) -> str:
 
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
-def test_users_and_a_conversion_do_not_overwrite_each_other_s_edits(store, ann):
+def test_users_and_conversions_do_not_overwrite_each_other_s_edits(store, ann):
     saves = [lambda n=number: save_phone(ann, f"333 33{n}") for number in range(6)]
 
     conversion, *saved = run_together(lambda: run("sync-customers")["outcome"], *saves)

@@ -129,7 +129,7 @@ def test_migrate_channels_recreates_objects_without_rows(store, command):
 
 
 @pytest.mark.finding(id="P1")
-def test_migrate_channels_fails_if_a_table_has_the_name_of_a_view(houston, command):
+def test_migrate_channels_fails_if_a_table_replaces_a_view(houston, command):
     change(houston, "DROP VIEW customer_lookup; CREATE TABLE customer_lookup (n integer)")
 
     with pytest.raises(Exception, match="1 of 1 channel databases could not be migrated"):

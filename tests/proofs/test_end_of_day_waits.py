@@ -34,7 +34,7 @@ def is_waiting(database: ChannelDatabase) -> bool:
     return steps.filter(message__contains=BUSY_ELSEWHERE).exists()
 
 
-def test_the_end_of_day_waits_for_the_other_upload_and_then_continues(store, seattle):
+def test_the_end_of_day_waits_for_another_upload(store, seattle):
     make_sale(store)
     make_sale(seattle)
     uploads = RunStep.objects.filter(run__job="eod", step="upload")

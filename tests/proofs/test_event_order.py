@@ -250,7 +250,7 @@ def test_primary_addresses_that_change_their_purpose_have_one_result(results_of_
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 4])
-def test_of_edits_at_the_same_moment_the_last_channel_code_wins(results_of_all_orders, at_once):
+def test_of_simultaneous_edits_the_last_channel_code_wins(results_of_all_orders, at_once):
     [data] = results_of_all_orders(
         customer(0, first_name="Ann"),
         customer(5, "seattle", first_name="Of Seattle"),

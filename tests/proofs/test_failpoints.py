@@ -43,7 +43,7 @@ def test_exactly_the_listed_failpoints_are_called():
     assert len(set(FAILPOINTS)) == len(FAILPOINTS)
 
 
-def test_each_failpoint_is_called_in_the_module_that_its_name_says():
+def test_each_failpoint_is_called_in_the_module_it_names():
     misplaced = [
         (name, path)
         for name, path in failpoint_calls()

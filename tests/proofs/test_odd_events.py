@@ -48,7 +48,7 @@ def test_events_with_a_reserved_guid_are_quarantined(store):
 
 
 @pytest.mark.finding(id="V10")
-def test_a_customer_with_the_nil_guid_that_is_staged_already_is_converted(houston):
+def test_a_staged_customer_with_the_nil_guid_is_converted(houston):
     make_customer(houston, "Old")
     run(JobCode.UPLOAD)
     overwrite_events("async_customer", f"async_account = '{NIL_UUID}'")

@@ -81,7 +81,7 @@ def test_a_refusal_with_any_error_code_concerns_one_row(popup, code):
     assert Quarantine.objects.get().reason == "refused"
 
 
-def test_refused_rows_of_every_table_are_quarantined_and_can_be_released_later(store):
+def test_refused_rows_of_every_table_can_be_released_later(store):
     guid = make_customer(store, "Ann")
     # Bad rows are between good ones.
     for number in (0, 3, 6):
@@ -112,7 +112,7 @@ def test_refused_rows_of_every_table_are_quarantined_and_can_be_released_later(s
     assert (count_customers(), RetailTransaction.objects.count()) == (10, 11)
 
 
-def test_a_row_that_cannot_even_be_quarantined_stays_in_its_channel(store):
+def test_a_row_that_cannot_be_quarantined_stays_in_its_channel(store):
     make_customer(store, "Bad", email="no address")
     good = make_customer(store, "Good")
     make_sale(store, transaction_type="gift")
@@ -134,7 +134,7 @@ def test_a_row_that_cannot_even_be_quarantined_stays_in_its_channel(store):
     assert count_waiting(store) == 0
 
 
-def test_a_customer_or_address_that_is_refused_at_conversion_stops_no_other(houston, popup):
+def test_a_customer_refused_at_conversion_stops_no_other(houston, popup):
     make_customer(houston, "Bad")
     good = make_customer(houston, "Good")
     make_event("address", houston, async_account=good, city="Bad")

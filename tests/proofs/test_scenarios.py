@@ -251,7 +251,7 @@ def test_an_address_removed_before_the_upload_is_not_active(store):
 
 
 @pytest.mark.scenario(id="T16")
-def test_an_address_removed_after_the_conversion_is_inactive_in_every_channel(store, seattle):
+def test_an_address_removed_after_conversion_is_inactive_everywhere(store, seattle):
     address = {"async_account": make_customer(store, "Ann"), "address_id": uuid4()}
     make_event("address", store, **address)
     run("pipeline")
@@ -290,7 +290,7 @@ def test_a_second_upload_of_the_same_database_is_busy(houston, seattle):
 
 
 @pytest.mark.scenario(id="T21")
-def test_an_event_that_commits_after_a_later_one_is_not_lost(houston):
+def test_an_event_committed_after_a_later_one_is_kept(houston):
     with closing(psycopg2.connect(till_url(houston))) as slow_till:
         # The event has a lower counter than Bo's and commits after the upload.
         slow_till.cursor().execute(
@@ -308,7 +308,7 @@ def test_an_event_that_commits_after_a_later_one_is_not_lost(houston):
 
 
 @pytest.mark.scenario(id="T25")
-def test_customers_beyond_the_last_number_are_converted_once_there_are_more(store):
+def test_customers_beyond_the_last_number_wait_for_more_numbers(store):
     NumberSequence.objects.update(largest=5002)
     for name in ("Ann", "Bo", "Cy", "Di", "Ed"):
         make_customer(store, name)
@@ -337,7 +337,7 @@ def test_a_channel_added_later_gets_all_customers(store, register):
     assert lookup(web) == [("005001", "Ann")]
 
 
-def test_a_channel_that_was_down_gets_the_customers_that_it_missed(store, seattle):
+def test_a_channel_gets_the_customers_missed_while_down(store, seattle):
     make_customer(store, "Ann")
     on_server("ALTER DATABASE ch_seattle RENAME TO ch_seattle_away")
 
@@ -353,7 +353,7 @@ def test_a_channel_that_was_down_gets_the_customers_that_it_missed(store, seattl
     assert lookup(seattle) == [("005001", "Ann")]
 
 
-def test_an_event_of_a_clock_in_the_future_does_not_win_over_later_edits_of_its_till(store):
+def test_an_event_from_the_future_yields_to_later_edits(store):
     next_year = timezone.now() + timedelta(days=365)
     guid = make_customer(store, "Ann", occurred_at=next_year)
     make_event("customer", store, operation="update", async_account=guid, first_name="Anna")

@@ -60,7 +60,7 @@ def test_a_pipeline_starts_though_the_last_one_ended_tomorrow(houston):
     assert JobRun.objects.live().filter(job="pipeline").count() == 1
 
 
-def test_a_job_of_every_minute_starts_though_it_last_started_tomorrow(houston):
+def test_a_minutely_job_starts_though_it_last_started_tomorrow(houston):
     Schedule.objects.create(job="eod", every_minutes=1, started_at=tomorrow())
 
     start_scheduled()
@@ -137,7 +137,7 @@ def test_a_step_that_last_moved_tomorrow_is_hung(houston):
     assert is_hung_if_moved_at(tomorrow())
 
 
-def test_a_step_that_moves_while_it_is_looked_at_is_not_hung(houston):
+def test_a_step_that_moves_during_the_check_is_not_hung(houston):
     assert not is_hung_if_moved_at(timezone.now() + timedelta(seconds=2))
 
 
@@ -211,12 +211,12 @@ def test_a_sale_leased_until_the_future_is_shown_as_free(leased_sale, client):
     assert "Being corrected by" not in page
 
 
-def test_a_sale_leased_until_the_future_can_no_longer_be_corrected(leased_sale, clerk):
+def test_a_sale_leased_until_the_future_cannot_be_corrected(leased_sale, clerk):
     with pytest.raises(CorrectionRefused, match="time to correct it has run out"):
         correct_transaction(leased_sale, clerk, "Late.", {})
 
 
-def test_a_sale_leased_until_the_future_can_be_leased_by_others(leased_sale):
+def test_others_can_lease_a_sale_leased_until_the_future(leased_sale):
     other_clerk = User.objects.create_user("other")
 
     lease_transaction(leased_sale, other_clerk)

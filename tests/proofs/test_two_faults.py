@@ -34,9 +34,7 @@ def open_reasons() -> Counter[str]:
 
 @pytest.mark.finding(id="S3")
 @pytest.mark.parametrize("is_converted", [False, True], ids=["pending", "converted"])
-def test_a_row_with_a_used_event_id_and_another_fault_stops_no_other_row(
-    store, seattle, is_converted
-):
+def test_a_row_with_two_faults_stops_no_other_row(store, seattle, is_converted):
     faults = list(FAULTS.values())
     if engine_of(store) == "sqlite":
         faults += SQLITE_FAULTS.values()

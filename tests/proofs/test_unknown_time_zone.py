@@ -56,9 +56,7 @@ def test_sales_without_a_business_date_are_quarantined(houston):
     assert (case.reason, case.field) == ("time_zone_unknown", "business_date")
 
 
-def test_days_of_the_channel_cannot_end_and_other_channels_are_posted(
-    houston, seattle, hq_user, client
-):
+def test_only_the_channel_without_a_time_zone_is_not_posted(houston, seattle, hq_user, client):
     client.force_login(hq_user)
     Channel.objects.update(statement_mode="end_of_day")
     day = timezone.now().date() - timedelta(days=2)
@@ -85,7 +83,7 @@ def test_days_of_the_channel_cannot_end_and_other_channels_are_posted(
     assert "time zone of houston" not in client.get("/").content.decode()
 
 
-def test_a_channel_that_posts_all_day_long_needs_no_time_zone(houston):
+def test_a_trickle_feed_channel_needs_no_time_zone(houston):
     Channel.objects.update(statement_mode="trickle_feed")
     set_unknown_time_zone()
     make_sale(houston, business_date=timezone.now().date() - timedelta(days=2))

@@ -35,7 +35,7 @@ def assert_still_in_channel(document: dict, guid: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_customer_that_is_only_in_a_channel_is_found_by_guid(ann, command):
+def test_a_customer_only_in_a_channel_is_found_by_guid(ann, command):
     document = trace_document(command, ann, "--look-in-channels")
 
     assert_still_in_channel(document, ann)
@@ -43,13 +43,13 @@ def test_a_customer_that_is_only_in_a_channel_is_found_by_guid(ann, command):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ref", ["ANN@example.com", "7135550100"])
-def test_a_customer_that_is_only_in_a_channel_is_found_by_contact(ann, command, ref):
+def test_a_customer_only_in_a_channel_is_found_by_contact(ann, command, ref):
     document = trace_document(command, ref, "--look-in-channels")
 
     assert_still_in_channel(document, ann)
 
 
-def test_an_edit_that_is_only_in_a_channel_is_shown_with_the_account(store, command):
+def test_an_edit_only_in_a_channel_is_shown(store, command):
     guid = make_customer(store)
     run("pipeline")
     make_event("customer", store, operation="update", account_number="005001", first_name="Anna")
@@ -90,7 +90,7 @@ def test_a_channel_that_has_lost_the_account_is_noticed(store, command):
     assert not in_channel["channels"][0]["knows_account"]
 
 
-def test_an_account_that_only_a_channel_knows_is_unknown_at_headquarters(store, command):
+def test_an_account_only_a_channel_knows_is_unknown_at_hq(store, command):
     guid = str(uuid4())
     query(
         store,

@@ -13,7 +13,7 @@ from tests.support.make import make_customer, make_event, query, run
 from tests.support.traces import get_trace, kinds_of, minute, texts_of
 
 
-def test_edits_before_the_upload_are_shown_with_old_and_new_values(store):
+def test_edits_before_upload_show_old_and_new_values(store):
     guid = make_customer(store, phone="111", occurred_at=minute(0))
     edit = {"guid": guid, "operation": "update"}
     make_customer(store, **edit, phone="222", occurred_at=minute(1))
@@ -34,7 +34,7 @@ def test_edits_before_the_upload_are_shown_with_old_and_new_values(store):
     assert kinds_of(found).index("converted") < kinds_of(found).index("edited")
 
 
-def test_an_edit_by_guid_is_in_the_trace_of_the_account(houston):
+def test_an_edit_by_guid_is_in_the_account_s_trace(houston):
     guid = make_customer(houston, email="old@example.com", occurred_at=minute(0))
     run(JobCode.UPLOAD)
     run("sync-customers")
@@ -52,7 +52,7 @@ def test_an_edit_by_guid_is_in_the_trace_of_the_account(houston):
     assert len(matches(str(guid))) == 1
 
 
-def test_an_edit_that_arrived_too_late_is_shown_with_both_values(houston, seattle):
+def test_a_late_edit_is_shown_with_both_values(houston, seattle):
     guid = make_customer(houston, phone="111", occurred_at=minute(0))
     run("pipeline")
     edit = {"guid": guid, "operation": "update"}
@@ -66,7 +66,7 @@ def test_an_edit_that_arrived_too_late_is_shown_with_both_values(houston, seattl
     ]
 
 
-def test_an_address_added_and_removed_before_the_upload_has_both_events(store):
+def test_an_address_removed_before_the_upload_has_both_events(store):
     guid = make_customer(store, occurred_at=minute(0))
     address = {"async_account": guid, "address_id": uuid4()}
     make_event("address", store, **address, operation="create", occurred_at=minute(1))
@@ -84,7 +84,7 @@ def test_an_address_added_and_removed_before_the_upload_has_both_events(store):
     assert texts_of(found, "removed") == ["Address home removed."]
 
 
-def test_an_event_sent_again_with_other_content_names_the_fields_that_differ(store):
+def test_an_event_resent_with_other_content_names_the_differences(store):
     event_id, guid = uuid4(), uuid4()
     event = {"guid": guid, "event_id": event_id, "occurred_at": minute(0)}
     make_customer(store, **event, phone="+1 713 555 0111")

@@ -70,7 +70,7 @@ def test_an_unknown_account_of_a_known_company_is_not_found(houston):
         call_command("trace", f"{houston.channel.company_id}:C-000001")
 
 
-def test_of_several_customers_with_a_phone_number_the_json_has_the_newest(houston, command):
+def test_of_several_customers_with_a_phone_the_newest_is_traced(houston, command):
     older = make_customer(houston, phone="713 555 0100")
     run("pipeline")
     newer = make_customer(houston, first_name="Bo", phone="713 555 0100")

@@ -44,7 +44,7 @@ def test_each_job_brings_a_customer_to_the_next_state(store, seattle, command):
 
 
 @pytest.mark.slow
-def test_a_trace_has_every_event_from_the_till_to_the_channels(store, seattle):
+def test_a_trace_has_every_event_from_till_to_channels(store, seattle):
     guid = make_customer(store, occurred_at=minute(0))
     make_event("address", store, async_account=guid, occurred_at=minute(0))
     for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD):
@@ -114,7 +114,7 @@ def test_a_quarantined_customer_has_failed_with_a_reason(store):
     assert texts_of(found, "quarantined") == ["Customer quarantined: email: not an e-mail address."]
 
 
-def test_a_customer_without_a_number_has_failed_until_there_are_more_numbers(houston):
+def test_a_customer_without_a_number_fails_until_there_are_more(houston):
     NumberSequence.objects.update(largest=5001)
     first, second = sorted([make_customer(houston), make_customer(houston)], key=str)
     run("pipeline")

@@ -29,7 +29,7 @@ def test_a_pending_customer_is_edited_by_guid_after_its_creation(store):
         assert account is None
 
 
-def test_a_customer_with_an_account_is_edited_by_guid_by_account_or_by_both(store):
+def test_customers_are_edited_by_guid_account_or_both(store):
     write_traffic(store, customers=60, seed=SEED)
     deliver_accounts(store)
 

@@ -40,7 +40,7 @@ def test_the_same_seed_writes_its_rows_only_once(store):
     assert second.repeated == first.rows.total() == count_events(store).total()
 
 
-def test_the_same_seed_writes_nothing_after_hq_has_acknowledged_its_rows(store):
+def test_the_same_seed_writes_nothing_after_its_rows_were_acknowledged(store):
     write_traffic(store, customers=5, seed=SEED)
     for table in CUSTOMER_EVENT_TABLES:
         query(store, f"UPDATE {table} SET acknowledged_at = '2026-01-01T00:00:00+00:00'")
@@ -50,7 +50,7 @@ def test_the_same_seed_writes_nothing_after_hq_has_acknowledged_its_rows(store):
     assert second.rows.total() == 0
 
 
-def test_the_same_seed_writes_no_edits_again_after_accounts_were_delivered(store):
+def test_the_same_seed_writes_no_edits_twice_after_delivery(store):
     write_traffic(store, customers=8, edits=30, seed=SEED)
     before = count_events(store)
     deliver_accounts(store)
@@ -120,5 +120,5 @@ def test_a_seed_has_the_day_with_which_it_begins():
 
 
 @pytest.mark.parametrize("seed", [-1, 0, 7, 99999999_000000])
-def test_a_seed_that_begins_with_no_day_has_a_fixed_day(seed):
+def test_a_seed_without_a_day_has_a_fixed_day(seed):
     assert day_of(seed).isoformat() == "2025-06-02"

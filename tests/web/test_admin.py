@@ -153,7 +153,7 @@ def test_an_impossible_largest_number_is_refused(boss, people, largest):
     assert Company.objects.get().numbersequence.largest == 9999
 
 
-def test_a_channel_that_is_enabled_gets_the_customers_that_it_missed(boss, houston, popup):
+def test_an_enabled_channel_gets_the_customers_that_it_missed(boss, houston, popup):
     Channel.objects.filter(code="popup").update(is_enabled=False)
     make_customer(houston)
     run("pipeline")
@@ -166,7 +166,7 @@ def test_a_channel_that_is_enabled_gets_the_customers_that_it_missed(boss, houst
     assert lookup(popup) == lookup(houston)
 
 
-def test_a_database_that_is_enabled_gets_the_customers_that_it_missed(boss, houston, popup):
+def test_an_enabled_database_gets_the_customers_that_it_missed(boss, houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(is_enabled=False)
     make_customer(houston)
     run("pipeline")

@@ -63,7 +63,7 @@ def test_a_query_url_has_only_the_filters_that_are_set():
     assert url == "/transactions/?q=a+%26+b"
 
 
-def test_a_button_posts_to_a_named_page_or_to_its_own():
+def test_a_button_posts_to_a_named_page_or_its_own():
     named = render("{% post_button 'Release' 'release-order' 7 %}")
 
     assert 'action="/orders/7/release/"' in named

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.finding(id="A8")
-def test_an_event_that_failed_in_conversion_says_how_often_it_was_tried(reader, houston):
+def test_a_failed_event_says_how_often_it_was_tried(reader, houston):
     make_event("attribute", houston, async_account=make_customer(houston), attribute="SIZE")
     run(JobCode.UPLOAD)
     open_event(AsyncAttribute.objects.get(), "failed", "attribute_invalid", attempts=7)
@@ -67,7 +67,7 @@ def test_downloads_to_both_engines_have_a_similar_size(houston, popup):
     ],
     ids=["uploads", "downloads"],
 )
-def test_a_filter_offers_only_the_states_that_a_session_can_have(reader, url, statuses):
+def test_a_filter_offers_only_states_that_sessions_can_have(reader, url, statuses):
     filters = reader.get(url).context["filters"]
 
     offered = {value for value, _ in filters.form.fields["status"].choices if value}

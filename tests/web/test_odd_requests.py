@@ -250,7 +250,7 @@ class Asker:
 
 
 @pytest.mark.finding(id="S6")
-def test_no_odd_request_is_answered_by_a_fault_of_the_server(world):
+def test_no_odd_request_causes_a_server_error(world):
     chance = random.Random(SEED)  # noqa: S311 - repeatable on purpose
     asker = Asker()
     tries: list[tuple[str, str, dict[str, str]]] = []
@@ -307,7 +307,7 @@ def test_a_broken_cookie_leads_to_the_sign_in(hq, cookie):
 
 
 @pytest.mark.finding(id="S6")
-def test_a_broken_cookie_beside_the_session_s_own_ends_no_session(reader):
+def test_a_broken_cookie_beside_the_session_s_ends_no_session(reader):
     cookie = f'other="\\000"; sessionid={reader.cookies["sessionid"].value}'
 
     assert reader.get("/", headers={"Cookie": cookie}).status_code == 200
@@ -373,7 +373,7 @@ ODD_PARTS = [*((URLENCODED, b"reason=a", one) for one in HEADERS), *((*one, {}) 
 
 @pytest.mark.finding(id="S6")
 @pytest.mark.parametrize(("kind", "sent", "headers"), ODD_PARTS)
-def test_no_header_or_body_is_answered_by_a_fault_of_the_server(boss, kind, sent, headers):
+def test_no_header_or_body_causes_a_server_error(boss, kind, sent, headers):
     mine = f"sessionid={boss.cookies['sessionid'].value}"
     for cookie in (mine, ""):
         for url in ("/customers/?q=%c3%a9", f"/?{'a=1&' * 1_100}", "/sign-in/?next=http://["):
@@ -426,7 +426,7 @@ DATED = [
 
 
 @pytest.mark.finding(id="S6")
-def test_the_last_and_the_first_day_of_all_are_days_like_others(reader, people, subtests):
+def test_the_first_and_last_possible_days_are_accepted(reader, people, subtests):
     for path in DATED:
         with subtests.test(path):
             everything = reader.get(path).context["table"].paginator.count
@@ -448,7 +448,7 @@ def test_a_place_beyond_all_times_is_the_first_page(reader, people, moment):
 
 
 @pytest.mark.finding(id="V14e")
-def test_while_postgresql_is_away_pages_say_so_and_when_to_ask_again(reader, tmp_path):
+def test_while_postgresql_is_away_pages_say_when_to_ask_again(reader, tmp_path):
     """Really away: nothing listens where HQ's database is said to be."""
     stranger = Client(raise_request_exception=False)
     reader.raise_request_exception = False

@@ -104,7 +104,7 @@ def test_no_page_has_inline_scripts_styles_or_event_handlers(reader, people):
     assert found == {url: [] for url in urls}
 
 
-def test_the_page_of_a_customer_shows_its_contacts_address_attributes_and_channels(reader, people):
+def test_a_customer_s_page_shows_contacts_addresses_attributes_and_channels(reader, people):
     account = Customer.objects.get(first_name="Ann").account_number
 
     page = reader.get(f"/customers/{account}/").content.decode()
@@ -162,7 +162,7 @@ def test_searching_for_several_customers_lists_them(reader, houston):
     assert len(response.context["found"]) == 2
 
 
-def test_a_trace_ticks_each_channel_that_has_the_customer_and_links_to_the_run(reader, people):
+def test_a_trace_marks_each_channel_that_has_the_customer(reader, people):
     job_run = JobRun.objects.get(job="pipeline")
 
     page = reader.get(f"/trace/{people['Ann']}/").content.decode()
@@ -186,7 +186,7 @@ def test_the_quarantine_list_shows_no_value_of_a_row(reader, people):
 
 
 @pytest.mark.slow
-def test_each_count_on_the_overview_is_the_length_of_its_list(reader, people):
+def test_each_count_on_the_overview_is_its_list_s_length(reader, people):
     ring = reader.get("/").context["stations"]
 
     for name in ("not_synchronized", "waiting", "failed", "quarantined", "customers", "pending"):
@@ -195,7 +195,7 @@ def test_each_count_on_the_overview_is_the_length_of_its_list(reader, people):
     assert (ring["not_synchronized"].count, ring["quarantined"].count) == (1, 1)
 
 
-def test_each_count_that_needs_attention_is_the_length_of_its_list(reader, people):
+def test_each_count_needing_attention_is_its_list_s_length(reader, people):
     alerts = [alert for alert in reader.get("/").context["alerts"] if alert.count is not None]
 
     assert alerts
@@ -203,7 +203,7 @@ def test_each_count_that_needs_attention_is_the_length_of_its_list(reader, peopl
         assert alert.count == reader.get(alert.url).context["table"].paginator.count
 
 
-def test_each_count_on_the_page_of_a_channel_is_the_length_of_its_list(reader, people):
+def test_each_count_of_a_channel_is_its_list_s_length(reader, people):
     context = reader.get("/channels/popup/").context
 
     operations = reader.get("/async-customers/?channel=popup").context["table"].paginator
@@ -212,7 +212,7 @@ def test_each_count_on_the_page_of_a_channel_is_the_length_of_its_list(reader, p
     assert context["unfinished_count"] == unfinished.count == 1
 
 
-def test_each_entry_of_the_menu_has_an_icon_of_its_own(boss):
+def test_each_menu_entry_has_an_icon_of_its_own(boss):
     page = boss.get("/").content.decode()
     menu = page[page.index('<nav aria-label="Main"') : page.index("</nav>")]
 

@@ -230,7 +230,7 @@ def test_a_viewer_cannot_start_or_cancel_a_run(clients, houston):
 @pytest.mark.parametrize(
     ("job", "permission"), [("pipeline", "run_job"), ("eod", "post_statement")]
 )
-def test_a_run_is_refused_if_its_user_has_lost_a_permission(clients, houston, job, permission):
+def test_a_run_is_refused_if_its_user_lost_a_permission(clients, houston, job, permission):
     user = User.objects.get(username="manager")
     job_run = create_run(JOBS[job], user=user).run
     group_permissions = Group.objects.get(name="manager").permissions
@@ -244,7 +244,7 @@ def test_a_run_is_refused_if_its_user_has_lost_a_permission(clients, houston, jo
     assert job_run.message == "Refused: manager no longer has permission to start this."
 
 
-def test_a_button_is_shown_only_to_the_roles_that_may_press_it(clients, houston):
+def test_a_button_is_shown_only_to_roles_that_may_use_it(clients, houston):
     make_customer(houston)
     queued = create_run(JOBS[JobCode.DOWNLOAD], user=User.objects.get(username="manager")).run
     run(JobCode.UPLOAD)

@@ -147,7 +147,7 @@ def test_there_are_no_links_with_a_database_on_another_host(ann, client, setting
     assert_links_are_refused(client, link)
 
 
-def test_a_password_signs_a_user_in_and_redirects_to_the_requested_page(ann, client):
+def test_signing_in_leads_to_the_requested_page(ann, client):
     form = {"username": "ann", "password": PASSWORD, "next": "/runs/"}
 
     response = client.post("/sign-in/?next=/runs/", form)
@@ -156,7 +156,7 @@ def test_a_password_signs_a_user_in_and_redirects_to_the_requested_page(ann, cli
 
 
 @pytest.mark.parametrize("username", ["ann", "bo"])
-def test_a_wrong_password_and_an_unknown_user_get_the_same_message(ann, client, username):
+def test_wrong_passwords_and_unknown_users_get_the_same_message(ann, client, username):
     response = client.post("/sign-in/", {"username": username, "password": "wrong"})
 
     assert "Please enter a correct username and password" in response.content.decode()

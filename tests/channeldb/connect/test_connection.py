@@ -58,7 +58,7 @@ def test_a_transaction_is_rolled_back_after_an_error(channel):
         assert till.value("SELECT count(*) FROM async_customer") == 0
 
 
-def test_a_transaction_that_is_open_at_the_end_of_the_block_is_rolled_back(channel):
+def test_a_transaction_still_open_at_the_end_is_rolled_back(channel):
     with pytest.raises(ZeroDivisionError), connect(channel) as alias:
         connections[alias].set_autocommit(False)
         Till(alias).insert("async_customer", **event())
@@ -189,7 +189,7 @@ def test_a_database_with_old_tables_is_refused(channel):
         pass
 
 
-def test_the_message_about_a_register_names_its_channel_for_the_migration(nowhere):
+def test_the_message_about_a_register_tells_which_channel_to_migrate(nowhere):
     provision.create_database(nowhere)
     till = Channel(nowhere.pk, nowhere.url, "houston/till-1")
 
@@ -260,20 +260,20 @@ def test_a_channel_whose_server_is_lost_is_unreachable(houston):
         Till(alias).value("SELECT 1")
 
 
-def test_a_channel_whose_server_is_lost_in_a_transaction_is_unreachable(houston):
+def test_losing_the_server_in_a_transaction_makes_the_channel_unreachable(houston):
     with pytest.raises(ChannelUnreachable), connect(houston) as alias:
         with transaction.atomic(using=alias):
             terminate_backend(alias)
             Till(alias).value("SELECT 1")
 
 
-def test_a_channel_whose_server_is_lost_before_the_commit_is_unreachable(houston):
+def test_losing_the_server_before_the_commit_makes_the_channel_unreachable(houston):
     with pytest.raises(ChannelUnreachable), connect(houston) as alias:
         with transaction.atomic(using=alias):
             terminate_backend(alias)
 
 
-def test_a_channel_whose_server_is_lost_while_the_driver_is_used_is_unreachable(houston):
+def test_losing_the_server_inside_the_driver_makes_the_channel_unreachable(houston):
     with pytest.raises(ChannelUnreachable), connect(houston) as alias:
         raw = connections[alias].connection.cursor()
         terminate_backend(alias)
@@ -281,7 +281,7 @@ def test_a_channel_whose_server_is_lost_while_the_driver_is_used_is_unreachable(
 
 
 @pytest.mark.django_db
-def test_an_error_of_hq_is_not_taken_for_one_of_the_channel(houston):
+def test_an_error_of_hq_is_not_reported_as_the_channel_s(houston):
     with pytest.raises(DatabaseError, match="statement timeout"), connect(houston):
         with connection.cursor() as cursor, transaction.atomic():
             cursor.execute("SET LOCAL statement_timeout = '1ms'; SELECT pg_sleep(1)")

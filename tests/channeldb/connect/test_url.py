@@ -41,7 +41,7 @@ def test_a_password_cannot_set_other_options():
     assert fields["HOST"] == "db"
 
 
-def test_a_remote_host_is_verified_and_gets_no_password_in_clear_text():
+def test_a_remote_host_is_verified_and_gets_no_plain_password():
     options = settings_of("postgresql://shop:secret@db.example.com/ch")["OPTIONS"]
 
     assert options["sslmode"] == "verify-full"
@@ -187,7 +187,7 @@ def test_a_path_out_of_the_data_directory_is_refused(path):
 
 
 @pytest.mark.parametrize("url", ["sqlite:one.sqlite3", "sqlite://host/one.sqlite3", "sqlite:one"])
-def test_a_sqlite_url_with_a_host_or_without_slashes_is_refused(url):
+def test_a_sqlite_url_with_host_or_without_slashes_is_refused(url):
     with pytest.raises(ChannelMisconfigured):
         settings_of(url)
 

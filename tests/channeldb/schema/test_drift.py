@@ -251,7 +251,7 @@ def test_a_repaired_channel_is_accepted_again(channel):
         assert Till(alias).value("SELECT count(*) FROM async_customer") == 0
 
 
-def test_a_schema_with_other_spaces_and_letter_case_is_the_same_schema(register):
+def test_spaces_and_letter_case_make_no_difference_to_a_schema(register):
     # As after a restore from a dump, by a tool that formats SQL in its own way.
     raw = sqlite3.connect(sqlite_path(register))
     dump = [

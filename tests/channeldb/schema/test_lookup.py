@@ -140,7 +140,7 @@ def test_an_acknowledged_customer_is_pending_until_the_account_arrives(till):
     assert [row["display_account"] for row in lookup(till)] == ["Pending sync"]
 
 
-def test_a_customer_with_several_guids_is_shown_once_under_that_of_the_channel(till):
+def test_a_customer_with_several_guids_is_shown_once(till):
     elsewhere, here = guid(), guid()
     write_event(till, here, first_name="Ann")
     receive_customer(till, elsewhere, "C-000001", first_name="Ann")
@@ -149,7 +149,7 @@ def test_a_customer_with_several_guids_is_shown_once_under_that_of_the_channel(t
     assert [row["async_account"] for row in lookup(till)] == [here]
 
 
-def test_a_customer_of_another_channel_who_was_edited_here_is_shown_under_its_guid(till):
+def test_a_customer_of_another_channel_edited_here_has_its_guid(till):
     elsewhere, other = guid(), guid()
     receive_customer(till, elsewhere, "C-000001", first_name="Ann")
     receive_account(till, other, "C-000001")

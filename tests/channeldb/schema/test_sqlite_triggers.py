@@ -34,7 +34,7 @@ def test_a_repeat_of_an_event_is_ignored(sqlite_till, table, verb):
     assert sqlite_till.sql(f"SELECT acknowledged_at FROM {table}") == [(TIME,)]
 
 
-def test_a_repeat_among_other_rows_is_ignored_and_the_others_are_inserted(sqlite_till):
+def test_a_repeated_row_among_new_ones_is_ignored(sqlite_till):
     first, second = event(), event()
     sqlite_till.insert("async_customer", **first)
 

@@ -206,6 +206,6 @@ def test_every_model_is_a_table_of_the_schema():
     assert {model._meta.db_table for model in models} == TABLE_BY_NAME.keys()
 
 
-def test_tables_of_tills_have_triggers_and_those_of_hq_have_none():
+def test_only_tables_of_tills_have_triggers():
     assert all(table.triggers for table in EVENT_TABLES + PART_TABLES)
     assert not any(table.triggers for table in HQ_TABLES)

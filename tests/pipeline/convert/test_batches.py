@@ -48,7 +48,7 @@ def make_one_of_each(store, guid, **columns: Any) -> None:
         make_event(kind.name, store, async_account=guid, **columns)
 
 
-def test_an_upload_is_one_batch_of_all_tables_that_its_conversion_marks(store):
+def test_an_upload_of_all_tables_is_one_batch(store):
     make_one_of_each(store, uuid4())
     run(JobCode.UPLOAD)
     [batch] = UploadBatch.objects.all()
@@ -125,7 +125,7 @@ def test_a_chunk_takes_whole_batches_and_several_small_ones(store, seattle, monk
     assert UploadBatch.objects.values("converted_at").distinct().count() == 2
 
 
-def test_attempts_count_what_was_tried_and_not_the_conversions_that_passed_by(store):
+def test_only_conversions_that_tried_an_event_count_as_attempts(store):
     guid = uuid4()
     make_event("address", store, async_account=guid)
     for _ in range(3):
@@ -165,7 +165,7 @@ def test_an_event_that_fails_again_says_how_often(store):
 
 
 @pytest.mark.slow
-def test_an_order_converts_its_customer_ahead_of_the_batch_and_the_batch_leaves_it_out(store):
+def test_a_batch_leaves_out_a_customer_that_an_order_converted(store):
     ann = make_customer(store, "Ann")
     make_event("address", store, async_account=ann)
     make_customer(store, "Bo")
@@ -189,7 +189,7 @@ def test_an_order_converts_its_customer_ahead_of_the_batch_and_the_batch_leaves_
 
 
 @pytest.mark.slow
-def test_what_the_batch_says_as_well_is_forgotten_after_a_refusal(store):
+def test_an_open_event_of_a_refused_batch_is_recorded_once(store):
     make_customer(store, "Bad")
     for name in ("Ann", "Bo", "Cy"):
         make_customer(store, name)
@@ -202,7 +202,7 @@ def test_what_the_batch_says_as_well_is_forgotten_after_a_refusal(store):
     assert OpenEvent.objects.get().reason == "refused"
 
 
-def test_an_event_with_an_unknown_account_goes_to_the_customer_of_its_guid(store, ann):
+def test_an_unknown_account_is_ignored_where_the_guid_is_known(store, ann):
     make_event("address", store, async_account=ann, account_number="000777")
 
     convert()
@@ -217,7 +217,7 @@ def test_an_event_with_an_unknown_account_goes_to_the_customer_of_its_guid(store
 
 
 @pytest.mark.slow
-def test_an_event_stays_with_the_customer_of_its_guid_when_its_account_becomes_known(store, ann):
+def test_an_event_keeps_its_customer_when_its_account_becomes_known(store, ann):
     both = {"async_account": ann, "account_number": "000777"}
     make_event("customer", store, **both, operation="update", first_name="Anna", phone="111 111")
     make_event("address", store, **both)
@@ -239,7 +239,7 @@ def test_an_event_stays_with_the_customer_of_its_guid_when_its_account_becomes_k
 
 
 @pytest.mark.slow
-def test_an_event_with_an_unknown_account_waits_for_the_customer_of_its_guid(store):
+def test_an_event_with_an_unknown_account_waits_for_its_guid(store):
     ann = uuid4()
     make_event("address", store, async_account=ann, account_number="000777")
     convert()

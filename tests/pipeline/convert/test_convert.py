@@ -53,7 +53,7 @@ def test_converting_twice_is_the_same_as_once(store):
 
 
 @pytest.mark.slow
-def test_two_conversions_at_once_leave_no_gap_and_issue_no_number_twice(store, seattle):
+def test_two_conversions_at_once_issue_each_number_once_without_gaps(store, seattle):
     for number in range(40):
         make_customer(store, f"Ann {number}")
     run(JobCode.UPLOAD)
@@ -104,7 +104,7 @@ def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann):
 
 
 @pytest.mark.slow
-def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seattle, ann):
+def test_an_older_edit_of_an_address_is_superseded(store, seattle, ann):
     address = uuid4()
     run(JobCode.DOWNLOAD)
     keys = {"async_account": ann, "address_id": address}
@@ -138,7 +138,7 @@ def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
 
 
 @pytest.mark.slow
-def test_of_two_edits_of_one_channel_the_later_row_wins_whatever_its_time(store, ann):
+def test_of_one_channel_s_edits_the_later_row_wins(store, ann):
     for name, occurred_at in (("First", NOW), ("Last", EARLIER)):
         make_event(
             "customer",

@@ -25,7 +25,7 @@ from tests.support.make import make_customer, make_event, pending, run
 
 @pytest.mark.slow
 @pytest.mark.parametrize("named_by", ["guid", "account", "both"])
-def test_an_edit_may_name_its_customer_by_guid_or_account_or_both(store, seattle, ann, named_by):
+def test_an_edit_names_its_customer_by_guid_account_or_both(store, seattle, ann, named_by):
     names = {
         "guid": {"async_account": ann},
         "account": {"account_number": "005001"},
@@ -101,7 +101,7 @@ def test_an_address_of_one_customer_cannot_be_taken_by_another(store, ann):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("are_new", [True, False])
-def test_two_customers_who_name_one_address_at_once_do_not_stop_others(store, are_new):
+def test_two_customers_with_one_address_do_not_stop_others(store, are_new):
     ann, bo, cy = (make_customer(store, name) for name in ("Ann", "Bo", "Cy"))
     if not are_new:
         convert()
@@ -140,7 +140,7 @@ def test_an_address_that_two_customers_name_stays_with_its_owner(store, ann):
 
 
 @pytest.mark.slow
-def test_a_contact_that_two_new_customers_name_belongs_to_one_of_them(store):
+def test_a_contact_of_two_new_customers_belongs_to_one(store):
     contact = uuid4()
     for name in ("Ann", "Bo"):
         make_event("contact", store, async_account=make_customer(store, name), contact_id=contact)

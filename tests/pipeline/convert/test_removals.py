@@ -115,7 +115,7 @@ def edit_then_remove(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID
 
 @pytest.mark.finding(id="P19")
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen(
+def test_an_edit_does_not_undo_a_removal_unknown_to_its_channel(
     store, seattle, ann, remove_and_edit
 ):
     remove_and_edit(store, seattle, ann)
@@ -136,7 +136,7 @@ def test_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen(
 
 
 @pytest.mark.finding(id="P19")
-def test_a_removed_row_that_is_made_active_by_hand_fails_a_check(store, seattle, ann):
+def test_a_removed_row_reactivated_by_hand_fails_a_check(store, seattle, ann):
     remove_then_edit(store, seattle, ann)
 
     assert Invariant.LATEST_EVENT_IS_SHOWN in checks_failed_by(
@@ -179,9 +179,7 @@ def test_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_
 
 
 @pytest.mark.finding(id="P19")
-def test_one_decision_settles_every_edit_that_had_not_seen_the_removal(
-    store, seattle, web, hq_user
-):
+def test_one_decision_settles_every_edit_unaware_of_the_removal(store, seattle, web, hq_user):
     ann = make_customer(store, "Ann", occurred_at=ago(60))
     run(JobCode.PIPELINE)
     make_event("customer", store, async_account=ann, operation="deactivate")
@@ -199,7 +197,7 @@ def test_one_decision_settles_every_edit_that_had_not_seen_the_removal(
 
 
 @pytest.mark.finding(id="P19")
-def test_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not(store, seattle, ann):
+def test_an_edit_aware_of_the_removal_restores_for_all(store, seattle, ann):
     change_all(store, ann, "deactivate", 30)
     convert()
     # HQ reads the edit of seattle first, though the store wrote its own before.
@@ -244,7 +242,7 @@ def test_a_till_restores_what_it_removed_itself(store, seattle, ann):
 
 
 @pytest.mark.finding(id="A7")
-def test_a_corrected_address_without_a_country_gets_that_of_its_channel(houston, hq_user):
+def test_a_corrected_address_without_country_gets_its_channel_s(houston, hq_user):
     houston.channel.country = "NLD"
     houston.channel.save()
     ann = make_customer(houston, "Ann")

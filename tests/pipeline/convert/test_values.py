@@ -22,7 +22,7 @@ from tests.support.make import make_customer, make_event
 
 
 @pytest.mark.slow
-def test_texts_are_trimmed_and_composed_and_email_domains_are_in_lower_case(store):
+def test_texts_are_trimmed_and_composed_and_email_domains_lowercased(store):
     make_customer(
         store,
         " A\u0308nn\t",
@@ -47,7 +47,7 @@ def test_spaces_within_a_name_are_kept(store):
 
 
 @pytest.mark.slow
-def test_a_text_that_normalization_makes_too_long_does_not_stop_others(store):
+def test_a_text_too_long_after_normalization_does_not_stop_others(store):
     # Normalization makes two characters of each, so it is twice as long as any name may be.
     text = "\u0958" * Customer._meta.get_field("first_name").max_length
     make_customer(store, text)
@@ -65,7 +65,7 @@ def test_a_text_that_normalization_makes_too_long_does_not_stop_others(store):
     assert set(created) == {"Bo", "Cy"}
 
 
-def test_the_domain_of_an_email_is_in_lower_case_but_not_that_of_a_url(store):
+def test_email_domains_are_lowercased_but_urls_are_not(store):
     guid = make_customer(store, "Ann")
     make_event("contact", store, async_account=guid, locator="Ann@EXAMPLE.com")
     make_event("contact", store, async_account=guid, kind="url", locator="http://EXAMPLE.com/@A")
@@ -107,7 +107,7 @@ def test_a_new_customer_inherits_empty_values_from_the_default_customer(store):
     assert customer.affiliations.get().affiliation == "STAFF"
 
 
-def test_a_customer_of_whom_nothing_says_the_type_is_a_person(store):
+def test_a_customer_without_a_type_is_a_person(store):
     make_customer(store, "Ann", customer_type=None)
 
     convert()

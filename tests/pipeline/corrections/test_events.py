@@ -69,7 +69,7 @@ def test_an_edit_at_hq_is_applied_and_distributed(store, seattle, ann):
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_an_edit_at_hq_replaces_an_earlier_one_at_a_till(store, ann, is_converted_between):
+def test_an_edit_at_hq_replaces_a_till_s_earlier_one(store, ann, is_converted_between):
     edit_at_till(store, ann, "Till")
     run(JobCode.UPLOAD)
     if is_converted_between:
@@ -84,7 +84,7 @@ def test_an_edit_at_hq_replaces_an_earlier_one_at_a_till(store, ann, is_converte
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_an_edit_at_a_till_replaces_an_earlier_one_at_hq(store, ann, is_converted_between):
+def test_an_edit_at_a_till_replaces_hq_s_earlier_one(store, ann, is_converted_between):
     edit_at_hq(first_name="Headquarters")
     if is_converted_between:
         run(JobCode.CONVERT)
@@ -97,7 +97,7 @@ def test_an_edit_at_a_till_replaces_an_earlier_one_at_hq(store, ann, is_converte
 
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
-def test_an_edit_at_a_till_that_arrives_after_a_later_one_at_hq_is_superseded(store, ann):
+def test_a_till_s_edit_is_superseded_by_hq_s_later_one(store, ann):
     edit_at_hq(first_name="Headquarters")
     run(JobCode.CONVERT)
     edit_at_till(store, ann, "Till", occurred_at=EARLIER + timedelta(minutes=1))
@@ -147,7 +147,7 @@ def test_hq_adds_an_address_and_removes_it_again(store, ann):
     assert not active
 
 
-def test_a_primary_contact_from_hq_replaces_the_primary_contact_from_a_till(store, ann):
+def test_a_primary_contact_from_hq_replaces_a_till_s(store, ann):
     make_event("contact", store, async_account=ann, is_primary=True, locator="old@example.com")
     run(JobCode.PIPELINE)
     contact = {"contact_id": UUID(int=7), "kind": "email", "locator": "new@example.com"}

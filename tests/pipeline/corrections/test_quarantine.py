@@ -47,7 +47,7 @@ def corrected_customer(guid: UUID | None, **columns: Any) -> dict[str, Any]:
     } | columns
 
 
-def test_a_row_is_released_once_the_rule_that_it_broke_is_gone(store, hq_user):
+def test_a_row_is_released_once_its_broken_rule_is_gone(store, hq_user):
     guid = make_customer(store, "Ann")
     definition = AttributeDefinition.objects.create(
         company=store.channel.company, name="HAT", options=["S"]
@@ -69,7 +69,7 @@ def test_a_row_is_released_once_the_rule_that_it_broke_is_gone(store, hq_user):
     assert broken_promises() == []
 
 
-def test_a_row_is_released_once_its_guid_was_sent_to_its_channel(store, seattle):
+def test_a_row_is_released_once_its_channel_has_its_guid(store, seattle):
     guid = make_customer(store, "Ann")
     run(JobCode.UPLOAD)
     make_customer(seattle, "Anna", guid=guid, operation="update")
@@ -81,7 +81,7 @@ def test_a_row_is_released_once_its_guid_was_sent_to_its_channel(store, seattle)
     assert Customer.objects.get(account_number="005001").first_name == "Anna"
 
 
-def test_a_released_row_does_not_replace_a_later_one_of_its_till(houston):
+def test_a_released_row_does_not_replace_a_later_one(houston):
     guid = make_customer(houston, "First", middle_name="M" * 61)
     run(JobCode.UPLOAD)
     make_customer(houston, "Second", guid=guid, operation="update")
@@ -120,7 +120,7 @@ def test_a_released_event_that_had_failed_is_pending_again(store):
     assert AsyncCustomer.objects.get(pk=case).status == "pending"
 
 
-def test_a_correction_is_an_event_of_hq_and_leaves_the_row_as_it_was(store, hq_user):
+def test_a_correction_adds_an_event_and_keeps_the_row(store, hq_user):
     guid = make_customer(store, "Ann", email="nobody")
     run(JobCode.PIPELINE)
     case, raw = only_case(), bytes(Quarantine.objects.get().raw)
@@ -210,7 +210,7 @@ def test_a_failed_event_cannot_be_dismissed(store):
 
 
 @pytest.mark.fault("F-49")  # events arrive in another order
-def test_an_address_whose_customer_is_missing_for_a_day_is_listed(store):
+def test_an_address_without_its_customer_for_a_day_is_listed(store):
     make_event("address", store, async_account=uuid4())
     run(JobCode.PIPELINE)
     assert not Case.objects.unsettled().exists()

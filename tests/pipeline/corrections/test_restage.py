@@ -46,7 +46,7 @@ def corrected_values(case: str, changes: dict[str, Any] | None = None) -> dict[s
 
 
 @pytest.mark.slow
-def test_a_released_sale_is_staged_as_its_till_wrote_it_and_posted(store, hq_user):
+def test_a_released_sale_is_posted_as_its_till_wrote_it(store, hq_user):
     make_sale(store, "10.00", "5.00", transaction_id="T-1", account_number="LEGACY-1")
     run(JobCode.UPLOAD)
     case = only_case()
@@ -64,7 +64,7 @@ def test_a_released_sale_is_staged_as_its_till_wrote_it_and_posted(store, hq_use
     assert broken_promises() == []
 
 
-def test_a_correction_is_a_sale_of_hq_and_leaves_the_row_as_it_was(store, hq_user):
+def test_a_correction_adds_a_sale_and_keeps_the_row(store, hq_user):
     make_sale(store, transaction_id="T-1", entry_status="training")
     run(JobCode.UPLOAD)
     case, raw = only_case(), bytes(Quarantine.objects.get().raw)
@@ -101,7 +101,7 @@ def test_missing_lines_of_a_sale_are_added_at_hq(store):
     assert (sale.lines.count(), sale.validation_status) == (2, "successful")
 
 
-def test_a_value_that_is_no_text_is_shown_in_hexadecimal_and_corrected(popup):
+def test_a_value_that_is_no_text_is_shown_in_hexadecimal(popup):
     make_sale(popup, transaction_id="T-1", lines=[article("10.00", description=b"\xff\xfe")])
     run(JobCode.UPLOAD)
     case = only_case()
@@ -161,7 +161,7 @@ def test_a_sale_cannot_be_corrected_twice(store):
     assert RetailTransaction.objects.count() == 1
 
 
-def test_of_two_sales_with_one_transaction_id_only_the_first_is_released(houston, seattle, command):
+def test_of_two_sales_with_one_id_the_first_is_released(houston, seattle, command):
     for store in (houston, seattle):
         make_sale(store, transaction_id="T-1", account_number="LEGACY-1")
     run(JobCode.UPLOAD)
@@ -176,7 +176,7 @@ def test_of_two_sales_with_one_transaction_id_only_the_first_is_released(houston
     assert Quarantine.objects.filter(status="open").get().reason == "document_conflict"
 
 
-def test_a_quarantined_sale_is_released_by_an_upload_once_it_is_valid(store):
+def test_an_upload_releases_a_quarantined_sale_that_is_now_valid(store):
     make_sale(store, account_number="LEGACY-1")
     run(JobCode.UPLOAD)
     import_account(store.channel.company, "LEGACY-1", last_name="Lee")

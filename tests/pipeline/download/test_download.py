@@ -113,7 +113,7 @@ def test_a_channel_is_given_all_that_belongs_to_a_customer(store, seattle, ann):
 
 
 @pytest.mark.slow
-def test_a_lost_note_of_a_delivery_is_made_up_for_and_nothing_sent_again(store, seattle, ann):
+def test_a_delivery_that_was_not_recorded_is_not_repeated(store, seattle, ann):
     run(JobCode.DOWNLOAD)
     before = contents(store), contents(seattle)
     # As after a crash between the channel's commit and HQ's.
@@ -176,7 +176,7 @@ def test_an_older_version_never_overwrites_a_newer_one(store, ann):
     assert query(store, "SELECT first_name, hq_version FROM customer") == [("Newer", 9)]
 
 
-def test_an_account_that_a_channel_knows_for_a_guid_is_not_overwritten(store, ann):
+def test_a_guid_s_account_in_a_channel_is_not_overwritten(store, ann):
     query(store, f"INSERT INTO account_map VALUES ('{ann}', 'USRT', '004711', '{NOW}')")  # noqa: S608
 
     found = run(JobCode.DOWNLOAD, channels=[store.channel.code])
@@ -190,7 +190,7 @@ def test_an_account_that_a_channel_knows_for_a_guid_is_not_overwritten(store, an
     ]
 
 
-def test_an_account_that_a_channel_knows_under_another_guid_is_not_overwritten(store, ann):
+def test_an_account_under_another_guid_is_not_overwritten(store, ann):
     query(
         store,
         "INSERT INTO customer (company, account_number, async_account, hq_version)"
@@ -223,7 +223,7 @@ def test_a_change_replaces_what_the_channel_has(store, seattle, ann):
 
 
 @pytest.mark.slow
-def test_two_guids_of_one_account_are_one_person_in_every_lookup(store, seattle, ann):
+def test_two_guids_of_an_account_are_one_person_everywhere(store, seattle, ann):
     second = make_customer(seattle, "Ann")
     customer = Customer.objects.get(account_number="005001")
     GuidMap.objects.create(
@@ -277,7 +277,7 @@ def test_a_database_that_is_owed_nothing_is_not_opened(store):
     assert not DownloadSession.objects.exists()
 
 
-def test_a_channel_that_is_switched_off_is_not_visited_and_the_others_are(store, seattle, ann):
+def test_a_disabled_channel_is_not_visited_and_others_are(store, seattle, ann):
     ChannelDatabase.objects.filter(pk=seattle.pk).update(is_enabled=False)
 
     run(JobCode.DOWNLOAD)
@@ -300,7 +300,7 @@ def test_what_is_given_to_one_company_stays_there(store, register, ann):
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("is_written", [False, True])
-def test_ctrl_c_while_a_channel_is_written_leaves_nothing_half_done(
+def test_ctrl_c_while_writing_a_channel_leaves_nothing_half_done(
     ann, store, monkeypatch, is_written
 ):
     engine = ENGINES[engine_of(store)]
@@ -323,9 +323,7 @@ def test_ctrl_c_while_a_channel_is_written_leaves_nothing_half_done(
     assert pending(store) == []
 
 
-def test_a_scheduled_download_leaves_the_rest_to_the_next_one_when_it_had_its_share(
-    store, settings, monkeypatch
-):
+def test_a_scheduled_download_over_its_time_leaves_the_rest(store, settings, monkeypatch):
     settings.VISIT_SHARE_S = 0
     monkeypatch.setattr(packages, "CUSTOMERS_PER_CHUNK", 2)
     for number in range(3):
@@ -336,7 +334,7 @@ def test_a_scheduled_download_leaves_the_rest_to_the_next_one_when_it_had_its_sh
         assert len(lookup(store)) == shown
 
 
-def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
+def test_ctrl_c_inside_a_driver_ends_the_run_too(ann, monkeypatch):
     def wrapped(*_: object) -> None:
         raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
 

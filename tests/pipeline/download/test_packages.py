@@ -115,7 +115,7 @@ def test_one_further_back_takes_several_packages(houston, popup):
     assert DownloadSession.objects.filter(database=popup).count() == 3
 
 
-def test_one_far_behind_is_made_a_shortcut_that_leads_to_the_others(houston, popup, monkeypatch):
+def test_a_database_far_behind_gets_a_shortcut_package(houston, popup, monkeypatch):
     monkeypatch.setattr(packages, "MAX_PACKAGES_AHEAD", 1)
     ChannelDatabase.objects.filter(pk=popup.pk).update(is_enabled=False)
     for name in ("Ann", "Bo", "Cy"):
@@ -137,9 +137,7 @@ def test_one_far_behind_is_made_a_shortcut_that_leads_to_the_others(houston, pop
     assert lookup(popup) == lookup(houston)
 
 
-def test_a_package_holds_so_many_customers_and_the_next_begins_where_it_ends(
-    houston, popup, monkeypatch
-):
+def test_a_package_begins_where_the_full_one_before_ends(houston, popup, monkeypatch):
     monkeypatch.setattr(packages, "CUSTOMERS_PER_CHUNK", 2)
     convert(houston, "Ann", "Bo", "Cy")
 
@@ -151,7 +149,7 @@ def test_a_package_holds_so_many_customers_and_the_next_begins_where_it_ends(
     assert len(lookup(popup)) == 3
 
 
-def test_a_customer_who_changed_since_is_left_to_the_later_package(houston):
+def test_a_customer_changed_since_is_left_to_a_later_package(houston):
     [ann, _] = convert(houston, "Ann", "Bo")
     early = package_for("USRT", 0, None)
     assert len(accounts_in(load_tables(early))) == 2
@@ -192,7 +190,7 @@ def test_a_process_reads_and_verifies_a_package_once(houston, popup, django_asse
     assert second == first
 
 
-def test_a_package_in_memory_is_not_sent_once_its_data_is_dropped(houston):
+def test_a_package_in_memory_is_not_sent_once_dropped(houston):
     convert(houston, "Ann")
     package = package_for("USRT", 0, None)
     load_tables(package)
@@ -203,7 +201,7 @@ def test_a_package_in_memory_is_not_sent_once_its_data_is_dropped(houston):
         load_tables(package)
 
 
-def test_the_data_goes_when_everybody_has_it_and_its_day_is_over(houston, popup):
+def test_a_package_s_data_is_dropped_a_day_after_delivery(houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     convert(houston, "Ann")
     run(JobCode.DOWNLOAD)
@@ -234,7 +232,7 @@ def test_the_data_goes_also_where_nothing_changes_any_more(houston):
     assert failed_checks() == {}
 
 
-def test_old_data_goes_in_any_case_and_who_was_away_gets_a_package_made(houston, popup):
+def test_old_packages_are_dropped_and_made_again_when_needed(houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     convert(houston, "Ann")
     run(JobCode.DOWNLOAD)

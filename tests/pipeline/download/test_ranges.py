@@ -153,7 +153,7 @@ def test_what_is_not_over_or_somebody_decided_keeps_its_session(houston, popup, 
     assert DownloadRange.objects.count() == 2
 
 
-def test_a_young_session_and_one_whose_run_has_its_steps_are_not_folded(houston, settings):
+def test_young_sessions_and_those_of_recent_runs_are_kept(houston, settings):
     bring(houston, "Ann")
     PackageTable.objects.all().delete()
     Package.objects.update(dropped_at=timezone.now())
@@ -167,9 +167,7 @@ def test_a_young_session_and_one_whose_run_has_its_steps_are_not_folded(houston,
     assert fold_sessions() == 1
 
 
-def test_a_session_with_a_refused_customer_stays_and_its_neighbors_are_folded(
-    houston, popup, long_after
-):
+def test_only_neighbors_of_a_session_with_refusals_become_ranges(houston, popup, long_after):
     [ann] = bring(houston, "Ann")
     refuse_customer(popup, "Bad")
     bad, cy = bring(houston, "Bad", "Cy")
@@ -248,9 +246,7 @@ def test_a_database_set_back_lacks_what_lies_behind_its_position(
     assert failed_checks() == {}
 
 
-def test_what_a_database_has_by_its_own_word_is_told_without_a_beginning(
-    houston, popup, long_after
-):
+def test_a_range_known_only_from_the_database_has_no_start(houston, popup, long_after):
     [ann] = bring(houston, "Ann")
     long_after()
     [bo] = bring(houston, "Bo")
@@ -272,9 +268,7 @@ def test_what_a_database_has_by_its_own_word_is_told_without_a_beginning(
     assert failed_checks() == {}
 
 
-def test_an_edit_after_a_removal_that_a_range_has_brought_is_no_conflict(
-    houston, popup, long_after
-):
+def test_an_edit_after_a_removal_in_a_range_does_not_conflict(houston, popup, long_after):
     [ann] = bring(houston, "Ann")
     make_event("customer", houston, async_account=ann, operation="deactivate")
     run("pipeline")

@@ -64,7 +64,7 @@ def test_a_session_is_started_while_its_package_is_made(houston, monkeypatch):
     assert session.package == Package.objects.get()
 
 
-def test_a_package_that_cannot_be_made_is_no_fault_of_a_channel(houston, popup):
+def test_a_package_that_cannot_be_made_blames_no_channel(houston, popup):
     convert(houston, "Ann")
 
     with headquarters_stores_no_package():
@@ -76,7 +76,7 @@ def test_a_package_that_cannot_be_made_is_no_fault_of_a_channel(houston, popup):
             assert (database.last_error, database.failures, database.next_try_at) == ("", 0, None)
 
 
-def test_an_error_before_a_channel_is_opened_is_no_fault_of_the_channel(houston, monkeypatch):
+def test_an_error_before_the_channel_is_opened_blames_no_channel(houston, monkeypatch):
     convert(houston, "Ann")
     monkeypatch.setattr(packages, "read_tables", lambda packed, is_first: 1 / 0)
 
@@ -97,7 +97,7 @@ def test_who_finds_a_package_does_not_start_another(houston, popup, monkeypatch)
     assert len(lookup(popup)) == 1
 
 
-def test_a_package_that_cannot_be_made_stops_only_those_who_need_it(houston, seattle, popup):
+def test_a_failing_package_stops_only_those_who_need_it(houston, seattle, popup):
     make_customer(houston, "Ann")
     with out_of_reach(popup):
         run("pipeline")
@@ -128,7 +128,7 @@ def test_a_package_that_cannot_be_made_stops_only_those_who_need_it(houston, sea
     assert lookup(popup) == lookup(houston) == lookup(seattle)
 
 
-def test_what_may_not_leave_headquarters_yet_is_a_session_without_data(houston, monkeypatch):
+def test_customers_that_may_not_leave_yet_make_an_empty_session(houston, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(number_journal, "append_missing", lambda: None)
         convert(houston, "Ann")
@@ -156,9 +156,7 @@ def test_an_idle_visit_leaves_no_session(houston):
 
 
 @pytest.mark.parametrize("point", ["download:after_start", "download:after_package"])
-def test_a_session_whose_worker_dies_while_its_package_is_made_has_failed(
-    houston, monkeypatch, point
-):
+def test_a_session_fails_if_its_worker_dies_making_the_package(houston, monkeypatch, point):
     convert(houston, "Ann")
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, point, die)
@@ -186,7 +184,7 @@ def held(houston, popup) -> ChannelDatabase:
     return popup
 
 
-def test_a_database_on_hold_is_sent_nothing_and_its_session_is_suspended(houston, held):
+def test_a_database_on_hold_has_a_suspended_session(houston, held):
     assert len(lookup(houston)) == 1
     assert lookup(held) == []
     session = DownloadSession.objects.get(database=held)
@@ -233,7 +231,7 @@ def test_what_is_on_offer_when_the_hold_begins_is_suspended(houston, popup):
     assert session.status == DownloadStatus.AVAILABLE
 
 
-def test_a_package_that_is_sent_again_waits_for_the_end_of_the_hold(houston, popup):
+def test_a_package_to_resend_waits_for_the_hold_to_end(houston, popup):
     make_customer(houston, "Ann")
     run("pipeline")
     sessions.hold(popup, "Stocktaking.")
@@ -249,9 +247,7 @@ def test_a_package_that_is_sent_again_waits_for_the_end_of_the_hold(houston, pop
     assert again.status == DownloadStatus.APPLIED
 
 
-def test_a_hold_that_begins_during_a_visit_lets_the_package_on_its_way_arrive(
-    houston, popup, monkeypatch
-):
+def test_a_hold_does_not_stop_a_package_on_its_way(houston, popup, monkeypatch):
     convert(houston, "Ann")
     monkeypatch.setitem(
         failpoints.actions, "download:after_request", lambda: sessions.hold(popup, "Stocktaking.")
@@ -267,7 +263,7 @@ def test_a_hold_that_begins_during_a_visit_lets_the_package_on_its_way_arrive(
     assert {name for _, name in lookup(houston)} == {"Ann", "Bo"}
 
 
-def test_what_waits_for_the_end_of_a_hold_was_not_skipped(houston, held):
+def test_packages_that_wait_for_a_hold_are_not_skipped(houston, held):
     Customer.objects.update(
         created_at=Now() - timedelta(hours=1), modified_at=Now() - timedelta(hours=1)
     )

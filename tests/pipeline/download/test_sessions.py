@@ -70,7 +70,7 @@ def test_a_session_tells_when_it_came_to_each_state(store, ann):
     assert before <= times[0] <= times[1] <= times[2] <= times[3]
 
 
-def test_a_channel_that_is_away_has_one_session_that_counts_its_tries(popup, seattle):
+def test_an_unreachable_channel_has_one_session_that_counts_tries(popup, seattle):
     make_customer(seattle, "Ann")
     path = sqlite_path(popup)
     path.rename(path.with_suffix(".away"))
@@ -99,7 +99,7 @@ def test_a_channel_that_is_away_has_one_session_that_counts_its_tries(popup, sea
         "download:after_delivered",
     ],
 )
-def test_a_download_that_dies_is_found_as_the_channel_left_it(store, ann, monkeypatch, point):
+def test_after_a_crash_the_channel_tells_what_it_received(store, ann, monkeypatch, point):
     monkeypatch.setitem(failpoints.actions, point, die)
     with pytest.raises(Died):
         run(JobCode.DOWNLOAD, channels=[store.channel.code])
@@ -118,7 +118,7 @@ def test_a_download_that_dies_is_found_as_the_channel_left_it(store, ann, monkey
     assert failed_checks() == {}
 
 
-def test_a_position_set_back_at_hq_is_taken_from_the_channel(store, ann):
+def test_a_position_lost_at_hq_is_read_from_the_channel(store, ann):
     run(JobCode.DOWNLOAD)
     ChannelDatabase.objects.update(position=0)
 
@@ -128,7 +128,7 @@ def test_a_position_set_back_at_hq_is_taken_from_the_channel(store, ann):
     assert pending(store) == []
 
 
-def test_a_restored_channel_says_where_it_stands_and_is_sent_the_rest(popup, seattle, back_up):
+def test_a_restored_channel_is_sent_what_it_lacks(popup, seattle, back_up):
     make_customer(seattle, "Ann")
     run("pipeline")
     backup = back_up(popup)
@@ -191,7 +191,7 @@ def test_a_refused_customer_holds_up_nobody_and_is_tried_again(store, seattle, a
     assert failed_checks() == {}
 
 
-def test_when_a_refused_customer_arrived_is_told_by_the_session_that_brought_it(store, seattle):
+def test_a_refused_customer_s_arrival_is_that_of_its_session(store, seattle):
     bad = make_customer(seattle, "Bad")
     refuse_customer(store, "Bad")
     run("pipeline")
@@ -333,7 +333,7 @@ def test_a_customer_is_sent_again_on_request(store, ann):
     assert session_of(store, package=None).status == DownloadStatus.APPLIED
 
 
-def test_a_package_is_sent_again_and_changes_nothing_that_is_there(store, ann):
+def test_sending_a_package_again_changes_nothing(store, ann):
     run(JobCode.DOWNLOAD)
     first = session_of(store)
     query(store, "DELETE FROM customer_affiliation")
@@ -356,7 +356,7 @@ def test_a_package_whose_data_is_gone_is_not_sent_again(store, ann):
         sessions.rerun(session_of(store))
 
 
-def test_a_session_is_cancelled_and_the_next_download_sends_what_is_lacking(popup, seattle):
+def test_after_a_cancelled_session_the_next_download_sends_the_rest(popup, seattle):
     make_customer(seattle, "Ann")
     with out_of_reach(popup):
         run("pipeline")

@@ -62,7 +62,7 @@ def test_a_package_that_is_refused_in_part_is_not_passed(strict, seattle):
     assert names(seattle) == ["Bad", "Good"]
 
 
-def test_a_database_knows_whom_it_took_of_a_package_that_it_refused_in_part(strict, seattle):
+def test_a_database_knows_its_part_of_a_refused_package(strict, seattle):
     good, bad = trace(account_of("Good")), trace(account_of("Bad"))
 
     assert {one.database: one.knows_account for one in good.channels} == {
@@ -78,7 +78,7 @@ def test_a_database_knows_whom_it_took_of_a_package_that_it_refused_in_part(stri
     assert list(listed) == ["Bad"]
 
 
-def test_a_database_knows_whom_it_refused_and_takes_at_the_next_try(strict, seattle):
+def test_a_database_takes_a_refused_customer_at_the_next_try(strict, seattle):
     query(strict, "DELETE FROM customer")
     allow_customers(strict)
     refuse_customer(strict, "Good")
@@ -91,7 +91,7 @@ def test_a_database_knows_whom_it_refused_and_takes_at_the_next_try(strict, seat
     assert knows[strict.label]
 
 
-def test_a_database_that_is_set_back_lacks_what_it_had_taken(strict, seattle, back_up):
+def test_a_restored_database_lacks_what_it_had_taken(strict, seattle, back_up):
     allow_customers(strict)
     run(JobCode.DOWNLOAD)
     backup = back_up(strict)
@@ -110,7 +110,7 @@ def test_a_database_that_is_set_back_lacks_what_it_had_taken(strict, seattle, ba
     assert failed_checks() == {}
 
 
-def test_a_package_that_was_refused_three_times_is_suspended_and_later_ones_wait(strict, seattle):
+def test_a_package_refused_three_times_is_suspended(strict, seattle):
     fail_thrice(seattle)
     before = session_of(strict)
     run(JobCode.DOWNLOAD)
@@ -124,9 +124,7 @@ def test_a_package_that_was_refused_three_times_is_suspended_and_later_ones_wait
     assert run("reconcile", channels=[strict.channel.code])["outcome"] == "succeeded"
 
 
-def test_while_a_package_is_suspended_everybody_is_told_and_the_channel_is_left_alone(
-    strict, seattle, command
-):
+def test_a_suspended_package_stops_visits_and_is_reported(strict, seattle, command):
     fail_thrice(seattle)
     bad, session = account_of("Bad"), session_of(strict)
     visited = ChannelDatabase.objects.get(pk=strict.pk).confirmed_epoch
@@ -174,7 +172,7 @@ def test_without_strict_order_a_trace_says_who_is_refused(store, seattle):
     assert "each download tries" in waiting_for.next_step
 
 
-def test_a_suspended_package_that_is_tried_again_lets_the_later_ones_follow(strict, seattle):
+def test_retrying_a_suspended_package_lets_later_ones_follow(strict, seattle):
     fail_thrice(seattle)
     allow_customers(strict)
     run(JobCode.DOWNLOAD)
@@ -191,9 +189,7 @@ def test_a_suspended_package_that_is_tried_again_lets_the_later_ones_follow(stri
     assert failed_checks() == {}
 
 
-def test_a_suspended_package_that_is_canceled_lets_the_later_ones_follow_without_it(
-    strict, seattle
-):
+def test_cancelling_a_suspended_package_lets_later_ones_follow(strict, seattle):
     fail_thrice(seattle)
 
     sessions.cancel(session_of(strict))

@@ -92,9 +92,7 @@ def test_every_table_that_tills_write_is_uploaded():
 
 @pytest.mark.finding(id="V1")
 @pytest.mark.fault("F-33")  # HQ was restored from a backup
-def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table(
-    houston, popup, back_up_hq, recover_hq
-):
+def test_rows_that_a_restored_hq_lost_are_fetched_again(houston, popup, back_up_hq, recover_hq):
     backup = back_up_hq()
     for store in (houston, popup):
         write_all_tables(store)
@@ -116,7 +114,7 @@ def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table(
 
 
 @pytest.mark.finding(id="V1")
-def test_rows_that_hq_has_lost_are_fetched_again_after_a_comparison(houston, popup, reconcile):
+def test_a_comparison_fetches_rows_that_hq_has_lost(houston, popup, reconcile):
     for store in (houston, popup):
         write_all_tables(store)
     run(JobCode.PIPELINE)
@@ -134,7 +132,7 @@ def test_rows_that_hq_has_lost_are_fetched_again_after_a_comparison(houston, pop
 
 @pytest.mark.finding(id="V13")
 @pytest.mark.fault("F-31")  # a channel was restored from a backup
-def test_the_incident_of_a_restored_channel_lists_every_event_that_it_lost(store, back_up):
+def test_the_incident_of_a_restored_channel_lists_lost_events(store, back_up):
     backup = back_up(store)
     write_all_tables(store)
     quarantined = make_sale(store, currency="X")

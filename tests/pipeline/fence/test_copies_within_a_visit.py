@@ -71,9 +71,7 @@ def in_other_thread(action: Callable[[], None]) -> Callable[[], None]:
         ("fence:after_intention", 3),
     ],
 )
-def test_a_backup_made_between_two_chunks_of_a_download_is_noticed(
-    popup, back_up, monkeypatch, failpoint, n
-):
+def test_a_backup_made_during_a_download_is_noticed(popup, back_up, monkeypatch, failpoint, n):
     for name in ("Ann", "Bo", "Cy", "Di", "Eve", "Flo"):
         make_customer(popup, name)
     run(JobCode.UPLOAD)
@@ -97,7 +95,7 @@ def test_a_backup_made_between_two_chunks_of_a_download_is_noticed(
 
 
 @pytest.mark.finding(id="V7")
-def test_each_chunk_of_a_download_is_committed_with_the_next_epoch(store, monkeypatch):
+def test_each_chunk_of_a_download_commits_the_next_epoch(store, monkeypatch):
     for name in ("Ann", "Bo", "Cy"):
         make_customer(store, name)
     run(JobCode.UPLOAD)
@@ -120,7 +118,7 @@ def test_each_chunk_of_a_download_is_committed_with_the_next_epoch(store, monkey
 
 
 @pytest.mark.finding(id="V7")
-def test_a_backup_made_between_two_chunks_of_an_upload_is_noticed(popup, back_up, monkeypatch):
+def test_a_backup_made_during_an_upload_is_noticed(popup, back_up, monkeypatch):
     for name in ("Ann", "Bo"):
         make_customer(popup, name)
     backups = []

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.fault("F-31")  # a channel was restored from a backup
-def test_a_restored_channel_is_an_incident_and_is_sent_everything_again(store, seattle, back_up):
+def test_a_restored_channel_opens_an_incident_and_is_resent_everything(store, seattle, back_up):
     make_customer(store, "Ann")
     run(JobCode.PIPELINE)
     backup = back_up(store)
@@ -67,7 +67,7 @@ def test_known_events_that_a_restored_channel_sends_again_change_nothing(store, 
     assert AsyncCustomer.objects.get(first_name="Ann").generation == 1
 
 
-def test_a_channel_that_is_restored_twice_within_a_day_counts_as_copied(store, back_up):
+def test_a_channel_restored_twice_a_day_counts_as_copied(store, back_up):
     make_customer(store, "Ann")
     run(JobCode.PIPELINE)
     backup = back_up(store)
@@ -97,7 +97,7 @@ def test_customers_that_a_restored_channel_had_are_pending_again(store, back_up)
 
 
 @pytest.mark.fault("F-32")  # a channel database was copied
-def test_a_channel_with_an_unknown_nonce_is_blocked_and_others_go_on(store, seattle):
+def test_only_a_channel_with_an_unknown_nonce_is_blocked(store, seattle):
     query(store, f"UPDATE exchange_state SET nonce = '{uuid4()}'")  # noqa: S608
     make_customer(store)
     make_customer(seattle)
@@ -137,7 +137,7 @@ def test_a_database_without_an_identity_is_not_visited(popup):
 
 
 @pytest.mark.fault("F-34")  # two HQs use the same channels
-def test_a_channel_with_a_later_epoch_means_that_hq_is_behind(store):
+def test_a_channel_with_a_later_epoch_shows_hq_behind(store):
     query(store, "UPDATE exchange_state SET epoch = epoch + 1")
     make_customer(store)
 
@@ -147,7 +147,7 @@ def test_a_channel_with_a_later_epoch_means_that_hq_is_behind(store):
     assert waiting(store) == 1
 
 
-def test_a_channel_with_a_number_still_to_be_issued_means_that_hq_is_behind(store):
+def test_a_channel_with_a_later_number_shows_hq_behind(store):
     # The first number of the company, which HQ has not issued yet.
     query(store, """UPDATE exchange_state SET account_high = '{"USRT": 5001}'""")
 
@@ -155,7 +155,7 @@ def test_a_channel_with_a_number_still_to_be_issued_means_that_hq_is_behind(stor
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
 
 
-def test_at_first_contact_a_database_is_accepted_only_if_it_was_never_visited(store):
+def test_a_new_channel_is_accepted_only_if_never_visited(store):
     ChannelDatabase.objects.filter(pk=store.pk).update(
         confirmed_nonce=None, database_id=uuid4(), confirmed_epoch=0
     )

@@ -36,7 +36,7 @@ def register_copy(backup):
 
 
 @pytest.mark.fault("F-32")  # a channel database was copied
-def test_events_that_a_copy_shares_with_its_original_are_staged_once(store, back_up):
+def test_events_shared_by_copy_and_original_are_staged_once(store, back_up):
     make_customer(store, "Ann")
     austin = register_copy(back_up(store))
 
@@ -53,7 +53,7 @@ def test_events_that_a_copy_shares_with_its_original_are_staged_once(store, back
 
 
 @pytest.mark.fault("F-32")  # a channel database was copied
-def test_a_row_of_a_copy_that_is_quarantined_for_its_original_is_no_difference(store, back_up):
+def test_a_copy_s_row_quarantined_for_its_original_is_no_difference(store, back_up):
     make_customer(store, "Ann", email="nobody")
     run(JobCode.UPLOAD)
     register_copy(back_up(store))
@@ -66,7 +66,7 @@ def test_a_row_of_a_copy_that_is_quarantined_for_its_original_is_no_difference(s
 
 
 @pytest.mark.fault("F-32")  # a channel database was copied
-def test_sales_that_a_copy_shares_with_its_original_are_posted_once(store, back_up, command):
+def test_sales_shared_by_copy_and_original_are_posted_once(store, back_up, command):
     ann = make_customer(store, "Ann")
     make_sale(store, "10.00", transaction_id="T-1", async_account=ann)
     make_sale(

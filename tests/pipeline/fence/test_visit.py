@@ -70,9 +70,7 @@ def test_the_first_write_of_a_visit_renews_the_token_once(store):
 
 
 @pytest.mark.parametrize("failpoint", FENCE_FAILPOINTS)
-def test_a_visit_that_died_while_it_took_the_fence_is_continued_by_the_next_one(
-    store, monkeypatch, failpoint
-):
+def test_a_visit_that_died_taking_the_fence_is_continued(store, monkeypatch, failpoint):
     make_customer(store)
     epoch, _ = token_in_channel(store)
     with monkeypatch.context() as patch:
@@ -92,7 +90,7 @@ def test_a_visit_that_died_while_it_took_the_fence_is_continued_by_the_next_one(
     assert token_in_channel(store)[0] == epoch + (2 if is_unused else 3)
 
 
-def test_an_upload_and_a_download_of_one_database_do_not_break_each_other(store):
+def test_upload_and_download_of_one_database_do_not_interfere(store):
     make_customer(store, "Ann")
     make_customer(store, "Bo")
     with ExitStack() as visits:
@@ -112,7 +110,7 @@ def test_an_upload_and_a_download_of_one_database_do_not_break_each_other(store)
 
 
 @pytest.mark.fault("F-05")  # a process is frozen longer than its lease
-def test_a_worker_that_was_paused_and_replaced_writes_nothing_when_it_goes_on(store):
+def test_a_replaced_worker_writes_nothing_when_it_continues(store):
     make_customer(store, "Ann")
     make_customer(store, "Bo")
     step = make_step(store)

@@ -108,7 +108,7 @@ def test_damaged_customers_of_a_channel_are_found_and_repaired(full_ring, capsys
 
 
 @pytest.mark.finding(id="A6")
-def test_a_row_of_an_account_that_hq_does_not_have_is_reported(full_ring, capsys):
+def test_a_row_of_an_account_unknown_to_hq_is_reported(full_ring, capsys):
     for store in full_ring:
         query(
             store,

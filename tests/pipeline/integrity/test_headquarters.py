@@ -290,7 +290,7 @@ def test_an_event_that_conversion_skipped_fails_a_check(ring, houston):
     assert {row["what"] for row in failed_checks()[Invariant.WAITING_HAS_A_REASON]} == {"passed by"}
 
 
-def test_a_customer_who_shows_the_event_that_arrived_first_fails_a_check(ring, popup):
+def test_a_customer_showing_an_outdated_event_fails_a_check(ring, popup):
     ann = Customer.objects.get(first_name="Ann").account_number
     make_event("customer", popup, account_number=ann, first_name="Ann", operation="update")
     run(JobCode.PIPELINE)
@@ -347,7 +347,7 @@ REFUSED_BY_CONSTRAINT = {
 
 
 @pytest.mark.parametrize("constraint", REFUSED_BY_CONSTRAINT)
-def test_a_missing_constraint_fails_a_check_and_so_does_what_it_would_refuse(ring, constraint):
+def test_a_missing_constraint_and_what_it_forbids_fail_checks(ring, constraint):
     statement, check = REFUSED_BY_CONSTRAINT[constraint]
 
     with without_constraint(constraint):

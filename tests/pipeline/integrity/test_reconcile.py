@@ -48,7 +48,7 @@ def test_events_that_hq_has_lost_are_fetched_again(ring, capsys):
     assert reconcile(capsys)[0] == 0
 
 
-def test_customers_that_a_channel_has_lost_or_set_back_are_sent_again(ring, houston, popup, capsys):
+def test_customers_lost_or_outdated_in_a_channel_are_resent(ring, houston, popup, capsys):
     query(houston, "DELETE FROM customer")
     query(houston, "DELETE FROM account_map")
     sent = query(popup, "SELECT account_number, last_name FROM customer ORDER BY 1")
@@ -82,7 +82,7 @@ def test_an_event_that_was_changed_is_an_incident(ring, popup, capsys):
     assert Incident.objects.open().get().kind == "content_changed"
 
 
-def test_an_account_that_hq_did_not_give_is_an_incident_and_blocks(ring, houston, capsys):
+def test_an_account_not_issued_by_hq_is_a_blocking_incident(ring, houston, capsys):
     query(houston, "UPDATE account_map SET account_number = '005001'")
 
     _, document = reconcile(capsys, "--fix")

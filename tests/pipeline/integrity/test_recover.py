@@ -52,7 +52,7 @@ def open_incidents():
 
 
 @pytest.mark.fault("F-33")  # HQ was restored from a backup
-def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_account(
+def test_a_restored_hq_stops_until_recovered_and_accounts_stay(
     houston, popup, back_up_hq, recover_hq
 ):
     make_customer(houston, "Ann")
@@ -91,7 +91,7 @@ def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_
 
 
 @pytest.mark.fault("F-33")  # HQ was restored from a backup
-def test_what_a_channel_refused_after_the_backup_is_sent_again_once_it_is_accepted(
+def test_customers_refused_after_the_backup_are_sent_once_accepted(
     store, seattle, back_up_hq, recover_hq
 ):
     make_customer(seattle, "Ann")
@@ -135,7 +135,7 @@ def test_acknowledged_events_that_hq_has_lost_are_fetched_again(houston, back_up
 
 
 @pytest.mark.fault("F-35")  # HQ and a channel were both restored
-def test_an_hq_and_a_channel_restored_to_different_times_agree_again(
+def test_hq_and_a_channel_restored_apart_agree_again(
     houston, popup, back_up_hq, back_up, recover_hq
 ):
     channel_backup = back_up(popup)
@@ -233,7 +233,7 @@ def test_an_unreachable_channel_prevents_the_recovery(houston, popup, recover_hq
 
 
 @pytest.mark.finding(id="V16")
-def test_a_recovery_takes_the_locks_of_every_step_of_every_job(houston, popup):
+def test_a_recovery_takes_the_locks_of_every_step(houston, popup):
     run(JobCode.PIPELINE)
     locks_of_jobs = set()
     for job in JOBS:

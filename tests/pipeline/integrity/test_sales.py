@@ -157,7 +157,7 @@ def posted_day(houston):
     assert run(JobCode.ORDERS)["outcome"] == "succeeded"
 
 
-def test_every_sale_that_is_not_posted_is_excluded_with_a_reason(posted_day):
+def test_every_unposted_sale_is_excluded_with_a_reason(posted_day):
     excluded = dict(ExcludedSale.objects.values_list("gross_amount", "reason"))
 
     # Gross amounts, with 7 % tax.

@@ -88,7 +88,7 @@ def last_sunday(month):
     return sunday
 
 
-def test_a_store_without_trickle_feed_is_posted_once_its_day_has_ended(houston):
+def test_a_store_without_trickle_feed_is_posted_after_its_day(houston):
     Channel.objects.update(statement_mode="end_of_day")
     today = timezone.now().date()
     make_sale(houston, business_date=today, transaction_id="today")

@@ -134,7 +134,7 @@ def test_numbers_that_a_channel_cannot_read_are_written_anew(store):
 @pytest.mark.parametrize(
     "journal_is_restored", [False, True], ids=["database_v2", "database_with_its_journal_v9"]
 )
-def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
+def test_after_a_restore_no_document_number_is_issued_twice(
     houston, popup, back_up_hq, back_up_journal, recover_hq, journal_is_restored
 ):
     post_sale_and_order(houston, "WEB-1")
@@ -192,7 +192,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
 
 
 @pytest.mark.finding(id="V9")
-def test_after_a_start_numbers_are_issued_once_a_channel_was_visited(houston, popup):
+def test_after_a_restart_numbers_wait_for_a_visited_channel(houston, popup):
     for store in (houston, popup):
         make_customer(store)
     run(JobCode.UPLOAD)
@@ -220,7 +220,7 @@ def test_after_a_start_numbers_are_issued_once_a_channel_was_visited(houston, po
 
 
 @pytest.mark.finding(id="S12")
-def test_a_number_that_only_one_channel_has_seen_is_not_believed(houston, store, recover_hq):
+def test_a_number_seen_by_only_one_channel_is_not_believed(houston, store, recover_hq):
     make_customer(houston)
     run(JobCode.PIPELINE)
     query(store, """UPDATE exchange_state SET account_high = '{"USRT": 9998}'""")

@@ -77,7 +77,7 @@ def test_an_order_converts_its_customer_and_delivery_address(store):
 
 
 @pytest.mark.scenario(id="T7")
-def test_a_customer_whom_an_order_has_converted_is_not_converted_again(store):
+def test_a_customer_converted_by_an_order_is_not_converted_again(store):
     make_order(store, "W-1", async_account=make_customer(store))
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
@@ -113,7 +113,7 @@ def test_an_order_waits_for_a_customer_who_has_not_arrived(store):
     assert status_and_reason("W-1") == ("none", "customer_missing")
 
 
-def test_an_order_that_waited_for_its_customer_succeeds_once_the_customer_has_arrived(store):
+def test_an_order_succeeds_once_its_missing_customer_has_arrived(store):
     ann = uuid4()
     make_order(store, "W-1", async_account=ann)
     run(JobCode.UPLOAD)
@@ -150,7 +150,7 @@ def test_an_order_of_an_invalid_customer_fails_alone(store):
 
 
 @pytest.mark.scenario(id="T9")
-def test_an_order_that_failed_is_put_on_hold_when_its_customer_is_corrected(store):
+def test_a_failed_order_is_on_hold_once_its_customer_is_corrected(store):
     bo = make_customer(store, "Bo", title=LONG_TITLE)
     make_order(store, "W-ann", async_account=make_customer(store))
     make_order(store, "W-bo", async_account=bo)
@@ -168,7 +168,7 @@ def test_an_order_that_failed_is_put_on_hold_when_its_customer_is_corrected(stor
     assert (other.state, other.hold_code) == ("open", None)
 
 
-def test_one_order_is_synchronized_by_its_number_and_all_others_wait(store, command):
+def test_an_order_can_be_synchronized_alone_by_its_number(store, command):
     ann = make_customer(store)
     make_order(store, "W-1", async_account=ann)
     make_order(store, "W-2", async_account=ann)
@@ -181,7 +181,7 @@ def test_one_order_is_synchronized_by_its_number_and_all_others_wait(store, comm
     assert status_and_reason("W-2") == ("none", "not_ordered")
 
 
-def test_an_order_that_is_a_sales_order_already_is_not_synchronized_again(store):
+def test_a_synchronized_order_is_not_synchronized_again(store):
     make_order(store, "W-1", async_account=make_customer(store))
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)

@@ -136,7 +136,7 @@ def test_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
     assert broken_promises() == []
 
 
-def test_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann, posted_day):
+def test_an_order_s_customer_is_who_paid_the_deposit(store, ann, posted_day):
     account = account_of(ann)
 
     run(JobCode.ORDERS)
@@ -157,7 +157,7 @@ def test_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann, p
     assert broken_promises() == []
 
 
-def test_a_payment_is_not_posted_again_once_its_order_is_created(store, posted_day):
+def test_a_payment_is_not_posted_again_with_its_order(store, posted_day):
     before = list(PostedPayment.objects.values_list("id", flat=True))
     run(JobCode.ORDERS)
 

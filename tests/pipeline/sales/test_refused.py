@@ -104,7 +104,7 @@ REFUSALS = {
 
 @pytest.mark.finding(id="P2")
 @pytest.mark.slow
-def test_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(houston, raise_on):
+def test_a_sale_that_cannot_be_posted_stops_no_other(houston, raise_on):
     days = {name: MONDAY + timedelta(days=n) for n, name in enumerate(REFUSALS)}
     for name, refusal in REFUSALS.items():
         raise_on(refusal.table, refusal.event, refusal.condition)
@@ -134,7 +134,7 @@ def test_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(hous
 
 
 @pytest.mark.finding(id="P2")
-def test_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected(houston, clerk):
+def test_sales_with_too_large_a_sum_are_named_until_corrected(houston, clerk):
     # A bar code was scanned as an amount.
     bar_code = [("card", "87189074007180.00"), ("cash", "-87189074007169.30")]
     sell(houston, "T-1", MONDAY, payments=bar_code)
@@ -211,7 +211,7 @@ def test_a_sale_or_order_that_the_database_refuses_fails_alone(houston, raise_on
 
 
 @pytest.mark.finding(id="P2")
-def test_a_statement_that_the_database_refuses_says_why_and_others_are_posted(houston, raise_on):
+def test_a_refused_statement_says_why_and_stops_no_other(houston, raise_on):
     raise_on("statement", "INSERT", f"NEW.business_date = '{MONDAY}'")
     raise_on("statement", "UPDATE OF posted_at", f"NEW.business_date = '{TUESDAY}'", code="22000")
     for transaction_id, day in (("T-0", MONDAY), ("T-1", TUESDAY), ("T-2", WEDNESDAY)):
@@ -239,7 +239,7 @@ def test_a_statement_that_the_database_refuses_says_why_and_others_are_posted(ho
         ("invoiced", "statements:before_payments_posted"),
     ],
 )
-def test_an_open_statement_is_cancelled_and_its_sales_are_posted_again(
+def test_sales_of_a_cancelled_statement_are_posted_by_another(
     houston, clerk, command, monkeypatch, state, failpoint
 ):
     sell(houston, "T-1", MONDAY)

@@ -42,7 +42,7 @@ def customer_of(guid):
 
 
 @pytest.mark.scenario(id="T10")
-def test_a_sale_is_posted_for_the_account_that_its_guid_became(store):
+def test_a_sale_is_posted_for_its_guid_s_account(store):
     ann = make_customer(store)
     sell(store, "40.00", "10.00", async_account=ann)
 
@@ -58,7 +58,7 @@ def test_a_sale_is_posted_for_the_account_that_its_guid_became(store):
 
 
 @pytest.mark.scenario(id="T11")
-def test_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_customer(store):
+def test_a_customer_gets_one_order_and_all_guests_share_one(store):
     ann = make_customer(store)
     run(JobCode.PIPELINE)
     account = customer_of(ann).account_number
@@ -148,7 +148,7 @@ def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(store)
 
 
 @pytest.mark.scenario(id="C1")
-def test_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted(store):
+def test_a_sale_that_does_not_add_up_stops_no_other(store):
     sell(store, "10.00", transaction_id="T-1", net_amount="11.00")
     sell(store, "20.00", transaction_id="T-2")
 
@@ -173,7 +173,7 @@ def test_a_sale_of_an_unknown_customer_is_not_posted(store):
 
 
 @pytest.mark.scenario(id="C3")
-def test_postgresql_refuses_an_amount_that_does_not_fit_into_its_column(houston):
+def test_postgresql_refuses_an_amount_too_large_for_its_column(houston):
     with pytest.raises(DataError, match="overflow"):
         sell(houston, net_amount="1e20")
     sell(houston, "10.00")
@@ -261,7 +261,7 @@ def test_the_mode_of_statements_changes_only_between_statements(store, before, a
     assert Channel.objects.update(statement_mode=after) == 1
 
 
-def test_a_trace_is_found_by_every_number_and_lists_the_documents(store):
+def test_every_number_leads_to_the_trace_with_the_documents(store):
     ann = make_customer(store)
     sell(store, "10.00", async_account=ann, transaction_id="T-1", receipt_number="R-77")
     sell(
@@ -284,7 +284,7 @@ def test_a_trace_is_found_by_every_number_and_lists_the_documents(store):
         assert documents == [("T-2", "posted"), ("T-1", "posted")], number
 
 
-def test_a_trace_of_a_sale_to_a_guest_finds_no_customer(store):
+def test_the_trace_of_a_guest_s_sale_finds_no_customer(store):
     sell(store, "10.00")
     run(JobCode.END_OF_DAY)
 

@@ -158,7 +158,7 @@ def quarantined_events() -> dict[RowKey, Quarantine]:
     return {(case.table, case.row_key): case for case in Quarantine.objects.all()}
 
 
-def test_each_bad_event_is_quarantined_with_the_reason_and_the_field(bad_events):
+def test_each_bad_event_is_quarantined_with_reason_and_field(bad_events):
     cases = {key: (case.reason, case.field) for key, case in quarantined_events().items()}
 
     assert cases == {key: (bad.reason, bad.column) for key, bad in bad_events.items()}

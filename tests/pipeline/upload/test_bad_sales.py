@@ -140,7 +140,7 @@ def bad_sales(store, other_company) -> dict[str, BadValue]:
     return written
 
 
-def test_each_bad_sale_is_quarantined_with_the_reason_and_the_field(bad_sales):
+def test_each_bad_sale_is_quarantined_with_reason_and_field(bad_sales):
     cases = quarantined_sales()
 
     assert {key: (case.reason, case.field) for key, case in cases.items()} == {

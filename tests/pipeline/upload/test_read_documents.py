@@ -27,7 +27,7 @@ def test_a_sale_is_read_with_its_lines_and_payments(store):
     assert all(documents.parts.values())
 
 
-def test_a_line_that_cannot_be_read_makes_only_its_own_sale_unreadable(popup):
+def test_an_unreadable_line_spoils_only_its_own_sale(popup):
     make_sale(popup, transaction_id="T-1", lines=[article(), article(quantity="1e3")])
     make_sale(popup, transaction_id="T-2")
 
@@ -51,7 +51,7 @@ def test_an_amount_that_hq_cannot_hold_makes_its_sale_unreadable(popup, amount, 
     assert unreadable.reason == reason
 
 
-def test_the_lines_of_a_sale_are_looked_up_by_index_whatever_the_statistics_say(houston):
+def test_lines_are_found_by_index_whatever_the_statistics_say(houston):
     make_sale(houston, *["1.00"] * 1000)
     # The server analyzes the table by itself as well, and then perhaps not again that day.
     query(houston, "ANALYZE retail_transaction_line")

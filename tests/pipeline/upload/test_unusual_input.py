@@ -62,7 +62,7 @@ def assert_good_customers_are_converted(database: ChannelDatabase) -> None:
 
 
 @pytest.mark.scenario(id="A1")
-def test_a_row_without_an_event_id_is_known_by_its_counter(popup):
+def test_a_row_without_an_event_id_has_its_counter(popup):
     with between_good_customers(popup):
         make_customer(popup, event_id="till-9-1")
 
@@ -76,7 +76,7 @@ def test_a_row_without_an_event_id_is_known_by_its_counter(popup):
 
 
 @pytest.mark.scenario(id="A2")
-def test_a_guid_in_another_notation_is_not_read_as_the_same_guid(popup):
+def test_a_guid_in_another_notation_is_not_the_same(popup):
     guid = uuid4()
     with between_good_customers(popup):
         make_customer(popup, "Ann", guid=guid)
@@ -107,7 +107,7 @@ def test_of_two_events_with_one_id_the_first_is_kept(store, seattle):
 
 
 @pytest.mark.scenario(id="A4")
-def test_a_guid_of_another_channel_that_was_never_sent_is_quarantined(store, seattle):
+def test_another_channel_s_guid_that_was_never_sent_is_quarantined(store, seattle):
     guid = make_customer(store, "Ann")
     run(JobCode.UPLOAD)
     with between_good_customers(seattle):
@@ -225,7 +225,7 @@ def test_of_two_primary_addresses_the_later_is_primary(store):
 
 
 @pytest.mark.scenario(id="B3")
-def test_an_edit_by_guid_after_the_conversion_is_applied_to_the_account(store):
+def test_an_edit_by_guid_after_conversion_changes_the_account(store):
     guid, address_id = make_customer(store, "Ann"), uuid4()
     make_event("address", store, async_account=guid, address_id=address_id, city="Old")
     run(JobCode.PIPELINE)

@@ -14,7 +14,7 @@ from stores.traffic.faults import IDEOGRAPH
 from tests.support.make import make_customer, make_event, query, run, unacknowledged
 
 
-def test_a_bad_row_that_is_uploaded_again_is_not_quarantined_twice(store):
+def test_a_bad_row_uploaded_twice_is_quarantined_once(store):
     make_customer(store, email="nobody")
     run(JobCode.UPLOAD)
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
@@ -40,7 +40,7 @@ def test_a_bad_row_is_superseded_by_its_correction(store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("column", [{"street": "Main\0Street"}, {"is_primary": 9e999}])
-def test_a_value_that_json_cannot_hold_does_not_prevent_the_correction(popup, column):
+def test_a_value_that_json_cannot_hold_can_be_corrected(popup, column):
     keys = {"async_account": make_customer(popup, "Ann"), "address_id": uuid4()}
     make_event("address", popup, **keys, **column)
     run(JobCode.PIPELINE)
@@ -54,7 +54,7 @@ def test_a_value_that_json_cannot_hold_does_not_prevent_the_correction(popup, co
 
 
 @pytest.mark.slow
-def test_a_guid_is_accepted_from_a_channel_to_which_it_was_sent(store, seattle):
+def test_a_channel_may_use_a_guid_that_it_was_sent(store, seattle):
     guid = make_customer(store, "Ann")
     run(JobCode.PIPELINE)
     make_customer(seattle, "Anna", guid=guid, operation="update")

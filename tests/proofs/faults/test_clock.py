@@ -173,7 +173,7 @@ def restarted(own_server: OwnServer) -> Iterator[None]:
 
 @pytest.mark.promise(id="I34")
 @pytest.mark.parametrize("days", [-1, 1])
-def test_an_hq_clock_a_day_off_changes_no_account_and_no_total(
+def test_an_hq_clock_a_day_off_changes_no_result(
     channel_backups, own_server, faketime, monkeypatch, tmp_path, days
 ):
     # First an end of day on another server: the clocks of HQ's process and of its database are a

@@ -93,7 +93,7 @@ def test_a_download_whose_commit_is_uncertain_is_applied_once(
 @pytest.mark.fault("F-14")  # the outcome of a COMMIT is unknown
 @pytest.mark.parametrize("cut", ["cut_before_commit", "cut_after_commit"])
 @pytest.mark.parametrize("step", HQ_STATEMENTS)
-def test_a_commit_at_hq_that_is_uncertain_is_repeated_without_harm(hq_proxy, houston, step, cut):
+def test_an_uncertain_commit_at_hq_is_repeated_without_harm(hq_proxy, houston, step, cut):
     make_customer(houston, "Ann")
     getattr(hq_proxy, cut)(of=HQ_STATEMENTS[step])
 
@@ -112,7 +112,7 @@ def test_a_commit_at_hq_that_is_uncertain_is_repeated_without_harm(hq_proxy, hou
 
 @pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 @pytest.mark.parametrize("fault", ["refuse", "reset_at_connect", "go_black", "go_half_open"])
-def test_a_channel_that_cannot_be_connected_to_fails_alone_and_soon(
+def test_a_channel_without_a_connection_fails_alone_and_soon(
     proxy, proxied_houston, popup, short_timeouts, fault
 ):
     make_customer(proxied_houston, "Ann")
@@ -148,7 +148,7 @@ def test_a_connection_reset_during_a_query_changes_nothing(proxy, proxied_housto
 
 @pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 @pytest.mark.parametrize("fault", ["go_black", "go_half_open"])
-def test_a_connection_that_goes_silent_during_a_visit_is_given_up(
+def test_a_connection_silent_during_a_visit_is_given_up(
     proxy, proxied_houston, popup, short_timeouts, at_failpoint, fault
 ):
     make_customer(proxied_houston, "Ann")

@@ -82,7 +82,7 @@ def test_every_event_has_exactly_one_state(people):
     assert sum(counts) == AsyncCustomer.objects.count() == 2
 
 
-def test_an_event_is_synchronized_until_every_enabled_channel_has_its_customer(reader, people):
+def test_an_event_is_synchronized_until_every_channel_has_it(reader, people):
     ChannelDatabase.objects.filter(channel__code="popup").update(is_enabled=False)
     make_customer(ChannelDatabase.objects.get(channel__code="houston"), "Di")
     run(JobCode.UPLOAD)

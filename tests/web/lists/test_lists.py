@@ -111,7 +111,7 @@ def test_a_list_with_too_many_rows_to_count_says_so(reader, houston, counted_to_
 
 
 @pytest.mark.parametrize("choices", [reasons, rule_choices, exclusion_choices])
-def test_no_two_choices_of_a_filter_by_reason_read_the_same(choices):
+def test_no_two_reasons_of_a_filter_read_the_same(choices):
     titles = [title for _, title in choices()]
 
     assert len(titles) == len(set(titles))

@@ -112,7 +112,7 @@ def test_a_page_keeps_its_rows_when_new_rows_arrive(
     assert rows_of(reader.get(second)) == before
 
 
-def test_the_link_to_a_page_keeps_the_filters_and_the_order(reader, six_customers, two_rows_a_page):
+def test_links_to_pages_keep_the_filters_and_the_order(reader, six_customers, two_rows_a_page):
     second = next_page(reader, "/customers/?q=lee&sort=account_number")
 
     assert "q=lee" in second
@@ -128,7 +128,7 @@ def test_a_later_page_does_not_read_the_rows_before_it(reader, six_customers, tw
     assert not any("OFFSET" in query["sql"] for query in queries.captured_queries)
 
 
-def test_a_list_with_too_many_rows_to_count_has_pages_to_its_end(
+def test_a_list_too_long_to_count_has_all_pages(
     reader, six_customers, two_rows_a_page, counted_to_two
 ):
     pages = list(follow(reader, "/customers/"))
@@ -137,9 +137,7 @@ def test_a_list_with_too_many_rows_to_count_has_pages_to_its_end(
     assert "More than 2 rows" in pages[0].content.decode()
 
 
-def test_only_the_first_rows_of_a_list_with_too_many_rows_are_sorted(
-    reader, six_customers, counted_to_two
-):
+def test_only_the_first_rows_of_a_long_list_are_sorted(reader, six_customers, counted_to_two):
     response = reader.get("/customers/?sort=name")
 
     newest = Customer.objects.newest_first()[:2]
@@ -157,9 +155,7 @@ def test_a_count_that_would_cost_too_much_is_estimated(reader, six_customers, mo
     assert len(rows_of(response)) == 6
 
 
-def test_a_page_number_beyond_an_estimated_length_shows_the_first_page(
-    reader, six_customers, monkeypatch
-):
+def test_a_page_beyond_an_estimated_length_is_the_first(reader, six_customers, monkeypatch):
     monkeypatch.setattr("stores.web.lists.paging.length", lambda rows: Length(900, is_exact=False))
 
     response = reader.get("/customers/?page=20")
@@ -168,7 +164,7 @@ def test_a_page_number_beyond_an_estimated_length_shows_the_first_page(
     assert len(rows_of(response)) == 6
 
 
-def test_a_csv_file_that_is_read_in_chunks_has_each_row_once(reader, six_customers, monkeypatch):
+def test_a_csv_file_read_in_chunks_has_each_row_once(reader, six_customers, monkeypatch):
     monkeypatch.setattr("stores.web.lists.paging.CSV_CHUNK", 2)
 
     rows = csv_rows(reader.get("/customers/?_export=csv"))

@@ -133,7 +133,7 @@ def test_a_name_is_found_in_any_spelling(db, text, names):
 
 @pytest.mark.finding(id="P11")
 @pytest.mark.finding(id="P15")
-def test_a_pasted_address_or_account_is_found_in_lists_and_traces(zoe, subtests):
+def test_a_pasted_address_or_account_is_found_everywhere(zoe, subtests):
     for text in (
         "zoe\u0308@B\u00dcCHER.example",
         "zo\u00eb@b\u00fccher.example\u200b",

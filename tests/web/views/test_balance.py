@@ -134,7 +134,7 @@ def test_a_row_that_no_channel_sent_is_a_difference(customer_balance):
     assert totals(customer_balance)["difference"] == -1
 
 
-def test_a_run_with_nothing_to_do_counts_only_days_with_quarantined_rows(customer_balance):
+def test_an_empty_run_counts_only_days_with_quarantined_rows(customer_balance):
     def counting_times():
         rows = customer_balance.filter(quarantined=0)
         return dict(rows.values_list("pk", "counted_at"))
@@ -161,7 +161,7 @@ def test_sales_are_counted_with_their_lines_and_payments(reader, sales):
 
 
 @pytest.mark.finding(id="A4")
-def test_a_released_sale_moves_to_posted_on_the_day_it_arrived(sales, houston):
+def test_a_released_sale_counts_on_the_day_it_arrived(sales, houston):
     damage(
         "UPDATE quarantine SET raw = replace(convert_from(raw, 'UTF8'), '\"X\"', '\"USD\"')::bytea"
     )
@@ -199,7 +199,7 @@ def tables_with_losses(table):
 
 
 @pytest.mark.finding(id="A4")
-def test_a_loss_in_any_table_is_found_by_verify_and_by_the_balance(sales):
+def test_verify_and_the_balance_find_a_loss_in_any_table(sales):
     expected = {table: {table} for table in TRAVELLING_TABLES}
     # A lost sale or quarantined sale takes its lines and payments with it.
     expected |= {"retail_transaction": SALE_TABLES, "quarantine": SALE_TABLES}

@@ -81,9 +81,7 @@ def test_an_unchanged_form_changes_nothing(manager, guid):
     assert get_ann().hq_version == 1
 
 
-def test_a_changed_field_is_applied_at_once_and_delivered_to_every_channel(
-    manager, houston, popup, guid
-):
+def test_a_changed_field_is_applied_and_delivered_to_every_channel(manager, houston, popup, guid):
     response = save(manager, {"customer-phone": " 222 222 "})
 
     assert response.status_code == 302
@@ -200,9 +198,7 @@ def test_an_edit_is_refused_if_another_user_has_saved_meanwhile(manager, houston
 
 
 @pytest.mark.parametrize("is_converted", [True, False], ids=["converted", "pending"])
-def test_an_edit_is_refused_if_a_channel_has_changed_the_customer_meanwhile(
-    manager, houston, guid, is_converted
-):
+def test_an_edit_of_an_outdated_page_is_refused(manager, houston, guid, is_converted):
     form = form_data(manager)
     edit = {"operation": "update", "first_name": "Ann", "phone": "444 444"}
     make_event("customer", houston, async_account=guid, **edit)

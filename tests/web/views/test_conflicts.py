@@ -128,9 +128,7 @@ def test_the_number_of_queries_does_not_grow_with_the_conflicts(queries_of, conf
     assert queries_of("/conflicts/") == queries
 
 
-def test_using_the_other_value_makes_an_event_of_hq_for_every_channel(
-    boss, houston, seattle, conflict, command
-):
+def test_using_the_other_value_sends_it_to_every_channel(boss, houston, seattle, conflict, command):
     close(boss, conflict)
     run(JobCode.DOWNLOAD)
 

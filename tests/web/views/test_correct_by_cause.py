@@ -164,7 +164,7 @@ def test_a_corrected_order_is_created_on_hold(clerk, houston):
     assert SalesOrder.objects.get().state == "on_hold"
 
 
-def test_sales_that_somebody_else_corrects_or_a_job_has_locked_are_skipped(clerk, houston):
+def test_sales_leased_or_locked_by_others_are_skipped(clerk, houston):
     make_sales(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
     lease_transaction(get_sale("T-1"), User.objects.create_user("robin"))
     with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as job:
@@ -177,7 +177,7 @@ def test_sales_that_somebody_else_corrects_or_a_job_has_locked_are_skipped(clerk
     assert corrected_ids() == ["T-3"]
 
 
-def test_sales_that_failed_after_the_page_was_shown_are_not_corrected(clerk, houston):
+def test_sales_that_failed_since_the_page_are_not_corrected(clerk, houston):
     make_sales(houston, "T-1", gross_amount="99.00")
     upto = clerk.get(URL, {"cause": GROSS_DIFFERS}).context["upto"]
     make_sales(houston, "T-2", gross_amount="99.00")
@@ -282,7 +282,7 @@ def net_and_gross_differ(houston):
 
 
 @pytest.mark.finding(id="U4")
-def test_the_message_counts_sales_that_are_right_or_break_another_rule(clerk, net_and_gross_differ):
+def test_the_message_counts_sales_that_break_another_rule(clerk, net_and_gross_differ):
     page = correct(clerk, NET_DIFFERS, USE_EXPECTED_NET)
 
     assert "2 transactions corrected. 1 of them now passes all rules." in page
@@ -307,9 +307,7 @@ def test_the_preview_counts_the_same_and_writes_nothing(clerk, net_and_gross_dif
 
 
 @pytest.mark.finding(id="U4")
-def test_the_confirmation_of_a_preview_is_not_valid_for_another_correction(
-    clerk, net_and_gross_differ
-):
+def test_a_confirmed_preview_is_not_valid_for_another_correction(clerk, net_and_gross_differ):
     form = USE_EXPECTED_NET | {"why": "Typo at the till."}
     digest = clerk.post(f"{URL}?cause={NET_DIFFERS}", form).context["form"].digest
     other_form = {"to-net_amount": "value", "net_amount": "10", "why": "x", "sure": digest}

@@ -87,7 +87,7 @@ def test_a_manager_can_correct_a_transaction(user_of, sales, open_correction):
     assert "header-net_amount" in form
 
 
-def test_a_user_without_the_permission_has_no_button_that_releases_an_order(reader, sales):
+def test_a_user_without_permission_cannot_release_an_order(reader, sales):
     hold_order()
 
     page = text_of(reader.get(SalesOrder.objects.get(statement=None).get_absolute_url()))

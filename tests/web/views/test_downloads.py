@@ -74,7 +74,7 @@ def test_a_failed_session_is_cancelled_once(starter, failed_session):
     assert "can be canceled." in second
 
 
-def test_a_failed_session_is_deleted_and_an_applied_one_is_not(starter, failed_session, popup):
+def test_a_failed_session_can_be_deleted_but_not_an_applied_one(starter, failed_session, popup):
     starter.post(f"{failed_session.get_absolute_url()}delete/")
     run(JobCode.DOWNLOAD)
     applied = DownloadSession.objects.get(database=popup)
@@ -85,9 +85,7 @@ def test_a_failed_session_is_deleted_and_an_applied_one_is_not(starter, failed_s
     assert DownloadSession.objects.filter(pk=applied.pk).exists()
 
 
-def test_a_session_that_settled_an_exception_is_not_offered_for_deletion(
-    starter, failed_session, popup
-):
+def test_a_session_that_settled_an_exception_cannot_be_deleted(starter, failed_session, popup):
     customer = Customer.objects.get(number__isnull=False)
     failed_session.exceptions.create(
         database=popup, customer=customer, reason="requested", settled_at=timezone.now(), version=1
@@ -126,7 +124,7 @@ def test_a_customer_is_sent_again_to_one_channel(starter, session, popup):
     assert (exception.database, exception.customer) == (popup, customer)
 
 
-def test_who_asks_for_a_download_is_recorded_and_told_of_a_hold(
+def test_a_requested_download_records_its_user_and_mentions_a_hold(
     starter, boss, failed_session, popup
 ):
     sessions.hold(popup, "Server move")
@@ -187,7 +185,7 @@ def test_downloads_are_put_on_hold_with_a_reason_and_resumed(boss, session, popu
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "0", "\u0663", "9" * 19, "9" * 5000], ids=ascii)
-def test_a_database_that_a_form_does_not_name_by_its_id_is_not_found(boss, houston, number):
+def test_a_database_not_named_by_its_id_is_not_found(boss, houston, number):
     run("pipeline")
     account = Customer.objects.get().account_number
     form = {"database": number, "reason": "Stocktaking."}

@@ -138,7 +138,7 @@ def test_a_row_that_breaks_another_rule_is_quarantined_unchanged(popup):
     assert not FieldToCorrect.objects.exists(), "an empty text is no date to be corrected"
 
 
-def test_fields_to_correct_are_on_the_overview_and_in_a_list(store, manager):
+def test_fields_to_correct_are_counted_and_listed(store, manager):
     make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     make_customer(store, "Bo", phone="none")
     run("pipeline")

@@ -30,7 +30,7 @@ def closer(reader, ann):
     return reader
 
 
-def test_the_page_of_an_incident_says_what_is_wrong_and_what_to_do(reader, incident):
+def test_an_incident_s_page_says_what_to_do(reader, incident):
     page = reader.get(incident.get_absolute_url()).content.decode()
 
     assert "Channel houston exists twice." in page
@@ -74,7 +74,7 @@ def test_an_open_incident_needs_attention_and_blocks_its_channel(reader, inciden
     assert "blocked" in command("channels")
 
 
-def test_a_user_with_the_permission_closes_an_incident_with_a_reason(closer, ann, incident):
+def test_a_user_with_permission_closes_an_incident(closer, ann, incident):
     closer.post(f"/incidents/{incident.pk}/close/", {"reason": "Only one copy is in use."})
 
     incident = Incident.objects.get()
@@ -101,7 +101,7 @@ def test_a_get_request_closes_nothing(closer, incident):
     assert Incident.objects.open().exists()
 
 
-def test_an_incident_of_a_restored_hq_cannot_be_closed_on_the_page(closer, hq):
+def test_a_restored_hq_s_incident_cannot_be_closed_by_hand(closer, hq):
     incident = Incident.objects.report(IncidentKind.HQ_BEHIND, "It was set back.")
 
     closer.post(f"/incidents/{incident.pk}/close/", {"reason": "Nonsense."})

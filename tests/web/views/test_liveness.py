@@ -70,7 +70,7 @@ def test_a_pipeline_that_has_not_ended_lately_is_a_problem(everything_runs, sinc
 
 
 @pytest.mark.finding(id="A15")
-def test_a_pipeline_that_has_run_for_a_day_is_no_problem(everything_runs):
+def test_a_pipeline_running_for_a_day_is_no_problem(everything_runs):
     JobRun.objects.update(status="running", ended_at=None, created_at=F("created_at") - ONE_DAY)
 
     assert problem_codes() == []
@@ -93,7 +93,7 @@ def test_a_queue_that_does_not_answer_is_a_problem(everything_runs, settings):
     ],
     ids=["11 minutes ago", "7 minutes ago", "tomorrow"],
 )
-def test_a_job_every_five_minutes_that_did_not_start_is_a_problem(
+def test_a_five_minute_job_that_did_not_start_is_a_problem(
     everything_runs, since_last_start, codes
 ):
     last_start = timezone.now() + since_last_start
@@ -108,9 +108,7 @@ def test_a_job_every_five_minutes_that_did_not_start_is_a_problem(
     [(1, ["schedule_missed"]), (0, [])],
     ids=["yesterday", "today"],
 )
-def test_a_daily_job_that_did_not_start_today_is_a_problem(
-    everything_runs, days_since_last_start, codes
-):
+def test_a_daily_job_not_started_today_is_a_problem(everything_runs, days_since_last_start, codes):
     due = timezone.now() - timedelta(minutes=6)
     last_day = due.date() - timedelta(days=days_since_last_start)
     Schedule.objects.create(job="eod", at=due.time(), started_on=last_day)
@@ -119,7 +117,7 @@ def test_a_daily_job_that_did_not_start_today_is_a_problem(
 
 
 @pytest.mark.parametrize("job", [JobCode.DOWNLOAD, JobCode.UPLOAD])
-def test_a_failed_run_is_shown_until_a_pipeline_has_done_its_steps(everything_runs, reader, job):
+def test_a_failed_run_is_shown_until_a_pipeline_succeeds(everything_runs, reader, job):
     run(job)
     JobRun.objects.filter(job=job).update(status="failed")
     sentence = f"Last run of {job}: failed."
@@ -136,7 +134,7 @@ def test_a_failed_run_is_shown_until_a_pipeline_has_done_its_steps(everything_ru
 
 
 @pytest.mark.finding(id="V5")
-def test_a_run_that_failed_tomorrow_is_not_shown_as_the_last_one(everything_runs, reader):
+def test_a_run_that_failed_tomorrow_is_not_the_last_one(everything_runs, reader):
     JobRun.objects.update(status="failed", ended_at=timezone.now() + ONE_DAY)
 
     texts = [alert.text for alert in reader.get("/").context["alerts"]]

@@ -60,7 +60,7 @@ def test_uploaded_orders_and_sales_wait_for_their_jobs(houston, orders, reader):
 
 @pytest.mark.finding(id="A14")
 @pytest.mark.slow
-def test_sales_wait_for_their_statement_and_a_statement_to_be_posted(houston, reader):
+def test_sales_wait_for_statements_and_statements_for_posting(houston, reader):
     make_sale(houston, business_date=DAY)
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)

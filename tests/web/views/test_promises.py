@@ -26,7 +26,7 @@ def text_of(client, url="/promises/"):
     return client.get(url).content.decode()
 
 
-def test_before_the_first_check_the_page_says_how_to_start_one(reader):
+def test_before_any_check_the_page_says_how_to_start(reader):
     page = text_of(reader)
 
     assert "Nothing has been checked yet" in page
@@ -84,7 +84,7 @@ def test_a_dry_run_stores_no_result(people):
 
 
 @pytest.mark.slow
-def test_before_the_first_comparison_the_page_says_how_to_start_one(reader, checked):
+def test_before_any_comparison_the_page_says_how_to_start(reader, checked):
     assert "run_job reconcile" in text_of(reader)
 
 

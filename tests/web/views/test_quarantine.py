@@ -46,7 +46,7 @@ def statuses() -> set[str]:
     return set(Quarantine.objects.values_list("status", flat=True))
 
 
-def test_the_list_has_a_link_to_the_rows_of_a_cause(reader, row_url):
+def test_the_list_links_to_the_rows_of_a_cause(reader, row_url):
     causes = text(reader.get("/quarantine/"))
     rows = text(reader.get(CAUSE_URL))
 
@@ -98,7 +98,7 @@ def test_a_role_without_the_permission_settles_no_rows(user_of, row_url, role, a
     assert statuses() == {"open"}
 
 
-def test_a_button_is_shown_only_to_the_roles_that_may_press_it(user_of, row_url):
+def test_a_button_is_shown_only_to_roles_that_may_use_it(user_of, row_url):
     pages = {role: text(user_of(role).get(row_url)) for role in ("viewer", "operator", "manager")}
 
     can_release = [role for role, page in pages.items() if "/quarantine/release/" in page]
@@ -176,7 +176,7 @@ def test_a_correction_is_checked_and_becomes_an_event(user_of, row_url):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", ["12", "12.345670", "12.345678"])
-def test_two_events_with_the_same_id_are_shown_side_by_side(user_of, houston, seconds):
+def test_two_events_with_one_id_are_shown_side_by_side(user_of, houston, seconds):
     event_id = "00000000-0000-4000-8000-00000000000a"
     occurred_at = f"2026-03-01T10:00:{seconds}+00:00"
     make_customer(houston, "Ann", event_id=event_id, occurred_at=occurred_at)
@@ -248,7 +248,7 @@ def test_times_are_compared_without_delay(value, other_value, is_equal):
 
 
 @pytest.mark.finding(id="S4")
-def test_a_sale_of_many_lines_is_shown_with_its_first_lines(user_of, houston):
+def test_a_long_sale_is_shown_with_its_first_lines(user_of, houston):
     make_sale(houston, *["1.00"] * 230, transaction_type="layaway")
     run(JobCode.UPLOAD)
 

@@ -53,7 +53,7 @@ def bo_url(houston) -> str:
     ],
     ids=["account", "operation", "another guid", "no guid", "all"],
 )
-def test_an_operator_cannot_turn_a_row_into_a_change_of_another_customer(user_of, bo_url, change):
+def test_an_operator_cannot_give_a_row_to_another_customer(user_of, bo_url, change):
     operator = user_of("operator")
     data = form_data(operator, bo_url) | {"email": "bo@example.com"}
 
@@ -84,7 +84,7 @@ def test_an_operator_can_correct_the_other_fields(user_of, bo_url):
 
 
 @pytest.mark.slow
-def test_a_manager_can_turn_a_row_into_a_change_of_another_customer(user_of, bo_url):
+def test_a_manager_can_give_a_row_to_another_customer(user_of, bo_url):
     manager = user_of("manager")
     data = form_data(manager, bo_url) | {"email": "bo@example.com", "operation": "update"}
 

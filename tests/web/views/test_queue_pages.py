@@ -91,7 +91,7 @@ def test_an_administrator_sees_what_waits_and_who_works(administrator, houston):
     assert "/admin/queue/" in administrator.get("/jobs/").content.decode()
 
 
-def test_only_these_pages_may_have_the_style_sheets_that_they_bring(administrator):
+def test_only_queue_pages_may_use_style_sheets_of_their_own(administrator):
     answer = administrator.get("/admin/queue/")
     [style] = re.findall("<style>(.*?)</style>", answer.content.decode(), re.DOTALL)
     digest = b64encode(sha256(style.encode()).digest()).decode()
@@ -111,7 +111,7 @@ def test_a_worker_is_listed(administrator, houston):
     assert page.count("/admin/queue/workers/0/") >= 1
 
 
-def test_a_worker_at_work_has_a_page_and_is_in_the_list(administrator, working):
+def test_a_busy_worker_is_listed_and_has_a_page(administrator, working):
     for name in (working.worker.key, working.worker.name):
         page = administrator.get(f"/admin/queue/workers/0/{name}/").content.decode()
         assert working.message.id in page
@@ -130,7 +130,7 @@ def last_heartbeat_after_the_end(working):
 
 
 @pytest.mark.parametrize("happen", [end_of_the_message, last_heartbeat_after_the_end])
-def test_a_message_that_ends_while_a_page_is_read_is_left_out(administrator, working, happen):
+def test_a_message_that_ends_meanwhile_is_left_out(administrator, working, happen):
     happen(working)
 
     worker = administrator.get(f"/admin/queue/workers/0/{working.worker.key}/")
@@ -190,7 +190,7 @@ def test_without_the_queue_its_page_says_so(administrator, settings):
     assert (answer.status_code, answer.content) == (503, b"The queue is not responding.\n")
 
 
-def test_a_message_of_somebody_else_is_shown_and_nothing_of_it_is_called(administrator, tmp_path):
+def test_a_foreign_message_is_shown_and_nothing_of_it_called(administrator, tmp_path):
     message = django_rq.get_queue("default").enqueue("os.mkdir", str(tmp_path / "made"))
 
     for page in ("queues/0/", f"queues/0/{message.id}/"):

@@ -134,9 +134,7 @@ def test_a_statement_has_no_failed_orders_once_it_is_posted(reader, statement_wi
     assert list(reader.get(url).context["aggregates"]) == []
 
 
-def test_a_statement_lists_the_excluded_sales_of_its_day_by_reason(
-    reader, sales, houston, sales_day
-):
+def test_a_statement_lists_its_day_s_excluded_sales_by_reason(reader, sales, houston, sales_day):
     make_sale(houston, business_date=sales_day, transaction_id="T-4", entry_status="voided")
     run(JobCode.UPLOAD)
 

@@ -189,7 +189,7 @@ def test_a_batch_leaves_out_a_customer_that_an_order_converted(store):
 
 
 @pytest.mark.slow
-def test_an_open_event_of_a_refused_batch_is_recorded_once(store):
+def test_a_refused_event_leaves_only_itself_open(store):
     make_customer(store, "Bad")
     for name in ("Ann", "Bo", "Cy"):
         make_customer(store, name)

@@ -1,7 +1,8 @@
-"""1010: HQ customers -> channel.
+"""Job 1010: send HQ's customers to the channels.
 
-A channel notes the position that a package brings it to in the transaction that brings the rows, so
-a crash at any moment neither leaves a change out nor does harm. HQ's note of it is a copy.
+The position of a channel database is the number of the last change that it has. The channel writes
+its new position in the transaction that writes the rows of a package, so that a crash at any moment
+neither leaves out a change nor does harm. HQ keeps a copy of the position.
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,11 @@ from stores.models.session import DUE_DOWNLOADS, DownloadStatus
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.download.exceptions import (
     Refusals,
-    open_exceptions,
-    record_refused,
+    close_accepted,
+    close_exceptions,
+    customers_to_retry,
+    record_refusals,
     report_refused_customers,
-    settle,
-    settle_accepted,
 )
 from stores.pipeline.download.outbound import accounts_in, read_customers, select_accounts
 from stores.pipeline.download.packages import (
@@ -39,7 +40,7 @@ from stores.pipeline.download.packages import (
     load_tables,
     package_for,
 )
-from stores.pipeline.download.ranges import note_untold
+from stores.pipeline.download.ranges import add_unexplained_ranges
 from stores.pipeline.download.sessions import (
     CANCELED,
     DROPPED,
@@ -48,14 +49,14 @@ from stores.pipeline.download.sessions import (
     SessionCanceled,
     close_session,
     fail_session,
-    hold_up,
     note_applied,
     note_arrived,
     note_downloaded,
+    note_partly_applied,
+    repeated_sessions,
     request,
     request_session,
     request_single_customers,
-    resends,
     start_session,
     suspend_session,
     suspended_in_strict_order,
@@ -63,17 +64,16 @@ from stores.pipeline.download.sessions import (
 from stores.pipeline.fence.visit import FencedChannel, enter
 
 JOB = "1010"
-# The parts of one try of a session have numbers that no other try has.
+# Each try of a session numbers its parts, which are transactions of the channel, differently.
 PARTS_PER_TRY = 1 << 16
 MAX_COUNTED_TRIES = 1 << 14
 
 
 def download_accounts(step: RunStep) -> None:
-    """Send a channel database the customers that it lacks, oldest change first.
+    """Send a channel database the customers that it lacks, in the order of their changes.
 
-    One that lacks none, or whose downloads are on hold or suspended, is not opened. Effects:
-    packages; the channel's tables, a package a transaction, then sessions, position and counts in
-    HQ.
+    A database that lacks none, is on hold or waits for a person is not opened. Effects: packages;
+    the channel's tables, one transaction for each package; then sessions and position in HQ.
     """
     if step.is_dry:
         with step.chunk():
@@ -84,26 +84,35 @@ def download_accounts(step: RunStep) -> None:
 
 
 def is_suspended(database: ChannelDatabase) -> bool:
-    """Whether, in strict order, a person has to decide before the next package is sent."""
+    """Return whether, in strict order, a person has to decide before the next package is sent."""
     sessions = suspended_in_strict_order().filter(database=database)
     return database.strict_order and sessions.exists()
 
 
 def with_pending(databases: Sequence[int]) -> list[int]:
-    """The databases that lack a customer who may be sent, or are sent something again."""
+    """Return those of the databases to which a download would send something.
+
+    This is a package, a customer with an open exception, or a package once more.
+    """
     suspended = suspended_in_strict_order().filter(database__in=databases)
     pending = fetch(
-        """SELECT b.id FROM channel_database b JOIN channel h ON h.id = b.channel_id
-            WHERE b.id = ANY(%(databases)s)
-              AND (b.id <> ALL(%(suspended)s::bigint[]) AND EXISTS (
-                     SELECT FROM customer k
-                      WHERE k.company_id = h.company_id AND k.change_no > b.position)
-               OR EXISTS (SELECT FROM download_exception e JOIN customer k ON k.id = e.customer_id
-                           WHERE e.database_id = b.id AND e.settled_at IS NULL
-                             AND k.change_no <= b.position)
-               OR EXISTS (SELECT FROM download_session s JOIN package p ON p.id = s.package_id
-                           WHERE s.database_id = b.id AND s.status = ANY(%(due)s)
-                             AND p.to_no <= b.position))""",
+        """SELECT database.id
+             FROM channel_database database JOIN channel ON channel.id = database.channel_id
+            WHERE database.id = ANY(%(databases)s)
+              AND ((database.id <> ALL(%(suspended)s::bigint[])
+                    AND EXISTS (SELECT FROM customer
+                                 WHERE customer.company_id = channel.company_id
+                                   AND customer.change_no > database.position))
+                   OR EXISTS (SELECT FROM download_exception exception
+                                JOIN customer ON customer.id = exception.customer_id
+                               WHERE exception.database_id = database.id
+                                 AND exception.settled_at IS NULL
+                                 AND customer.change_no <= database.position)
+                   OR EXISTS (SELECT FROM download_session session
+                                JOIN package ON package.id = session.package_id
+                               WHERE session.database_id = database.id
+                                 AND session.status = ANY(%(due)s)
+                                 AND package.to_no <= database.position))""",
         {
             "databases": list(databases),
             "due": [status.value for status in DUE_DOWNLOADS],
@@ -114,49 +123,52 @@ def with_pending(databases: Sequence[int]) -> list[int]:
 
 
 def count_pending(database: ChannelDatabase) -> int:
-    """How many customers the database lacks in their present version."""
+    """Return how many customers the database lacks in their present version."""
     (customers,) = fetch_one(
-        """SELECT (SELECT count(*) FROM customer k
-                    WHERE k.company_id = h.company_id AND k.change_no > b.position)
-                + (SELECT count(*) FROM download_exception e JOIN customer k ON k.id = e.customer_id
-                    WHERE e.database_id = b.id AND e.settled_at IS NULL
-                      AND k.change_no <= b.position)
-             FROM channel_database b JOIN channel h ON h.id = b.channel_id WHERE b.id = %s""",
+        """SELECT (SELECT count(*) FROM customer
+                    WHERE customer.company_id = channel.company_id
+                      AND customer.change_no > database.position)
+                + (SELECT count(*) FROM download_exception exception
+                     JOIN customer ON customer.id = exception.customer_id
+                    WHERE exception.database_id = database.id AND exception.settled_at IS NULL
+                      AND customer.change_no <= database.position)
+             FROM channel_database database JOIN channel ON channel.id = database.channel_id
+            WHERE database.id = %s""",
         [database.pk],
     )
     return int(customers)
 
 
 class ChannelDownload:
-    """A visit that sends one channel database what it lacks, package after package."""
+    """One visit to a channel database, which sends it what it lacks, package after package."""
 
     def __init__(self, step: RunStep) -> None:
         self.step, self.database = step, step.its_database
-        # The one that is on its way.
+        # The session that is being sent.
         self.session: DownloadSession | None = None
-        # Customers that the channel has refused at this visit.
+        # The customers that the channel has refused during this visit.
         self.refused: set[int] = set()
 
     def visit(self) -> None:
-        """Send all that is pending; what goes wrong is also noted at the session.
+        """Send all that is pending. A failure is recorded in the session that was being sent.
 
-        Errors: StepFailed if a person has canceled the session; those of the channel.
+        Raise StepFailed if a person has canceled the session.
         """
         try:
-            # Before the channel is opened: one that cannot be has a session that says so.
+            # Requested before the channel is opened, so that a failure to open it is recorded.
             self.session = self.next_session()
             if self.database.is_held:
                 return
             with enter(self.step) as channel:
-                self.note_position(channel)
+                self.copy_position(channel)
                 self.send_packages(channel)
                 if not self.database.is_held:
-                    self.send_again(channel)
+                    self.repeat_packages(channel)
                     self.retry_exceptions(channel)
         except SessionCanceled:
             raise StepFailed(CANCELED) from None
         except RunLost:
-            # Whoever does the step now goes on with the session.
+            # Another process has taken over the step, and goes on with the session.
             raise
         except Exception as error:
             if self.session:
@@ -164,9 +176,9 @@ class ChannelDownload:
             raise
 
     def next_session(self) -> DownloadSession | None:
-        """Request the next package for the database, from its position as HQ has noted it.
+        """Request the next package for the database, from HQ's copy of its position.
 
-        None if there is none, or its session is suspended, as it is while downloads are on hold.
+        Return None if there is no package, or if its session is suspended.
         """
         self.session = None
         fields = ["position", "starts_over", "held_since", "strict_order"]
@@ -183,9 +195,9 @@ class ChannelDownload:
         return find_package(company, position) or self.make_package(company, position)
 
     def make_package(self, company: str, position: int) -> Package | None:
-        """Make the package, or wait for another database's download that does. None: no data.
+        """Make the package, or wait until the download of another database has made it.
 
-        Errors: StepFailed if HQ's own database refuses it.
+        Return None if there is no data. Raise StepFailed if HQ's own database refuses it.
         """
         self.session = session = start_session(self.step)
         try:
@@ -201,50 +213,50 @@ class ChannelDownload:
             close_session(session, DownloadStatus.NO_DATA, NO_DATA)
         return package
 
-    def note_position(self, channel: FencedChannel) -> None:
-        """Copy what the channel says it has. HQ has noted less if a run died before it could.
+    def copy_position(self, channel: FencedChannel) -> None:
+        """Copy the channel's position to HQ, which may be behind because a run has died.
 
-        Effects: HQ's row of the database, sessions and counts, committed at once. The session is
-        another one if it was not for this position.
+        Effects: HQ's row of the database, sessions and counts, committed at once. If the position
+        differs, another session is requested.
         """
         requested_for = self.database.position
         self.database.refresh_from_db(fields=["position", "starts_over"])
-        noted = self.database.position
-        if not self.database.starts_over and channel.position != noted:
+        copied = self.database.position
+        if not self.database.starts_over and channel.position != copied:
             with self.step.chunk(may_stop=False):
-                arrived = note_arrived(self.step, since=noted, position=channel.position)
+                arrived = note_arrived(self.step, since=copied, position=channel.position)
                 self.step.add(distributed=arrived)
-                note_untold(self.database, channel.position)
-                noting: dict[str, int] = {"position": channel.position}
-                if channel.position < noted:
-                    # It was set back.
-                    noting["received_no"] = 0
+                add_unexplained_ranges(self.database, channel.position)
+                changed = {"position": channel.position}
+                if channel.position < copied:
+                    # The channel was restored from a backup.
+                    changed["received_no"] = 0
                 ChannelDatabase.objects.filter(
-                    pk=self.database.pk, position=noted, starts_over=False
-                ).update(**noting)
+                    pk=self.database.pk, position=copied, starts_over=False
+                ).update(**changed)
             failpoint("download:after_noting")
             self.database.refresh_from_db(fields=["position", "starts_over"])
         if self.database.position != requested_for:
             self.session = self.next_session()
 
     def send_packages(self, channel: FencedChannel) -> None:
-        """Bring the channel to the latest change, or until it has had its share.
+        """Send packages up to the latest change, or until the time slice is used.
 
-        Errors: PositionMoved, SessionCanceled.
+        Raise PositionMoved if another process has written to the channel; SessionCanceled.
         """
         if self.session is None:
             self.session = self.next_session()
         while self.session:
             if not self.database.starts_over and channel.position != self.database.position:
                 raise PositionMoved
-            may_go_on = self.send(channel, self.session, is_next=True)
+            may_continue = self.send(channel, self.session, is_next=True)
             self.session = None
-            if may_go_on and not self.step.time_slice_used:
+            if may_continue and not self.step.time_slice_used:
                 self.session = self.next_session()
 
-    def send_again(self, channel: FencedChannel) -> None:
-        """Send packages again that a person has asked for. Errors: SessionCanceled."""
-        for session in resends(self.database):
+    def repeat_packages(self, channel: FencedChannel) -> None:
+        """Send once more the packages that a person has asked for. Raise SessionCanceled."""
+        for session in repeated_sessions(self.database):
             with self.step.chunk():
                 request(self.step, session)
             failpoint("download:after_rerun")
@@ -253,10 +265,10 @@ class ChannelDownload:
         self.session = None
 
     def send(self, channel: FencedChannel, session: DownloadSession, *, is_next: bool) -> bool:
-        """Write the package of a session, but for customers that the channel refuses.
+        """Write the package of a session into the channel, except for refused customers.
 
-        One whose data is gone is closed; if it `is_next`, another one takes its place. Returns
-        whether the next one may follow: in strict order not after a refusal.
+        If it `is_next` after the channel's position, the position moves to its end. Return whether
+        the next package may follow: in strict order, not after a refusal.
         """
         package = session.package
         if package is None:
@@ -269,25 +281,25 @@ class ChannelDownload:
         note_downloaded(self.step, session, tables)
         move = PositionMove(channel.company, channel.position, package.to_no) if is_next else None
         written = self.write(channel, session, tables, move)
-        if written.times_held_up:
+        delivered = package.customers - len(written.refused)
+        if written.blocking_tries:
             with self.step.chunk(may_stop=False):
                 self.step.add(failed=len(written.refused))
-                settle_accepted(session, written.refused)
-                hold_up(
+                close_accepted(session, written.refused)
+                note_partly_applied(
                     session,
                     package,
-                    customers=package.customers - len(written.refused),
+                    customers=delivered,
                     rows=written.rows,
                     parts=written.parts,
-                    times=written.times_held_up,
+                    tries=written.blocking_tries,
                 )
             return False
         with self.step.chunk(may_stop=False):
-            delivered = package.customers - len(written.refused)
             self.step.add(distributed=delivered, failed=len(written.refused))
             note_applied(session, customers=delivered, rows=written.rows, parts=written.parts)
             if move:
-                # Unless somebody has asked for everything meanwhile.
+                # Unless a person has asked for everything to be sent again meanwhile.
                 ChannelDatabase.objects.filter(
                     pk=self.database.pk, starts_over=self.database.starts_over
                 ).update(position=move.to, starts_over=False)
@@ -304,17 +316,16 @@ class ChannelDownload:
     ) -> "Written":
         """Write rows into the channel, all at once or, if it refuses some, without these.
 
-        Those refused are noted in HQ before the channel's position passes them; in strict order it
-        does not.
+        HQ records the refused customers before the channel's position moves past them. In strict
+        order it does not move past them.
         """
         parts = count(session.tries % MAX_COUNTED_TRIES * PARTS_PER_TRY + 1)
-        rows: list[int] = []
+        rows_of_parts: list[int] = []
 
-        def apply(some: Sequence[TableData], move: PositionMove | None = None) -> None:
+        def apply(part: Sequence[TableData], move: PositionMove | None = None) -> None:
             self.step.check_stop()
-            rows.append(
-                channel.apply(some, session=session.pk, part=next(parts), job=JOB, move=move)
-            )
+            rows = channel.apply(part, session=session.pk, part=next(parts), job=JOB, move=move)
+            rows_of_parts.append(rows)
             failpoint("download:after_channel_commit")
 
         def apply_accounts(accounts: Sequence[str] | None) -> None:
@@ -326,53 +337,52 @@ class ChannelDownload:
         _, refused = bisect_rows(
             apply_accounts, lambda: accounts_in(tables), attempt=self_committing
         )
-        times_held_up = 0
+        blocking_tries = 0
         if refused:
-            may_hold_up = self.database.strict_order and move is not None
+            blocks = self.database.strict_order and move is not None
             with self.step.chunk(may_stop=False):
-                recorded = record_refused(self.database, refused, hold_up=may_hold_up)
+                recorded = record_refusals(self.database, refused, blocks=blocks)
             self.refused |= recorded.customers
-            times_held_up = recorded.times if may_hold_up else 0
+            blocking_tries = recorded.blocking_tries if blocks else 0
             failpoint("download:after_refused")
-        if move and channel.position != move.to and not times_held_up:
+        if move and channel.position != move.to and not blocking_tries:
             apply([], move)
-        return Written(sum(rows), len(rows), refused, times_held_up)
+        return Written(sum(rows_of_parts), len(rows_of_parts), refused, blocking_tries)
 
     def retry_exceptions(self, channel: FencedChannel) -> None:
-        """Send customers that the database lacks although its position is past them.
-
-        Errors: SessionCanceled.
-        """
-        untried = [
-            customer for customer in open_exceptions(self.database) if customer not in self.refused
+        """Send the customers with an open exception, unless just refused. Raise SessionCanceled."""
+        to_retry = [
+            customer
+            for customer in customers_to_retry(self.database)
+            if customer not in self.refused
         ]
-        for customers in batched(untried, CUSTOMERS_PER_CHUNK):
+        for customers in batched(to_retry, CUSTOMERS_PER_CHUNK):
             chosen = read_customers(customers)
             self.session = session = request_single_customers(self.step)
             note_downloaded(self.step, session, chosen.tables)
             written = self.write(channel, session, chosen.tables, None)
-            settled = {
+            arrived = {
                 customer.id: customer.version
                 for customer in chosen.customers
                 if customer.account not in written.refused
             }
             with self.step.chunk(may_stop=False):
-                self.step.add(distributed=len(settled), failed=len(written.refused))
-                settle(session, settled)
-                if settled:
+                self.step.add(distributed=len(arrived), failed=len(written.refused))
+                close_exceptions(session, arrived)
+                if arrived:
                     note_applied(
-                        session, customers=len(settled), rows=written.rows, parts=written.parts
+                        session, customers=len(arrived), rows=written.rows, parts=written.parts
                     )
                 else:
                     close_session(session, DownloadStatus.APPLY_FAILED, REFUSED)
             failpoint("download:after_retried")
             self.session = None
         with self.step.chunk(may_stop=False):
-            report_refused_customers(self.database, has_refused=bool(self.refused))
+            report_refused_customers(self.database, has_new=bool(self.refused))
 
 
 def describe_failure(error: Exception) -> str:
-    """Why a session failed, without a driver's own text, which may quote a row."""
+    """Return why a session failed, without the driver's own text, which may quote a row."""
     if isinstance(error, ChannelError | StepFailed | RunCancelled):
         return str(error)
     kind = describe_error(error) if isinstance(error, DATABASE_ERRORS) else type(error).__name__
@@ -380,12 +390,13 @@ def describe_failure(error: Exception) -> str:
 
 
 class Written(NamedTuple):
-    """What was written of a session: rows, in how many transactions, and who was refused.
+    """The rows that a session wrote, in how many transactions, and the customers refused.
 
-    `times_held_up` is how often its customers were refused that hold it up in strict order.
+    `blocking_tries` is how often the channel has refused a customer that blocks later packages, or
+    0 if none does.
     """
 
     rows: int
     parts: int
     refused: Refusals
-    times_held_up: int
+    blocking_tries: int

@@ -1,4 +1,13 @@
-"""Customers that a channel database lacks although its position is past their change."""
+"""Exceptions: customers that a channel database lacks although its position is past their change.
+
+A database's position is the number of the last change that it has. Downloads send what lies beyond
+it, so they would never send such a customer again: the channel refused the customer, or lost it, or
+a person asks for it once more. An exception is open until the customer has arrived.
+
+An open exception may block the database's downloads: with strict order, no package may follow one
+from which the channel has refused a customer, until the channel accepts the customer or a person
+cancels the session. All functions here run in the caller's transaction.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,9 +19,8 @@ from stores.models.labels import plural
 from stores.models.package import ExceptionReason, listed_accounts
 from stores.pipeline.refused_rows import close_report, open_report, reasons_of
 
-# The subject of the incident.
-REPORTED_AS = "customers"
-# What a channel said of a refused customer, by account.
+INCIDENT_SUBJECT = "customers"
+# The channel's message about each customer that it refused, by account number.
 Refusals = Mapping[str, str]
 
 
@@ -23,79 +31,81 @@ def add_exceptions(
     *,
     by: Any = None,
 ) -> int:
-    """Have customers sent again to one database. Returns how many were not to be sent already.
+    """Open exceptions for customers without an open one. Return how many were opened.
 
-    `by` is the user who asked for it. Effects: exceptions, in the caller's transaction.
+    `customers` are ids of customers, `by` is the user who asked for them.
     """
     return run_sql(
         """INSERT INTO download_exception
                   (database_id, customer_id, reason, message, tries, requested_by_id)
-           SELECT %s, id, %s, '', 0, %s FROM unnest(%s::bigint[]) AS given (id)
+           SELECT %s, id, %s, '', 0, %s FROM unnest(%s::bigint[]) AS customer (id)
                ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL DO NOTHING""",
         [database.pk, reason.value, by and by.pk, sorted(customers)],
     )
 
 
 @dataclass(frozen=True)
-class RefusedCustomers:
-    """Who was refused; and how often those who hold up their package, if any does."""
+class RecordedRefusals:
+    """The ids of the refused customers, and how often the channel has refused a blocking one."""
 
     customers: frozenset[int] = frozenset()
-    times: int = 0
+    blocking_tries: int = 0
 
 
-def record_refused(
-    database: ChannelDatabase, refused: Refusals, *, hold_up: bool
-) -> RefusedCustomers:
-    """Note the customers that a channel has refused, in the caller's transaction.
+def record_refusals(
+    database: ChannelDatabase, refused: Refusals, *, blocks: bool
+) -> RecordedRefusals:
+    """Open an exception for each refused customer, or add a try to the open one.
 
-    With `hold_up` they hold up their package; not those whose refusal was known and passed before,
-    and nobody without strict order.
+    A new exception blocks downloads if `blocks` is true. An exception that was open before goes on
+    blocking if the database still has strict order, but does not begin to block: a person may have
+    canceled the session because of it.
     """
     rows = fetch(
-        """INSERT INTO download_exception AS e
+        """INSERT INTO download_exception AS exception
                   (database_id, customer_id, reason, message, tries, tried_at, holds_up)
-           SELECT %(database)s, k.id, 'refused', given.message, 1, now(), %(hold_up)s
-             FROM unnest(%(accounts)s::text[], %(messages)s::text[]) given (account, message)
-             JOIN customer k ON k.company_id = %(company)s AND k.account_number = given.account
+           SELECT %(database)s, customer.id, 'refused', refusal.message, 1, now(), %(blocks)s
+             FROM unnest(%(accounts)s::text[], %(messages)s::text[]) AS refusal (account, message)
+             JOIN customer ON customer.company_id = %(company)s
+                          AND customer.account_number = refusal.account
                ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL
                DO UPDATE SET reason = excluded.reason, message = excluded.message,
-                             tries = e.tries + 1, tried_at = now(),
-                             holds_up = e.holds_up AND %(is_strict)s
-           RETURNING e.customer_id, e.holds_up, e.tries""",
+                             tries = exception.tries + 1, tried_at = now(),
+                             holds_up = exception.holds_up AND %(is_strict)s
+           RETURNING exception.customer_id, exception.holds_up, exception.tries""",
         {
             "database": database.pk,
             "company": database.channel.company_id,
             "accounts": list(refused),
             "messages": [message[:300] for message in refused.values()],
-            "hold_up": hold_up,
+            "blocks": blocks,
             "is_strict": database.strict_order,
         },
     )
-    return RefusedCustomers(
-        frozenset(customer for customer, _, _ in rows),
-        max((tries for _, holds_up, tries in rows if holds_up), default=0),
+    blocking_tries = [tries for _, is_blocking, tries in rows if is_blocking]
+    return RecordedRefusals(
+        frozenset(customer for customer, _, _ in rows), max(blocking_tries, default=0)
     )
 
 
-def pass_refused(database: ChannelDatabase) -> None:
-    """Let no refused customer hold up a package any more, in the caller's transaction."""
+def unblock_downloads(database: ChannelDatabase) -> None:
+    """Let no exception of the database block its downloads. The exceptions stay open."""
     DownloadException.objects.filter(database=database, holds_up=True).update(holds_up=False)
 
 
-def settle(session: DownloadSession, versions: Mapping[int, int]) -> None:
-    """Note that a session has brought customers, each in its version; in the caller's transaction.
+def close_exceptions(session: DownloadSession, versions: Mapping[int, int]) -> None:
+    """Close the exceptions of customers that have arrived with a session.
 
-    Shape of `versions`: a customer's id -> the version that arrived.
+    `versions` has the version that arrived, by the id of the customer.
     """
     run_sql(
-        """UPDATE download_exception e
-              SET settled_at = now(), tried_at = now(), tries = e.tries + 1, holds_up = false,
-                  session_id = %(session)s, version = given.version
+        """UPDATE download_exception exception
+              SET settled_at = now(), tried_at = now(), tries = exception.tries + 1,
+                  holds_up = false, session_id = %(session)s, version = arrived.version
              FROM unnest(%(customers)s::bigint[], %(versions)s::bigint[])
-                  AS given (customer_id, version)
-            WHERE e.database_id = %(database)s AND e.customer_id = given.customer_id
-              AND e.settled_at IS NULL""",
+                  AS arrived (customer_id, version)
+            WHERE exception.database_id = %(database)s AND exception.settled_at IS NULL
+              AND exception.customer_id = arrived.customer_id""",
         {
             "session": str(session.pk),
             "database": session.database_id,
@@ -105,47 +115,52 @@ def settle(session: DownloadSession, versions: Mapping[int, int]) -> None:
     )
 
 
-def settle_accepted(session: DownloadSession, refused: Refusals) -> None:
-    """Note that a package brought customers whom the channel had refused, and refuses no longer.
+def close_accepted(session: DownloadSession, refused: Refusals) -> None:
+    """Close the blocking exceptions of customers that the channel now accepts from a package.
 
-    The channel still refuses others of it. Effects: exceptions, in the caller's transaction.
+    `refused` are the customers of the session's package that the channel has refused again.
     """
     accepted = fetch(
-        """SELECT c.customer_id, max(c.version)
-             FROM package p
-             JOIN customer k ON k.company_id = p.company_id
-             JOIN customer_change c ON c.customer_id = k.id
-                                   AND c.change_no > p.from_no AND c.change_no <= p.to_no
-            WHERE p.id = %(package)s AND k.account_number <> ALL(%(refused)s)
+        """SELECT change.customer_id, max(change.version)
+             FROM package
+             JOIN customer ON customer.company_id = package.company_id
+             JOIN customer_change change
+               ON change.customer_id = customer.id
+              AND change.change_no > package.from_no AND change.change_no <= package.to_no
+            WHERE package.id = %(package)s
+              AND customer.account_number <> ALL(%(refused)s)
+              AND customer.id IN (SELECT customer_id FROM download_exception
+                                   WHERE database_id = %(database)s AND holds_up)
+              -- A customer that had changed again before the package was made is in a later one.
               AND NOT EXISTS (SELECT FROM customer_change later
-                               WHERE later.customer_id = k.id AND later.change_no > p.to_no
-                                 AND later.change_no <= p.latest_no)
-              AND k.id IN (SELECT customer_id FROM download_exception
-                            WHERE database_id = %(database)s AND holds_up)
-            GROUP BY 1""",
+                               WHERE later.customer_id = customer.id
+                                 AND later.change_no > package.to_no
+                                 AND later.change_no <= package.latest_no)
+            GROUP BY change.customer_id""",
         {
             "package": session.package_id,
             "database": session.database_id,
             "refused": list(refused),
         },
     )
-    settle(session, dict(accepted))
+    close_exceptions(session, dict(accepted))
 
 
-def open_exceptions(database: ChannelDatabase) -> list[int]:
-    """The customers to be tried again; a package brings those who have changed since."""
-    rows = (
-        DownloadException.objects.open()
-        .filter(database=database, customer__change_no__lte=database.position)
-        .order_by("customer")
+def customers_to_retry(database: ChannelDatabase) -> list[int]:
+    """Return the ids of the customers with an open exception.
+
+    Customers that have changed since are left out, because the next package brings them.
+    """
+    exceptions = DownloadException.objects.open().filter(
+        database=database, customer__change_no__lte=database.position
     )
-    return list(rows.values_list("customer_id", flat=True))
+    return list(exceptions.order_by("customer").values_list("customer_id", flat=True))
 
 
-def report_refused_customers(database: ChannelDatabase, *, has_refused: bool) -> None:
-    """Report whom a channel has refused at this visit; without any left the report is closed.
+def report_refused_customers(database: ChannelDatabase, *, has_new: bool) -> None:
+    """Report an incident if the channel has refused customers again, or close it if none is left.
 
-    Effects: an incident, in the caller's transaction.
+    `has_new` says whether the channel has refused a customer during this visit.
     """
     exceptions = DownloadException.objects.open().filter(
         database=database, reason=ExceptionReason.REFUSED
@@ -154,17 +169,16 @@ def report_refused_customers(database: ChannelDatabase, *, has_refused: bool) ->
         exceptions.order_by("customer").values_list("customer__account_number", "message")
     )
     if not refused:
-        close_report(REPORTED_AS, database)
-    elif has_refused:
-        wait = (
-            "In strict order, all later downloads wait."
-            if exceptions.filter(holds_up=True).exists()
-            else "The others go on."
+        close_report(INCIDENT_SUBJECT, database)
+    elif has_new:
+        is_blocked = exceptions.filter(holds_up=True).exists()
+        consequence = (
+            "In strict order, all later downloads wait." if is_blocked else "The others go on."
         )
         open_report(
-            REPORTED_AS,
+            INCIDENT_SUBJECT,
             f"Channel {database.label} refuses {plural('customer', len(refused))}"
-            f" {listed_accounts(exceptions)} ({reasons_of(refused)}). {wait}",
+            f" {listed_accounts(exceptions)} ({reasons_of(refused)}). {consequence}",
             refused,
             database=database,
         )

@@ -1,6 +1,10 @@
-"""The rows of customers that HQ sends to channels: from which tables, and in which columns."""
+"""The rows that HQ sends to channels for its customers: from which tables, in which columns.
 
-from collections.abc import Collection, Sequence
+A customer takes one row of each table, or one for each of its addresses, contacts and so on. All
+rows belong to a customer and carry its account number.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,9 +19,9 @@ from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EventKind
 
 
 class Column(NamedTuple):
-    """A column of a channel's table, its PostgreSQL type, and HQ's value for it.
+    """A column of a channel's table, its PostgreSQL type, and the SQL of HQ's value for it.
 
-    The value is SQL: `k` is the customer, `r` the row that belongs to it, `m` its GUID.
+    The SQL may name the `customer`, its `guid`, and the `row` that belongs to it.
     """
 
     name: str
@@ -27,94 +31,93 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class OutboundTable:
-    """A table of the channel, and where HQ finds the rows of a customer for it."""
+    """A table of the channel, and how HQ finds its rows: `join` adds them to `customer`."""
 
     target: Target
-    columns: tuple[Column, ...]
-    joined: sql.Composable
+    values: tuple[str, ...]
+    join: sql.Composable
 
     def rows_of(self, customers: WorkTable) -> sql.Composable:
-        """The query for the rows of these customers, in the order of the target's columns."""
+        """Return the query for the rows of these customers, with the target's columns in order."""
         return sql.SQL(
-            "SELECT {values} FROM {customers} c JOIN customer k ON k.id = c.customer_id {joined}"
-        ).format(
-            values=listed(sql.SQL(column.value) for column in self.columns),
-            customers=customers,
-            joined=self.joined,
-        )
-
-
-OWNER = (
-    Column("company", "text", "k.company_id"),
-    Column("account_number", "text", "k.account_number"),
-)
+            """SELECT {values}
+                 FROM {customers} chosen JOIN customer ON customer.id = chosen.customer_id {join}"""
+        ).format(values=listed(map(sql.SQL, self.values)), customers=customers, join=self.join)
 
 
 def outbound_table(
     name: str,
     columns: Sequence[Column],
-    joined: sql.Composable,
+    join: sql.Composable,
     *,
     key: tuple[str, ...],
     version: str | None = "hq_version",
     immutable: tuple[str, ...] = (),
 ) -> OutboundTable:
-    names, types = [column.name for column in columns], [column.type for column in columns]
-    target = Target(name, tuple(names), tuple(types), key, version, immutable)
-    return OutboundTable(target, tuple(columns), joined)
+    names, types, values = zip(*columns, strict=True)
+    return OutboundTable(Target(name, names, types, key, version, immutable), values, join)
 
 
-def columns_of(kind: EventKind, alias: str) -> list[Column]:
-    """The columns that HQ has from the events of a kind, in the row with this alias."""
-    return [Column(name, kind.type_of(name), f'{alias}."{name}"') for name in kind.columns]
+def columns_of(kind: EventKind, table: str) -> list[Column]:
+    """Return the columns that HQ has from the events of a kind."""
+    return [Column(name, kind.type_of(name), f'{table}."{name}"') for name in kind.columns]
+
+
+ACCOUNT = (
+    Column("company", "text", "customer.company_id"),
+    Column("account_number", "text", "customer.account_number"),
+)
+ACCOUNT_KEY = ("company", "account_number")
 
 
 def outbound_child(kind: EventKind) -> OutboundTable:
-    """Addresses, contacts, affiliations or attributes of the customers."""
-    has_id_of_its_own = kind.key == kind.conflict
+    """Return the table of the customers' addresses, contacts, affiliations or attributes."""
+    has_unique_id = kind.key == kind.conflict
     return outbound_table(
         kind.table,
         [
-            *OWNER,
-            *columns_of(kind, "r"),
-            Column("is_active", "boolean", "r.is_active"),
-            Column("hq_version", "bigint", "r.hq_version"),
+            *ACCOUNT,
+            *columns_of(kind, "row"),
+            Column("is_active", "boolean", "row.is_active"),
+            Column("hq_version", "bigint", "row.hq_version"),
         ],
-        sql.SQL("JOIN {} r ON r.customer_id = k.id").format(sql.Identifier(kind.table)),
+        sql.SQL("JOIN {} row ON row.customer_id = customer.id").format(sql.Identifier(kind.table)),
         # The name of an affiliation or attribute is unique only within its customer.
-        key=kind.key if has_id_of_its_own else ("company", "account_number", *kind.key),
+        key=kind.key if has_unique_id else (*ACCOUNT_KEY, *kind.key),
     )
 
 
 OUTBOUND_CUSTOMER = outbound_table(
     "customer",
     [
-        *OWNER,
-        Column("async_account", "uuid", "m.async_account"),
-        *columns_of(CUSTOMER, "k"),
-        Column("is_blocked", "boolean", "k.is_blocked"),
-        Column("is_active", "boolean", "k.is_active"),
-        Column("hq_version", "bigint", "k.hq_version"),
+        *ACCOUNT,
+        Column("async_account", "uuid", "guid.async_account"),
+        *columns_of(CUSTOMER, "customer"),
+        Column("is_blocked", "boolean", "customer.is_blocked"),
+        Column("is_active", "boolean", "customer.is_active"),
+        Column("hq_version", "bigint", "customer.hq_version"),
     ],
-    sql.SQL("LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'"),
-    key=("company", "account_number"),
+    sql.SQL(
+        "LEFT JOIN guid_map guid ON guid.customer_id = customer.id AND guid.origin = 'created'"
+    ),
+    key=ACCOUNT_KEY,
     immutable=("async_account",),
 )
 OUTBOUND_CHILDREN = [outbound_child(kind) for kind in CHILDREN]
 OUTBOUND_MAP = outbound_table(
     "account_map",
-    [Column("async_account", "uuid", "m.async_account"), *OWNER],
-    sql.SQL("JOIN guid_map m ON m.customer_id = k.id"),
+    [Column("async_account", "uuid", "guid.async_account"), *ACCOUNT],
+    sql.SQL("JOIN guid_map guid ON guid.customer_id = customer.id"),
     key=("async_account",),
     version=None,
-    immutable=("company", "account_number"),
+    immutable=ACCOUNT_KEY,
 )
 OUTBOUND_TABLES = [OUTBOUND_CUSTOMER, *OUTBOUND_CHILDREN, OUTBOUND_MAP]
 TARGETS = {table.target.table: table.target for table in OUTBOUND_TABLES}
 
 
 def read_tables(customers: WorkTable, *, is_first: bool) -> list[TableData]:
-    """All that belongs to the customers, as it is at this moment of HQ."""
+    """Read all rows of the customers, as the current transaction sees them."""
     return [
         TableData(table.target, copy_out_text(table.rows_of(customers)), is_first)
         for table in OUTBOUND_TABLES
@@ -122,22 +125,22 @@ def read_tables(customers: WorkTable, *, is_first: bool) -> list[TableData]:
 
 
 class SentCustomer(NamedTuple):
-    """A customer, by id and account number, in the version that is sent."""
+    """The id and account number of a customer, and the version that is sent."""
 
     id: int
     account: str
     version: int
 
 
-class ChosenCustomers(NamedTuple):
-    """Single customers in their present versions, with all that belongs to them."""
+class SingleCustomers(NamedTuple):
+    """Customers that are sent outside of packages, and all their rows."""
 
     customers: list[SentCustomer]
     tables: list[TableData]
 
 
-def read_customers(ids: Sequence[int]) -> ChosenCustomers:
-    """Read single customers, of one moment of HQ."""
+def read_customers(ids: Sequence[int]) -> SingleCustomers:
+    """Read single customers in their present versions, all as of one moment."""
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         with query_table(
@@ -149,17 +152,17 @@ def read_customers(ids: Sequence[int]) -> ChosenCustomers:
             chosen.analyze()
             rows = fetch("SELECT customer_id, account_number, hq_version FROM chosen ORDER BY 1")
             customers = [SentCustomer(*row) for row in rows]
-            return ChosenCustomers(customers, read_tables(chosen, is_first=False))
+            return SingleCustomers(customers, read_tables(chosen, is_first=False))
 
 
 def count_rows_of(company: str) -> dict[str, int]:
-    """How many rows a channel of the company would be sent of each table, from the beginning."""
+    """Count the rows of each table that a channel without any customer would be sent."""
     with (
         transaction.atomic(),
         query_table(
             "chosen",
             """SELECT id AS customer_id FROM customer
-            WHERE company_id = %s AND change_no IS NOT NULL""",
+                WHERE company_id = %s AND change_no IS NOT NULL""",
             [company],
         ) as chosen,
     ):
@@ -173,27 +176,24 @@ def count_rows_of(company: str) -> dict[str, int]:
 
 
 def accounts_in(tables: Sequence[TableData]) -> list[str]:
-    """The accounts of the customers that the tables bring."""
+    """Return the account numbers of the customers in the tables."""
     [customers] = [table for table in tables if table.target.table == CUSTOMER.table]
     return [account for _, account in rows_by_account(customers)]
 
 
 def select_accounts(tables: Sequence[TableData], accounts: Collection[str]) -> list[TableData]:
-    """The rows that belong to some accounts."""
+    """Return the tables with only the rows of these accounts."""
     chosen = set(accounts)
-    return [
-        replace(
-            table,
-            data=b"".join(row for row, account in rows_by_account(table) if account in chosen),
-        )
-        for table in tables
-    ]
+    selected = []
+    for table in tables:
+        rows = [row for row, account in rows_by_account(table) if account in chosen]
+        selected.append(replace(table, data=b"".join(rows)))
+    return selected
 
 
-def rows_by_account(table: TableData) -> list[tuple[bytes, str]]:
-    """Each row, and the account that it belongs to."""
-    place = table.target.columns.index("account_number")
-    return [
-        (row, copy.row_values(row, table.target.types, binary=False)[place])
-        for row in copy.split_rows(table.data, binary=False)
-    ]
+def rows_by_account(table: TableData) -> Iterator[tuple[bytes, str]]:
+    """Yield each row of a table with its account number."""
+    position = table.target.columns.index("account_number")
+    for row in copy.split_rows(table.data, binary=False):
+        values = copy.row_values(row, table.target.types, binary=False)
+        yield row, values[position]

@@ -1,19 +1,20 @@
-"""Packages: what changed of a company's customers in a range of change numbers, made once for all.
+"""Packages: the customers of a company that changed in a range of change numbers, stored once.
 
-Packages follow each other without a gap, each beginning where the one before ends: a chain that all
-databases of the company follow. One that stands elsewhere, or far back behind many small packages,
-is made a shortcut, which leads to the end of the chain.
+All channel databases of a company get the same packages. Each package begins where the one before
+ends, so that they form a chain without gaps. A database whose position is not an end in the chain,
+or which would need many small packages, gets a shortcut: a package that leads from its position to
+the end of the chain. A package contains each customer once, in the place of its latest change.
 """
 
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
-from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 
 from stores.channeldb.exchange.protocol import TableData
 from stores.failpoints import failpoint
@@ -26,7 +27,7 @@ from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.download.outbound import TARGETS, read_tables
 
-# Behind more packages than these, a database gets one for itself instead.
+# A database that needs more packages than these gets one large package instead.
 MAX_PACKAGES_AHEAD = 10
 
 
@@ -35,23 +36,24 @@ class PackageDropped(Exception):
 
 
 def package_for(company: str, position: int, run: UUID | None) -> Package | None:
-    """The next package for databases at a position; made if there is none. None: nothing to send.
+    """Return the next package for databases at a position, and make it if there is none.
 
-    Effects: a package, and packages whose time is over dropped, committed at once.
+    Return None if there is nothing to send. Effects: the package, and the data of packages that
+    nobody needs any more is dropped, committed at once.
     """
     if is_up_to_date(company, position):
         return None
-    if found := find_package(company, position):
-        return found
-    journaled = first_unjournaled(company)
+    if package := find_package(company, position):
+        return package
+    unjournaled = hold_back_unjournaled(company)
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        # What the transaction sees begins after this lock: also what others have made meanwhile.
+        # The snapshot is taken after the lock, so that it has what others have made meanwhile.
         run_sql("LOCK TABLE package IN SHARE ROW EXCLUSIVE MODE")
         drop_delivered(company)
-        if found := find_package(company, position):
-            return found
-        package = make_package(company, position, journaled, run)
+        if package := find_package(company, position):
+            return package
+        package = make_package(company, position, unjournaled, run)
         failpoint("download:before_package")
         return package
 
@@ -65,97 +67,107 @@ def is_up_to_date(company: str, position: int) -> bool:
 
 
 def find_package(company: str, position: int) -> Package | None:
-    """The package that leads furthest of those that hold all that follows a position.
+    """Return the package that leads furthest from a position, unless a shortcut is better.
 
-    It may begin beyond the position if nothing lies between. None also if it is a detour.
+    The package may begin beyond the position if no customer lies between.
     """
-    found = fetch(
-        """SELECT p.id FROM package p
-            WHERE p.company_id = %(company)s AND p.dropped_at IS NULL
-              AND p.from_no >= %(position)s
-              AND p.from_no < (SELECT min(k.change_no) FROM customer k
-                                WHERE k.company_id = %(company)s AND k.change_no > %(position)s)
-            ORDER BY p.to_no DESC LIMIT 1""",
+    rows = fetch(
+        """SELECT package.id FROM package
+            WHERE package.company_id = %(company)s AND package.dropped_at IS NULL
+              AND package.from_no >= %(position)s
+              AND package.from_no < (SELECT min(change_no) FROM customer
+                                      WHERE company_id = %(company)s AND change_no > %(position)s)
+            ORDER BY package.to_no DESC LIMIT 1""",
         {"company": company, "position": position},
     )
-    package = Package.objects.get(pk=found[0][0]) if found else None
-    return None if package and is_detour(package) else package
+    if not rows:
+        return None
+    package = Package.objects.get(pk=rows[0][0])
+    return None if needs_shortcut(package) else package
 
 
-def is_detour(package: Package) -> bool:
-    """Whether so many small packages follow that one for all of them is better."""
+def needs_shortcut(package: Package) -> bool:
+    """Return whether a package is small and followed by so many that one for all is better."""
     following = Package.objects.chain().filter(company=package.company, from_no__gte=package.to_no)
     is_small = package.customers < CUSTOMERS_PER_CHUNK / 2
     return is_small and following[MAX_PACKAGES_AHEAD:].exists()
 
 
-def first_unjournaled(company: str) -> int:
-    """The first account number that may not leave HQ yet: HQ could forget it."""
-    journaled = number_journal.first_unjournaled(company)
-    if journaled < number_journal.first_unissued(company):
-        # Somebody died between issuing them and writing them down, or is about to do so. If they
-        # cannot be written down, an incident says so, and what has its number goes on.
+def hold_back_unjournaled(company: str) -> int:
+    """Return the first account number that is not in the number journal, after trying to add it.
+
+    Customers from this number on must not leave HQ: a restored HQ would not know that they exist.
+    Effects: the number journal; such customers get the latest change numbers.
+    """
+    unjournaled = number_journal.first_unjournaled(company)
+    if unjournaled < number_journal.first_unissued(company):
+        # The process that issued the numbers has died, or is about to journal them. If they cannot
+        # be journaled, an incident says so, and the customers before them are sent.
         with suppress(number_journal.JournalUnusable):
             number_journal.append_missing()
-        journaled = number_journal.first_unjournaled(company)
-        move_unjournaled_behind(company, journaled)
-    return journaled
+        unjournaled = number_journal.first_unjournaled(company)
+        move_unjournaled_to_end(company, unjournaled)
+    return unjournaled
 
 
-def move_unjournaled_behind(company: str, journaled: int) -> None:
-    """Give customers who may not leave HQ yet the latest change numbers, behind those who may."""
+def move_unjournaled_to_end(company: str, unjournaled: int) -> None:
+    """Give customers that are not journaled new change numbers if others come after them.
+
+    Packages end before the first of them, so they must not keep the others from being sent.
+    """
     with transaction.atomic():
-        held_back = fetch(
-            """SELECT k.id FROM customer k
-                WHERE k.company_id = %(company)s AND k.number >= %(journaled)s
-                  AND EXISTS (SELECT FROM customer o
-                               WHERE o.company_id = k.company_id AND o.change_no > k.change_no
-                                 AND (o.number IS NULL OR o.number < %(journaled)s))
-                ORDER BY k.change_no""",
-            {"company": company, "journaled": journaled},
+        rows = fetch(
+            """SELECT customer.id FROM customer
+                WHERE customer.company_id = %(company)s AND customer.number >= %(unjournaled)s
+                  AND EXISTS (SELECT FROM customer other
+                               WHERE other.company_id = customer.company_id
+                                 AND other.change_no > customer.change_no
+                                 AND (other.number IS NULL OR other.number < %(unjournaled)s))
+                ORDER BY customer.change_no""",
+            {"company": company, "unjournaled": unjournaled},
         )
-        if held_back:
+        if rows:
             run_sql(
-                """UPDATE customer k SET change_no = %(first)s - 1 + moved.turn
-                     FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY moved (id, turn)
-                    WHERE k.id = moved.id""",
+                """UPDATE customer SET change_no = %(first)s - 1 + moved.position
+                     FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS moved (id, position)
+                    WHERE customer.id = moved.id""",
                 {
-                    "first": reserve_changes(company, len(held_back)),
-                    "ids": [customer for (customer,) in held_back],
+                    "first": reserve_changes(company, len(rows)),
+                    "ids": [customer for (customer,) in rows],
                 },
             )
 
 
-def make_package(company: str, position: int, journaled: int, run: UUID | None) -> Package | None:
-    """Make the next package of the chain, or a shortcut to its end, in the caller's snapshot.
+def make_package(company: str, position: int, unjournaled: int, run: UUID | None) -> Package | None:
+    """Make the next package of the chain, or a shortcut, from the caller's snapshot.
 
-    None if all that is left may not leave HQ yet.
+    Return None if all remaining customers have to stay at HQ.
     """
-    latest_no, end, held_back = fetch_one(
-        """SELECT o.change_no,
+    latest_no, end_of_chain, held_back_from = fetch_one(
+        """SELECT company.change_no,
                   (SELECT coalesce(max(to_no), 0) FROM package
-                    WHERE company_id = o.code AND NOT is_shortcut),
-                  (SELECT min(k.change_no) FROM customer k
-                    WHERE k.company_id = o.code AND k.number >= %(journaled)s)
-             FROM company o WHERE o.code = %(company)s""",
-        {"company": company, "journaled": journaled},
+                    WHERE company_id = company.code AND NOT is_shortcut),
+                  (SELECT min(change_no) FROM customer
+                    WHERE company_id = company.code AND number >= %(unjournaled)s)
+             FROM company WHERE company.code = %(company)s""",
+        {"company": company, "unjournaled": unjournaled},
     )
-    is_shortcut = position < end and not is_between_empty(company, position, end)
-    start = position if is_shortcut or position > end else end
+    is_shortcut = position < end_of_chain and has_changes(company, position, end_of_chain)
+    start = position if is_shortcut else max(position, end_of_chain)
     with (
         prefer_ordered_scan(),
         query_table(
             "packed",
             """SELECT id AS customer_id, change_no FROM customer
-            WHERE company_id = %(company)s AND change_no > %(start)s
-              AND (%(end)s::bigint IS NULL OR change_no <= %(end)s)
-              AND (%(held_back)s::bigint IS NULL OR change_no < %(held_back)s)
-            ORDER BY change_no LIMIT %(limit)s""",
+                WHERE company_id = %(company)s AND change_no > %(start)s
+                  AND (%(end)s::bigint IS NULL OR change_no <= %(end)s)
+                  AND (%(held_back_from)s::bigint IS NULL OR change_no < %(held_back_from)s)
+                ORDER BY change_no LIMIT %(limit)s""",
             {
                 "company": company,
                 "start": start,
-                "end": end if is_shortcut else None,
-                "held_back": held_back,
+                "end": end_of_chain if is_shortcut else None,
+                "held_back_from": held_back_from,
                 "limit": CUSTOMERS_PER_CHUNK,
             },
         ) as packed,
@@ -164,36 +176,37 @@ def make_package(company: str, position: int, journaled: int, run: UUID | None) 
             return None
         packed.analyze()
         (last,) = fetch_one("SELECT max(change_no) FROM packed")
-        is_rest = packed.rows < CUSTOMERS_PER_CHUNK and (held_back is None or held_back > end)
-        return store_package(
-            packed,
-            Package(
-                company_id=company,
-                from_no=start,
-                # A shortcut joins the chain where that ends.
-                to_no=end if is_shortcut and is_rest else last,
-                latest_no=latest_no,
-                is_shortcut=is_shortcut,
-                customers=packed.rows,
-                run_id=run,
-            ),
+        reaches_end = packed.rows < CUSTOMERS_PER_CHUNK and (
+            held_back_from is None or held_back_from > end_of_chain
         )
+        package = Package(
+            company_id=company,
+            from_no=start,
+            # A complete shortcut ends exactly where the chain does, so that the chain goes on.
+            to_no=end_of_chain if is_shortcut and reaches_end else last,
+            latest_no=latest_no,
+            is_shortcut=is_shortcut,
+            customers=packed.rows,
+            run_id=run,
+        )
+        store_package(packed, package)
+        return package
 
 
-def is_between_empty(company: str, position: int, end: int) -> bool:
-    (is_empty,) = fetch_one(
-        """SELECT NOT EXISTS (SELECT FROM customer
-                               WHERE company_id = %s AND change_no > %s AND change_no <= %s)""",
-        [company, position, end],
+def has_changes(company: str, after: int, up_to: int) -> bool:
+    (has_any,) = fetch_one(
+        """SELECT EXISTS (SELECT FROM customer
+                           WHERE company_id = %s AND change_no > %s AND change_no <= %s)""",
+        [company, after, up_to],
     )
-    return bool(is_empty)
+    return bool(has_any)
 
 
-def store_package(packed: WorkTable, package: Package) -> Package:
-    """Read what belongs to the customers, and store it."""
+def store_package(packed: WorkTable, package: Package) -> None:
+    """Save a package with all rows of its customers, which are in the work table `packed`."""
     (package.is_all_new,) = fetch_one(
-        """SELECT NOT EXISTS (SELECT FROM packed JOIN customer_change c USING (customer_id)
-                               WHERE c.change_no <= %s)""",
+        """SELECT NOT EXISTS (SELECT FROM packed JOIN customer_change change USING (customer_id)
+                               WHERE change.change_no <= %s)""",
         [package.from_no],
     )
     tables = read_tables(packed, is_first=package.is_all_new)
@@ -201,18 +214,16 @@ def store_package(packed: WorkTable, package: Package) -> Package:
     package.size_bytes = sum(len(table.data) for table in tables)
     package.sha256 = digest(tables)
     package.save()
-    lines = chain.from_iterable(
-        (
-            f"{package.pk}\t{table.target.table}\t{place}\t{table.rows}\t".encode(),
-            # COPY data as a value of COPY data.
-            table.data.replace(b"\\", rb"\\").replace(b"\t", rb"\t").replace(b"\n", rb"\n"),
-            b"\n",
-        )
-        for place, table in enumerate(tables)
-    )
     columns = ("package_id", "name", "position", "rows", "data")
-    copy_in("package_table", columns, b"".join(lines), binary=False)
-    return package
+    rows = (as_copy_row(package, position, table) for position, table in enumerate(tables))
+    copy_in("package_table", columns, b"".join(rows), binary=False)
+
+
+def as_copy_row(package: Package, position: int, table: TableData) -> bytes:
+    """Return a row of package_table for COPY. Its last value is COPY data itself, so escape it."""
+    escaped = table.data.replace(b"\\", rb"\\").replace(b"\t", rb"\t").replace(b"\n", rb"\n")
+    columns = f"{package.pk}\t{table.target.table}\t{position}\t{table.rows}\t"
+    return columns.encode() + escaped + b"\n"
 
 
 def digest(tables: Sequence[TableData]) -> str:
@@ -223,7 +234,7 @@ def digest(tables: Sequence[TableData]) -> str:
 
 
 def load_tables(package: Package) -> list[TableData]:
-    """The rows of a package. Errors: PackageDropped, also when they are not what was stored."""
+    """Return the rows of a package. Raise PackageDropped if they are gone or damaged."""
     if not Package.objects.available().filter(pk=package.pk).exists():
         raise PackageDropped
     try:
@@ -235,9 +246,9 @@ def load_tables(package: Package) -> list[TableData]:
 
 @lru_cache(maxsize=1)
 def read_verified(package: int, sha256: str, is_all_new: bool) -> tuple[TableData, ...]:
-    """The rows of a package with this digest. Errors: PackageDropped.
+    """Read the rows of a package. Raise PackageDropped if they do not have this digest.
 
-    The latest one stays in memory: a process often sends the same one to many databases.
+    The latest package stays in memory: a process often sends the same one to many databases.
     """
     rows = fetch(
         "SELECT name, data FROM package_table WHERE package_id = %s ORDER BY position", [package]
@@ -249,42 +260,43 @@ def read_verified(package: int, sha256: str, is_all_new: bool) -> tuple[TableDat
 
 
 def drop(package: Package) -> None:
-    """Drop the data of a package; who still needs it gets another one."""
+    """Delete the data of a package. A database that still needs it gets another package."""
     with transaction.atomic():
         package.tables.all().delete()
-        run_sql(
-            "UPDATE package SET dropped_at = now() WHERE id = %s AND dropped_at IS NULL",
-            [package.pk],
-        )
+        Package.objects.available().filter(pk=package.pk).update(dropped_at=Now())
 
 
 def drop_delivered(company: str | None = None) -> None:
-    """Drop the data of packages that every enabled database has, or that are very old.
+    """Delete the data of old packages that every enabled database has, and of very old ones.
 
-    Of all companies, unless one is given.
+    This covers the packages of one company, or of all.
     """
     run_sql(
         """WITH dropped AS (
-             UPDATE package p SET dropped_at = now()
-              WHERE p.dropped_at IS NULL
-                AND (%(company)s::text IS NULL OR p.company_id = %(company)s)
-                AND (p.made_at < now() - %(days)s * interval '1 day'
-                     AND NOT EXISTS (SELECT FROM channel_database b
-                                       JOIN channel h ON h.id = b.channel_id
-                                      WHERE h.company_id = p.company_id AND h.is_enabled
-                                        AND b.is_enabled AND b.position < p.to_no)
-                     -- Nor is it to be sent again.
-                     AND NOT EXISTS (SELECT FROM download_session s
-                                       JOIN channel_database b ON b.id = s.database_id
-                                      WHERE s.package_id = p.id AND s.status = ANY(%(open)s)
-                                        AND b.position >= p.to_no)
-                     OR p.made_at < now() - %(most)s * interval '1 day')
-             RETURNING p.id)
-           DELETE FROM package_table t USING dropped WHERE t.package_id = dropped.id""",
+             UPDATE package SET dropped_at = now()
+              WHERE package.dropped_at IS NULL
+                AND (%(company)s::text IS NULL OR package.company_id = %(company)s)
+                AND (package.made_at < now() - %(max_days)s * interval '1 day'
+                     OR (package.made_at < now() - %(days)s * interval '1 day'
+                         AND NOT EXISTS (
+                             SELECT FROM channel_database database
+                               JOIN channel ON channel.id = database.channel_id
+                              WHERE channel.company_id = package.company_id
+                                AND channel.is_enabled AND database.is_enabled
+                                AND database.position < package.to_no)
+                         -- Nor is it to be sent once more to a database that already has it.
+                         AND NOT EXISTS (
+                             SELECT FROM download_session session
+                               JOIN channel_database database ON database.id = session.database_id
+                              WHERE session.package_id = package.id
+                                AND session.status = ANY(%(open)s)
+                                AND database.position >= package.to_no)))
+             RETURNING package.id)
+           DELETE FROM package_table USING dropped WHERE package_table.package_id = dropped.id""",
         {
             "company": company,
             "open": [status.value for status in OPEN_DOWNLOADS],
             "days": settings.PACKAGE_DAYS,
-            "most": settings.PACKAGE_MAX_DAYS,
+            "max_days": settings.PACKAGE_MAX_DAYS,
         },
     )

@@ -1,4 +1,4 @@
-"""What stays of download sessions for ever: ranges of changes, a few for each database."""
+"""Ranges: what remains of old download sessions, as ranges of change numbers for each database."""
 
 from datetime import timedelta
 
@@ -15,29 +15,27 @@ SESSIONS_PER_CHUNK = 10_000
 
 
 def fold_sessions(*, limit: int = SESSIONS_PER_CHUNK) -> int:
-    """Fold the oldest sessions that were applied long ago into ranges. Returns how many.
-
-    Effects: sessions, ranges and packages, in one statement.
-    """
+    """Replace the oldest sessions that were applied long ago by ranges. Return how many."""
     (folded,) = fetch_one(FOLD_SESSIONS, {"kept_days": settings.DETAILS_KEPT_DAYS, "limit": limit})
     return int(folded)
 
 
 def delete_replaced(*, limit: int = SESSIONS_PER_CHUNK) -> None:
-    """Remove sessions of long ago that brought nothing, because others took their place."""
+    """Delete old sessions that brought nothing because others took their place."""
     long_ago = Now() - timedelta(days=settings.DETAILS_KEPT_DAYS)
     replaced = DownloadSession.objects.deletable().filter(
         status=DownloadStatus.CANCELED, changed_by=None, started_at__lt=long_ago
     )
-    found = list(replaced.values_list("pk", flat=True)[:limit])
-    DownloadSession.objects.filter(pk__in=found).delete()
+    DownloadSession.objects.filter(
+        pk__in=list(replaced.values_list("pk", flat=True)[:limit])
+    ).delete()
 
 
-def note_untold(database: ChannelDatabase, position: int) -> None:
-    """Note what a database has by its own word alone: no session is known that brought it.
+def add_unexplained_ranges(database: ChannelDatabase, position: int) -> None:
+    """Insert ranges for the changes up to a position that no known session has brought.
 
-    Such as what it was sent after the backup from which headquarters was restored. Effects: ranges
-    without a beginning, in the caller's transaction.
+    A restored HQ does not know the sessions after its backup. The ranges have no beginning, and are
+    inserted in the caller's transaction.
     """
     run_sql(
         """INSERT INTO download_range (database_id, is_shortcut, from_no, to_no, latest_no,

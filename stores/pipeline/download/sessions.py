@@ -1,4 +1,9 @@
-"""Download sessions: one package for one channel database, or single customers that it lacks."""
+"""Download sessions: each brings one channel database one package, or single customers.
+
+A session is *open* from the moment its package is offered to the database until it is applied or
+canceled; a *suspended* one is open, but waits for a person. While a database is *on hold*, all its
+sessions are suspended. With strict order, each session waits until the one before is applied.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,22 +20,22 @@ from stores.models import ChannelDatabase, Customer, DownloadSession, Package, R
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.run import RunCancelled
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
-from stores.pipeline.download.exceptions import pass_refused
+from stores.pipeline.download.exceptions import unblock_downloads
 
 REPLACED = "Another package brings what it would have brought."
 CANCELED = "Someone canceled the session. The next download sends what the database lacks."
-HELD = "The channel has its package already."
-HELD_UP = "The channel refuses some of its customers; in strict order, later packages wait for it."
+ARRIVED = "The channel has its package already."
+BLOCKING = "The channel refuses some of its customers; in strict order, later packages wait for it."
 REFUSED = "The channel refuses these customers."
 DROPPED = "The data of its package is no longer there."
 ON_HOLD = "Downloads to this database are on hold."
 NO_DATA = "What the database lacks may not leave headquarters yet: see the number journal."
-# What a session is that failed in these states.
+# The status of a session that fails, by the status in which it fails.
 FAILED_AS: dict[str | None, DownloadStatus] = {
     DownloadStatus.STARTED: DownloadStatus.CREATE_FAILED,
     DownloadStatus.DOWNLOADED: DownloadStatus.APPLY_FAILED,
 }
-# What a hold suspends; what is on its way still arrives.
+# A hold suspends these sessions. A session whose data is on its way still arrives.
 SUSPENDABLE = (
     DownloadStatus.AVAILABLE,
     DownloadStatus.DOWNLOAD_FAILED,
@@ -39,20 +44,20 @@ SUSPENDABLE = (
 
 
 class SessionRefused(Exception):
-    """The session is in no state for this."""
+    """What a person asks for is not possible in the session's status. The message says why."""
 
 
 class SessionCanceled(Exception):
-    """A person has canceled the session; nothing of it was written."""
+    """A person has canceled the session. Nothing of it was written."""
 
 
-# ------------------------------------------------------------------ the way of a session
+# ------------------------------------------------------ the steps of a session, in their order
 
 
 def start_session(step: RunStep) -> DownloadSession:
-    """The session of the step's database whose package is about to be made, also after a failure.
+    """Return the session for a package that is about to be made, as started and committed.
 
-    Effects: that session, committed.
+    This is the session of an earlier attempt to make the package, if that failed.
     """
     with step.chunk():
         sessions = DownloadSession.objects.filter(database=step.its_database)
@@ -65,13 +70,13 @@ def start_session(step: RunStep) -> DownloadSession:
 
 
 def request_session(step: RunStep, package: Package) -> DownloadSession | None:
-    """The open session of the step's database for the package, tried once more.
+    """Return the session that sends the package to the step's database, with one more try.
 
-    None if it is suspended in strict order: someone has to rerun or cancel it. Effects: that
-    session, and sessions for other packages that the database will not need; committed.
+    Return None if it is suspended in strict order, because a person has to decide. Effects: this
+    session, and those for other packages are canceled; committed.
     """
     with step.chunk():
-        session = offer(step.its_database, package)
+        session = offer_package(step.its_database, package)
         if session.status == DownloadStatus.SUSPENDED and step.its_database.strict_order:
             return None
         request(step, session)
@@ -80,23 +85,18 @@ def request_session(step: RunStep, package: Package) -> DownloadSession | None:
 
 
 def suspend_session(step: RunStep, package: Package | None) -> None:
-    """Offer the package to the step's database, whose downloads are on hold.
-
-    Effects: as request_session(); all that is on offer to the database is suspended. Nothing is
-    written if it is already.
-    """
+    """Offer the package to the step's database, which is on hold, and suspend all its sessions."""
     with step.chunk():
         if package:
-            offer(step.its_database, package).save()
+            offer_package(step.its_database, package).save()
         suspend_all(step.its_database)
     failpoint("download:after_suspended")
 
 
-def offer(database: ChannelDatabase, package: Package) -> DownloadSession:
-    """The open session of a database for a package; the caller saves it, in this transaction.
+def offer_package(database: ChannelDatabase, package: Package) -> DownloadSession:
+    """Return the session for a package, which the caller saves, and cancel those it replaces.
 
-    It is the one that was started for it, if there is none. Others that the database will not need
-    are canceled.
+    This is the open session for the package, the one started for a new package, or a new one.
     """
     sessions = DownloadSession.objects.filter(database=database)
     session = sessions.open().filter(package=package).first()
@@ -109,7 +109,7 @@ def offer(database: ChannelDatabase, package: Package) -> DownloadSession:
 
 
 def request_single_customers(step: RunStep) -> DownloadSession:
-    """The open session of the step's database for single customers, tried once more; committed."""
+    """Return the session that sends single customers, with one more try, committed."""
     with step.chunk():
         sessions = DownloadSession.objects.open().filter(
             database=step.its_database, sends_single_customers=True
@@ -123,7 +123,7 @@ def request_single_customers(step: RunStep) -> DownloadSession:
 
 
 def request(step: RunStep, session: DownloadSession) -> None:
-    """Try a session once more, in the caller's transaction."""
+    """Save that the run tries a session once more, in the caller's transaction."""
     session.run, session.status, session.message = step.run, DownloadStatus.REQUESTED, ""
     session.tries += 1
     session.requested_at = Now()
@@ -132,7 +132,7 @@ def request(step: RunStep, session: DownloadSession) -> None:
 
 
 def note_downloaded(step: RunStep, session: DownloadSession, tables: Sequence[TableData]) -> None:
-    """Note that the data is on its way to the channel. Errors: SessionCanceled."""
+    """Save that the data is on its way to the channel. Raise SessionCanceled if it must not be."""
     with step.chunk():
         is_ours = DownloadSession.objects.filter(
             pk=session.pk, status=DownloadStatus.REQUESTED
@@ -147,7 +147,7 @@ def note_downloaded(step: RunStep, session: DownloadSession, tables: Sequence[Ta
 
 
 def note_applied(session: DownloadSession, *, customers: int, rows: int, parts: int) -> None:
-    """Note what the channel has committed, in the caller's transaction."""
+    """Save that the channel has committed the session, in the caller's transaction."""
     DownloadSession.objects.filter(pk=session.pk).update(
         status=DownloadStatus.APPLIED,
         applied_at=Now(),
@@ -159,24 +159,25 @@ def note_applied(session: DownloadSession, *, customers: int, rows: int, parts: 
 
 
 def note_arrived(step: RunStep, *, since: int, position: int) -> int:
-    """Apply the sessions whose packages the channel has, though HQ did not note their arrival.
+    """Save as applied the sessions whose packages have arrived without HQ's notice.
 
-    They lie between the position that HQ had noted and the channel's; one that was never on its
-    way is canceled. Returns how many customers they brought, without those refused. Effects: the
-    sessions, in the caller's transaction.
+    Their packages lie between `since`, the position that HQ had noted, and the channel's own. A
+    session whose data was never on its way is canceled. Return how many customers have arrived.
+    All this happens in the caller's transaction.
     """
     arrived = fetch(
-        """UPDATE download_session s
+        """UPDATE download_session session
               SET status = 'applied', applied_at = now(), message = '', run_id = %(run)s,
-                  customers = p.customers - (
-                      SELECT count(*) FROM download_exception e
-                       WHERE e.database_id = s.database_id AND e.settled_at IS NULL
-                         AND e.since >= s.requested_at)
-             FROM package p
-            WHERE s.package_id = p.id AND s.database_id = %(database)s
-              AND s.status = ANY(%(open)s) AND s.downloaded_at IS NOT NULL
-              AND p.from_no >= %(since)s AND p.to_no <= %(position)s
-           RETURNING s.customers""",
+                  customers = package.customers - (
+                      SELECT count(*) FROM download_exception exception
+                       WHERE exception.database_id = session.database_id
+                         AND exception.settled_at IS NULL
+                         AND exception.since >= session.requested_at)
+             FROM package
+            WHERE session.package_id = package.id AND session.database_id = %(database)s
+              AND session.status = ANY(%(open)s) AND session.downloaded_at IS NOT NULL
+              AND package.from_no >= %(since)s AND package.to_no <= %(position)s
+           RETURNING session.customers""",
         {
             "run": step.run_id,
             "database": step.database_id,
@@ -187,12 +188,12 @@ def note_arrived(step: RunStep, *, since: int, position: int) -> int:
     )
     DownloadSession.objects.open().filter(
         database=step.database_id, package__from_no__gte=since, package__to_no__lte=position
-    ).update(status=DownloadStatus.CANCELED, message=HELD)
+    ).update(status=DownloadStatus.CANCELED, message=ARRIVED)
     return sum(customers for (customers,) in arrived)
 
 
 def fail_session(session: DownloadSession, error: Exception, message: str) -> None:
-    """Note why the session did not get through; the next download tries it again."""
+    """Save why the session failed. The next download tries it again."""
     unfinished = DownloadSession.objects.unfinished().filter(pk=session.pk)
     status = unfinished.values_list("status", flat=True).first()
     failed = FAILED_AS.get(status, DownloadStatus.DOWNLOAD_FAILED)
@@ -203,19 +204,18 @@ def fail_session(session: DownloadSession, error: Exception, message: str) -> No
     unfinished.filter(status=status).update(status=failed, message=message[:300], tries=tries)
 
 
-def hold_up(
-    session: DownloadSession, package: Package, *, customers: int, rows: int, parts: int, times: int
+def note_partly_applied(
+    session: DownloadSession, package: Package, *, customers: int, rows: int, parts: int, tries: int
 ) -> None:
-    """Note that the channel refuses some of the package, so that no later one may follow.
+    """Save that the channel has refused some customers, so that no later package may follow.
 
-    The rest is there: `customers`, and of their rows those new or newer. `times` is how often the
-    channel has refused; after a few the package is not tried again. Effects: session and database,
-    in the caller's transaction.
+    `customers`, `rows` and `parts` are what the channel has committed. After as many `tries` as the
+    settings allow, the session is suspended. All this happens in the caller's transaction.
     """
-    is_last = times >= settings.STRICT_ORDER_TRIES
+    is_last = tries >= settings.STRICT_ORDER_TRIES
     DownloadSession.objects.filter(pk=session.pk).update(
         status=DownloadStatus.SUSPENDED if is_last else DownloadStatus.APPLY_FAILED,
-        message=HELD_UP,
+        message=BLOCKING,
         partly_applied_at=Coalesce("partly_applied_at", Now()),
         customers=customers,
         rows=F("rows") + rows,
@@ -230,8 +230,8 @@ def close_session(session: DownloadSession, status: DownloadStatus, message: str
     DownloadSession.objects.filter(pk=session.pk).update(status=status, message=message)
 
 
-def resends(database: ChannelDatabase) -> list[DownloadSession]:
-    """The sessions that bring the database again what it has already."""
+def repeated_sessions(database: ChannelDatabase) -> list[DownloadSession]:
+    """Return the due sessions that send the database what it already has, oldest first."""
     sessions = DownloadSession.objects.due().filter(
         database=database, package__to_no__lte=database.position
     )
@@ -239,9 +239,9 @@ def resends(database: ChannelDatabase) -> list[DownloadSession]:
 
 
 def suspended_in_strict_order() -> QuerySet[DownloadSession]:
-    """The suspended sessions that all later ones of their databases wait for.
+    """Return the suspended sessions for which all later ones of their databases wait.
 
-    Not those of downloads on hold, nor those that a database does not need any more, or not yet.
+    Sessions of databases on hold are left out, and those that a database does not need, or not yet.
     """
     needed_before = Customer.objects.filter(
         company=OuterRef("package__company"),
@@ -262,7 +262,10 @@ def suspended_in_strict_order() -> QuerySet[DownloadSession]:
 
 
 def next_download(database: ChannelDatabase, does: str) -> str:
-    """When that happens which a person has asked for: "sends it again" by the next download."""
+    """Return a sentence that says when a download `does` what a person asks for.
+
+    `does` is a verb phrase, such as "sends it again".
+    """
     if database.is_held:
         return (
             f"Once downloads to {database.label} are resumed (on hold: {database.hold_reason}),"
@@ -272,10 +275,10 @@ def next_download(database: ChannelDatabase, does: str) -> str:
 
 
 def cancel(session: DownloadSession, *, by: Any = None) -> None:
-    """Give the session up. What the database lacks comes with the next download, in another one.
+    """Cancel a session. The next download sends what the database lacks in another one.
 
-    In strict order, that one is not held up by the customers that the channel has refused. Errors:
-    SessionRefused once its data is on the way.
+    Customers that the channel has refused do not block that one. Raise SessionRefused if the data
+    is on its way.
     """
     with transaction.atomic():
         canceled = (
@@ -285,17 +288,17 @@ def cancel(session: DownloadSession, *, by: Any = None) -> None:
         )
         if not canceled:
             raise SessionRefused("Only a session whose data is not on its way can be canceled.")
-        pass_refused(session.database)
+        unblock_downloads(session.database)
 
 
 def is_offered(session: DownloadSession) -> bool:
-    """Whether an open session brings its database the same package."""
+    """Return whether an open session sends the database the package of this session."""
     sessions = DownloadSession.objects.open()
     return sessions.filter(database=session.database_id, package=session.package_id).exists()
 
 
 def can_rerun(session: DownloadSession) -> bool:
-    """Whether the data of the session's package is there, and the package not on offer already."""
+    """Return whether rerun() accepts the session."""
     if session.status == DownloadStatus.SUSPENDED:
         return not session.database.is_held
     package = session.package
@@ -303,9 +306,9 @@ def can_rerun(session: DownloadSession) -> bool:
 
 
 def rerun(session: DownloadSession, *, by: Any = None) -> DownloadSession:
-    """Offer the package of a session to its database once more. Returns the session that does.
+    """Offer the package of a session to its database once more. Return the session that sends it.
 
-    It is the same one if it was suspended. Errors: SessionRefused.
+    This is the same session if it was suspended. Raise SessionRefused if it cannot be sent again.
     """
     with transaction.atomic():
         suspended = DownloadSession.objects.filter(pk=session.pk, status=DownloadStatus.SUSPENDED)
@@ -328,16 +331,16 @@ def rerun(session: DownloadSession, *, by: Any = None) -> DownloadSession:
 
 
 def delete(session: DownloadSession) -> None:
-    """Remove a session that brought nothing. Errors: SessionRefused."""
+    """Delete a session. Raise SessionRefused if it has brought anything."""
     deleted, _ = DownloadSession.objects.deletable().filter(pk=session.pk).delete()
     if not deleted:
         raise SessionRefused("Only a session that brought nothing can be deleted.")
 
 
 def hold(database: ChannelDatabase, reason: str, *, by: Any = None) -> int:
-    """Send a database nothing until someone resumes it. Returns how many sessions are suspended.
+    """Put a database on hold until a person resumes it. Return how many sessions are suspended.
 
-    A package that is on its way still arrives. What was suspended before counts too.
+    Data that is on its way still arrives. Sessions that were suspended before are counted too.
     """
     with transaction.atomic():
         ChannelDatabase.objects.filter(pk=database.pk).update(
@@ -350,16 +353,16 @@ def hold(database: ChannelDatabase, reason: str, *, by: Any = None) -> int:
 
 
 def suspend_all(database: ChannelDatabase) -> None:
-    """Suspend what is on offer to a database on hold, in the caller's transaction."""
+    """Suspend the sessions of a database on hold, in the caller's transaction."""
     DownloadSession.objects.filter(database=database, status__in=SUSPENDABLE).update(
         status=DownloadStatus.SUSPENDED, message=ON_HOLD
     )
 
 
 def resume(database: ChannelDatabase) -> int:
-    """Send a database again what it lacks. Returns how many sessions were suspended.
+    """End the hold of a database. Return how many sessions were suspended.
 
-    Errors: SessionRefused if it is not on hold.
+    Raise SessionRefused if it is not on hold.
     """
     with transaction.atomic():
         held = ChannelDatabase.objects.filter(pk=database.pk, held_since__isnull=False)
@@ -371,7 +374,7 @@ def resume(database: ChannelDatabase) -> int:
 
 
 def start_over(database: ChannelDatabase, *, by: Any = None) -> None:
-    """Have a database sent everything again, from the first change on. What it has, it keeps."""
+    """Have all customers sent to a database again, from the first change on. It deletes nothing."""
     ChannelDatabase.objects.filter(pk=database.pk).update(
         position=0, received_no=RECEIVED_UP_TO, starts_over=True, started_over_by=by
     )

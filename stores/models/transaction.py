@@ -26,9 +26,6 @@ DIGITS, PLACES = 18, 4
 LEASE = timedelta(minutes=15)
 # A lease that ends later than this was taken before the clock was set back. It does not count.
 LONGEST_LEASE = 2 * LEASE
-# SQL condition: a person is correcting `sale`. The view excluded_sale has the same.
-BEING_CORRECTED = f"""coalesce(sale.editing_until BETWEEN now()
-                      AND now() + interval '{LONGEST_LEASE.seconds} seconds', false)"""
 
 
 class MoneyField(models.DecimalField):  # type: ignore[type-arg]

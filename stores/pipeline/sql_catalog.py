@@ -53,12 +53,11 @@ from stores.pipeline.events.tables import STAGED_TABLES
 from stores.pipeline.fence import incidents
 from stores.pipeline.integrity import contents, identity, runs
 from stores.pipeline.integrity import customers as shown_customers
-from stores.pipeline.integrity import sales as sale_checks
 from stores.pipeline.integrity import upload as upload_checks
 from stores.pipeline.integrity.snapshot import CHANNEL_COLUMNS, Copies, copy_columns
 from stores.pipeline.integrity.tables import COMPARED_EVENTS, COPIED_TABLES
 from stores.pipeline.sales import customers as sale_customers
-from stores.pipeline.sales import orders, readiness, rules, statement_states, validate
+from stores.pipeline.sales import readiness, rules
 from stores.pipeline.upload import documents, foreign_guids, quarantine, staging
 
 PIPELINE = Path(__file__).parent
@@ -66,12 +65,12 @@ PIPELINE = Path(__file__).parent
 PARAMETERS = {
     "text": "company name reason order origin corrects zone new table unread field part",
     "text[]": "codes fields allowed days names countries currencies languages",
-    "uuid": "run session beyond correction of",
+    "uuid": "run session beyond correction undone",
     "uuid[]": "only skipped contested events",
     "bigint": "channel database statement customer last first first_change limit user by made_by"
     " generation listed batch left kept_days",
     "bigint[]": "sales ids locked counters others some databases batches",
-    "boolean": "is_moved is_free clears",
+    "boolean": "is_moved only_unchanged",
     "timestamptz": "earliest",
     "date": "day",
     "time": "day_ends_at",
@@ -363,17 +362,13 @@ ERRORS = made("found_error", rules.ERROR_COLUMNS)
 
 
 def of_sales() -> Iterator[ComposedStatement]:
-    yield entry("sales/lock_sales_to_validate", validate.LOCK_SALES)
-    yield entry("sales/lock_orders", orders.LOCK_ORDERS)
-    yield entry("sales/assign_customers", sale_customers.assign_statement())
-    yield entry("sales/blockers", sale_customers.blockers_query())
+    yield entry("sales/assign_customers", sale_customers.ASSIGN_CUSTOMERS)
+    yield entry("sales/blockers", sale_customers.BLOCKERS)
     yield entry("sales/header_errors", rules.header_statement(ERRORS))
     for table, row_rules in rules.ROW_RULES:
         statement = rules.row_statement(table, row_rules, ERRORS)
         yield entry("sales/row_errors", statement, of=table)
-    yield entry("sales/open_days", readiness.OPEN_DAYS)
     yield entry("sales/open_blockers", readiness.OPEN_BLOCKERS)
-    yield entry("sales/freeze_statement", statement_states.FREEZE_STATEMENT)
 
 
 # ------------------------------------------------------------------------- corrections
@@ -392,24 +387,22 @@ def of_corrections() -> Iterator[ComposedStatement]:
     before = made(
         "error_before", "transaction_id bigint, rule text, field text, line_number integer"
     )
-    blockers = made_from("blocker", sale_customers.blockers_query())
-    failing = revalidate.failing_statement(ERRORS, blockers, before)
+    failing = revalidate.STILL_FAILING.format(
+        errors=ERRORS,
+        blockers=made_from("blocker", sale_customers.BLOCKERS),
+        errors_before=before,
+    )
     yield entry("corrections/still_failing", failing)
-    yield entry("corrections/lock_sales_to_correct", bulk.LOCK_SALES)
+    queries = {
+        "entered": sql.SQL(sale_corrections.ENTERED_VALUES).format(rows=FAILED_ROWS),
+        "expected": sql.SQL(sale_corrections.EXPECTED_VALUES).format(rows=FAILED_ROWS),
+        "undone": sql.SQL(undo.OLD_VALUES),
+    }
     for part, model in bulk.PARTS.items():
-        yield from of_replaced_values(part, CORRECTABLE_FIELDS[model][0])
-
-
-def of_replaced_values(part: str, name: str) -> Iterator[ComposedStatement]:
-    """One value for all, what the rule expects of each, and what stood there before."""
-    file, has_new_value = "corrections/replace_values", sale_corrections.HAS_NEW_VALUE
-    for how, is_expected in (("corrected", False), ("expected", True)):
-        values = sale_corrections.corrected_values(part, name, FAILED_ROWS, is_expected=is_expected)
-        statement = bulk.replace_statement(part, name, values, has_new_value)
-        yield entry(file, statement, of=f"{part}.{how}")
-    values = undo.replaced_values(part, name)
-    statement = bulk.replace_statement(part, name, values, undo.is_unchanged(name))
-    yield entry(file, statement, of=f"{part}.undone")
+        field = CORRECTABLE_FIELDS[model][0]
+        for name, query in queries.items():
+            statement = bulk.replace_statement(part, field, query)
+            yield entry("corrections/replace_values", statement, of=f"{part}.{name}")
 
 
 # --------------------------------------------------------------------------- integrity
@@ -451,7 +444,6 @@ def of_integrity() -> Iterator[ComposedStatement]:
         yield entry("integrity/never_given", identity.never_given(table, COPIES), of=table)
     for word in runs.CARRIED:
         yield entry("integrity/miscounted_runs", runs.miscounted(word), of=word)
-    yield entry("integrity/changed_statements", sale_checks.CHANGED_STATEMENTS)
     yield from of_contents()
 
 

@@ -113,8 +113,7 @@ SELECT sale.id AS transaction_id, sale.channel_id, sale.business_date, sale.curr
        CASE WHEN sale.entry_status <> 'concluded' THEN sale.entry_status::text
             WHEN statement.id IS NOT NULL THEN 'statement_open'
             WHEN sale.validation_status = 'error' THEN coalesce(first_error.rule, '')::text
-            -- A correction that ends in more than 30 minutes began before the clock was set back, and is over.
-            WHEN sale.editing_until BETWEEN now() AND now() + interval '30 minutes' THEN 'being_corrected'
+            WHEN is_being_corrected(sale.editing_until) THEN 'being_corrected'
             WHEN sale.validation_status = 'none' THEN 'not_validated'
             ELSE 'not_calculated' END AS reason,
        CASE WHEN sale.entry_status = 'concluded' AND statement.id IS NULL
@@ -134,10 +133,7 @@ SELECT sale.id AS transaction_id, sale.channel_id, sale.business_date, sale.curr
 CREATE VIEW failed_sale AS
 SELECT 'rule-' || error.id AS id, sale.id AS transaction_id, sale.channel_id, sale.business_date,
        error.rule AS reason, error.field,
-       CASE WHEN error.line_number IS NULL THEN 'header'
-            WHEN error.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
-            ELSE 'line' END AS part,
-       error.line_number, error.expected, error.found
+       sale_part(error.line_number, error.field) AS part, error.line_number, error.expected, error.found
   FROM retail_transaction sale JOIN transaction_error error ON error.transaction_id = sale.id
  WHERE sale.sales_order_id IS NULL AND sale.statement_id IS NULL
  UNION ALL

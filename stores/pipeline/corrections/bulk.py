@@ -9,19 +9,13 @@ from django.db import connection, models
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch
+from stores.hqdb.sql import Query, as_composable, fetch
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
-from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline.sales.claims import lock_sales
 
-LOCK_SALES = load(__file__, "lock_sales_to_correct").format(
-    being_corrected=sql.SQL(BEING_CORRECTED)
-)
 REPLACE_VALUES = load(__file__, "replace_values")
 # How many transactions one database transaction corrects.
 BATCH_SIZE = 1_000
-
-
 # The models of the parts of a transaction.
 PARTS: dict[str, type[models.Model]] = {
     "header": RetailTransaction,
@@ -40,30 +34,48 @@ class ChangeNote:
 
 
 def lock_correctable(ids: Sequence[Any], user: Any, *, changes_prepaid: bool = False) -> list[int]:
-    """Lock the transactions that the user may correct; prepaid ones if no prepayment changes."""
-    values = {"ids": list(ids), "by": user.pk, "is_free": not changes_prepaid, "limit": BATCH_SIZE}
-    return lock_sales(LOCK_SALES, values)
+    """Lock those of the transactions that the user may correct now. Return their ids.
+
+    Transactions that a job has locked or another person is correcting are skipped, and, if
+    prepayments are to change, those whose prepayments are in a statement.
+    """
+    return lock_sales(
+        """SELECT sale.id FROM retail_transaction sale
+            WHERE sale.id = ANY(%(ids)s)
+              AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL
+              AND (sale.prepayment_statement_id IS NULL OR NOT %(changes_prepaid)s)
+              AND (NOT is_being_corrected(sale.editing_until) OR sale.editing_by_id = %(user)s)
+            ORDER BY sale.id LIMIT %(limit)s FOR UPDATE OF sale SKIP LOCKED""",
+        {
+            "ids": list(ids),
+            "user": user.pk,
+            "changes_prepaid": changes_prepaid,
+            "limit": BATCH_SIZE,
+        },
+    )
 
 
 def replace_values(
     part: str,
-    name: str,
-    new_values: sql.Composable,
-    condition: sql.Composable,
-    parameters: Mapping[str, Any],
+    field: str,
+    new_values: Query,
+    values: Mapping[str, Any],
     note: ChangeNote,
+    *,
+    only_unchanged: bool = False,
 ) -> set[int]:
-    """Write a field of a part of many transactions. Returns the transactions that changed.
+    """Write a field of a part of many transactions. Return the ids of those that changed.
 
-    `new_values` is a query for sale, line_number and new. `condition` is true if a row, `part`, may
-    get the value of a row of the query, `change`. Effects: the table of the part, and
-    transaction_change.
+    `new_values` is a query with the parameters `values`, for the columns sale, line_number, new and
+    written. If `only_unchanged` is true, a row is left alone unless it still has the value
+    `written`. Effects: the table of the part, and transaction_change.
     """
     changed = fetch(
-        replace_statement(part, name, new_values, condition),
+        replace_statement(part, field, new_values),
         {
-            **parameters,
-            "name": name,
+            **values,
+            "field": field,
+            "only_unchanged": only_unchanged,
             "reason": note.reason,
             "user": note.user.pk,
             "correction": str(note.correction) if note.correction else None,
@@ -72,19 +84,13 @@ def replace_values(
     return {sale for (sale,) in changed}
 
 
-def replace_statement(
-    part: str, name: str, new_values: sql.Composable, condition: sql.Composable
-) -> sql.Composed:
-    is_header = part == "header"
+def replace_statement(part: str, field: str, new_values: Query) -> sql.Composed:
+    model, is_header = PARTS[part], part == "header"
     return REPLACE_VALUES.format(
-        new_values=new_values,
-        condition=condition,
-        field=sql.Identifier(name),
-        table=sql.Identifier(PARTS[part]._meta.db_table),
+        new_values=as_composable(new_values),
+        field=sql.Identifier(field),
+        type=sql.SQL(str(model._meta.get_field(field).db_type(connection))),
+        table=sql.Identifier(model._meta.db_table),
         key=sql.Identifier("id" if is_header else "transaction_id"),
         same_line=sql.SQL("true" if is_header else "part.line_number = change.line_number"),
     )
-
-
-def column_type(part: str, name: str) -> sql.SQL:
-    return sql.SQL(str(PARTS[part]._meta.get_field(name).db_type(connection)))

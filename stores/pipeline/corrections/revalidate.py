@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from psycopg2 import sql
-
 from stores.hqdb.files import load
 from stores.hqdb.sql import fetch, run_sql
 from stores.hqdb.work_table import WorkTable
@@ -18,8 +16,8 @@ def revalidate(sales: Sequence[int]) -> int:
     """Delete the errors of corrected sales, and check the rules again.
 
     A sale whose customer HQ does not have is left to the next run, which converts the customer.
-    Returns how many sales still break a rule. Effects: customers, validation, errors and order
-    status of the sales, in the caller's transaction, which has locked them.
+    Return how many sales still break a rule. Effects: customers, validation, errors and order
+    status of the sales, which the caller has locked.
     """
     run_sql("DELETE FROM transaction_error WHERE transaction_id = ANY(%s)", [list(sales)])
     run_sql(
@@ -39,44 +37,31 @@ def revalidate(sales: Sequence[int]) -> int:
     assign_customers(sales)
     checkable = fetch(
         """SELECT id FROM retail_transaction
-            WHERE id = ANY(%s) AND (customer_id IS NOT NULL
-                  OR async_account IS NULL AND account_number IS NULL)""",
+            WHERE id = ANY(%s)
+              AND (customer_id IS NOT NULL
+                   OR (async_account IS NULL AND account_number IS NULL))""",
         [list(sales)],
     )
     _, broken = check_sales([sale for (sale,) in checkable])
     return broken
 
 
-# The part of a sale that row `error` is about. The view failed_sale has the same.
-PART_NAME = sql.SQL(
-    """CASE WHEN error.line_number IS NULL THEN 'header'
-            WHEN error.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
-            ELSE 'line' END"""
-)
-
-
 def still_failing(
-    cause: SaleCause, sales: Sequence[int], names: Sequence[str], before: WorkTable
+    cause: SaleCause, sales: Sequence[int], fields: Sequence[str], errors_before: WorkTable
 ) -> list[int]:
-    """Those of corrected sales that still break the rule, or now another one in these fields."""
+    """Return those of corrected sales that break the rule, or now another one in these fields."""
     with errors_of(sales) as errors, blockers_of(sales) as blockers:
         rows = fetch(
-            failing_statement(errors, blockers, before),
+            STILL_FAILING,
             {
                 "sales": list(sales),
                 "reason": cause.reason,
                 "field": cause.field,
                 "part": cause.part,
-                "names": list(names),
+                "names": list(fields),
             },
+            errors=errors,
+            blockers=blockers,
+            errors_before=errors_before,
         )
     return [sale for (sale,) in rows]
-
-
-def failing_statement(errors: WorkTable, blockers: WorkTable, before: WorkTable) -> sql.Composed:
-    return STILL_FAILING.format(
-        part=PART_NAME,
-        errors=errors,
-        blockers=blockers,
-        before=before,
-    )

@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 from django.db import models, transaction
 from psycopg2 import sql
 
-from stores.hqdb.files import load
 from stores.hqdb.sql import batched, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
@@ -24,7 +23,6 @@ from stores.pipeline.corrections.bulk import (
     BATCH_SIZE,
     PARTS,
     ChangeNote,
-    column_type,
     lock_correctable,
     replace_values,
 )
@@ -38,11 +36,14 @@ from stores.pipeline.corrections.sale import (
 from stores.pipeline.events.kinds import ADDRESS
 from stores.pipeline.sales.rules import HEADER_RULES, SALE_RULES
 
-CORRECTED_VALUES = load(__file__, "_corrected_values")
-# SQL condition: a rule that expects no value does not empty a field. A person may.
-HAS_NEW_VALUE = sql.SQL("change.new IS NOT NULL OR %(clears)s")
-# How many transactions one request corrects, and how many changes it shows as examples.
-MAX_TRANSACTIONS, MAX_EXAMPLES = 10_000, 20
+# The value that a person entered for all failed rows, and the value that the rule expects of each.
+ENTERED_VALUES = "SELECT DISTINCT sale, line_number, %(new)s AS new, NULL AS written FROM {rows}"
+EXPECTED_VALUES = """SELECT DISTINCT sale, line_number, expected AS new, NULL AS written
+                       FROM {rows} WHERE expected <> ''"""
+# How many transactions one request corrects.
+MAX_TRANSACTIONS = 10_000
+# How many changes it shows as examples.
+MAX_EXAMPLES = 20
 CUSTOMER_FIELDS = ("async_account", "account_number")
 DELIVERY_FIELDS = ("delivery_address_id", "delivery_mode")
 # Causes in the transaction itself. All others are in the row of its customer or its address.
@@ -245,26 +246,11 @@ def write_values(
 def write_value(
     part: str, name: str, value: Any, failed_rows: WorkTable, note: ChangeNote
 ) -> set[int]:
-    is_expected = value is ExpectedValue
-    new = None if is_expected or value is None else str(value)
-    return replace_values(
-        part,
-        name,
-        corrected_values(part, name, failed_rows, is_expected=is_expected),
-        HAS_NEW_VALUE,
-        {"new": new, "clears": value is None},
-        note,
-    )
-
-
-def corrected_values(
-    part: str, name: str, failed_rows: WorkTable, *, is_expected: bool
-) -> sql.Composed:
-    return CORRECTED_VALUES.format(
-        value=sql.SQL("nullif(expected, '')" if is_expected else "%(new)s"),
-        kind=column_type(part, name),
-        rows=failed_rows,
-    )
+    """Write one value into the failed rows, or what the rule expects of each. Return the sales."""
+    query = EXPECTED_VALUES if value is ExpectedValue else ENTERED_VALUES
+    new_values = sql.SQL(query).format(rows=failed_rows)
+    new = None if value is None else str(value)
+    return replace_values(part, name, new_values, {"new": new}, note)
 
 
 def add_corrected(corrected: Sequence[int], result: CorrectionResult) -> None:

@@ -4,28 +4,28 @@ from typing import Any
 from uuid import UUID
 
 from django.db import models, transaction
-from psycopg2 import sql
 
-from stores.hqdb.files import load
 from stores.models import RetailTransaction, TransactionChange
 from stores.pipeline.corrections.bulk import (
     BATCH_SIZE,
     ChangeNote,
-    column_type,
     lock_correctable,
     replace_values,
 )
 from stores.pipeline.corrections.revalidate import revalidate
 from stores.pipeline.corrections.sale import PAYMENT_FIELDS, end_leases
 
-REPLACED_VALUES = load(__file__, "_replaced_values")
+# The values before the correction, and those that it wrote.
+OLD_VALUES = """
+    SELECT transaction_id AS sale, line_number, old AS new, new AS written
+      FROM transaction_change
+     WHERE correction = %(undone)s AND field = %(field)s AND transaction_id = ANY(%(locked)s)"""
 
 
 def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
     """Write the old values back, unless a value was changed or its transaction posted since.
 
-    Returns how many transactions have their old values again, and how many do not. Effects: as
-    those of correct_all().
+    Return how many transactions have their old values again, and how many do not.
     """
     undone = kept = last = 0
     changes = TransactionChange.objects.filter(correction=correction).order_by("transaction")
@@ -42,17 +42,20 @@ def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int,
 
 
 def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> int:
-    """Write the old values into the transactions that nobody holds. Returns how many changed."""
+    """Write the old values into the transactions that nobody else holds. Return how many changed.
+
+    Effects: the transactions, a record of each change, and a new validation.
+    """
     locked = lock_correctable(ids, user)
     changed: set[int] = set()
-    for part, name in corrected_fields(correction, ids):
+    for part, field in corrected_fields(correction, ids):
         changed |= replace_values(
             part,
-            name,
-            replaced_values(part, name),
-            is_unchanged(name),
-            {"of": str(correction), "locked": locked},
+            field,
+            OLD_VALUES,
+            {"undone": str(correction), "locked": locked},
             ChangeNote(user, reason),
+            only_unchanged=True,
         )
     undone = sorted(changed)
     end_leases(RetailTransaction.objects.filter(pk__in=undone))
@@ -62,24 +65,15 @@ def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> int:
 
 
 def corrected_fields(correction: UUID, ids: list[int]) -> set[tuple[str, str]]:
-    """The part and the name of each field that the correction changed in these transactions."""
+    """Return the part and the name of each field that the correction changed in transactions."""
     changes = TransactionChange.objects.filter(correction=correction, transaction__in=ids)
     in_header = models.ExpressionWrapper(models.Q(line_number=None), models.BooleanField())
     fields = set()
-    for name, is_in_header in set(changes.values_list("field", in_header)):
+    for field, is_in_header in set(changes.values_list("field", in_header)):
         if is_in_header:
-            fields.add(("header", name))
-        elif name in PAYMENT_FIELDS:
-            fields.add(("payment", name))
+            fields.add(("header", field))
+        elif field in PAYMENT_FIELDS:
+            fields.add(("payment", field))
         else:
-            fields.add(("line", name))
+            fields.add(("line", field))
     return fields
-
-
-def replaced_values(part: str, name: str) -> sql.Composed:
-    return REPLACED_VALUES.format(kind=column_type(part, name))
-
-
-def is_unchanged(name: str) -> sql.Composed:
-    """Condition: a field still has the value that the correction wrote."""
-    return sql.SQL("part.{} IS NOT DISTINCT FROM change.was").format(sql.Identifier(name))

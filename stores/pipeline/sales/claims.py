@@ -2,25 +2,24 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from psycopg2 import sql
-
 from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch
 from stores.models import RunStep
 from stores.pipeline.sales.refused import record_refusals, refusals_of
 
 
-def lock_sales(statement: sql.Composable, values: Mapping[str, object]) -> list[int]:
-    """Run a statement that locks open sales. Returns their ids in ascending order."""
+def lock_sales(statement: str, values: Mapping[str, object]) -> list[int]:
+    """Run a statement that locks sales. Return their ids in ascending order."""
     return [sale for (sale,) in fetch(statement, dict(values))]
 
 
 def process_one_by_one(
     step: RunStep, work: Callable[[Sequence[int]], int], sales: Sequence[int]
 ) -> int:
-    """Call `work` with the sales. A sale that the database refuses is recorded as an error.
+    """Call `work` with all sales, or with fewer at a time to isolate those the database refuses.
 
-    Returns the sum of the results of `work`. The step's counts of a refused call are undone.
+    A refused sale is recorded as an error, and the counts of its call are undone. Return the sum of
+    the results of `work`.
     """
 
     def work_on(ids: Sequence[int]) -> int:

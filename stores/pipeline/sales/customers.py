@@ -1,13 +1,13 @@
 """Find the customers of sales, and convert those that are still in staging.
 
-Validation and sales orders begin with this, so that no sale goes on under a temporary GUID.
+A sale names its customer by a GUID that the till made, by an account number, or not at all. Here it
+gets HQ's customer, before it is validated or becomes an order. An event is pending until the
+conversion has applied it; a pending customer or address is converted at once if a sale needs it.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
-
-from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
@@ -17,15 +17,16 @@ from stores.pipeline.convert.apply import apply_events, convert_guids
 from stores.pipeline.events.kinds import ADDRESS
 from stores.pipeline.guids import is_foreign
 
-ASSIGN_CUSTOMERS = load(__file__, "assign_customers")
-BLOCKERS = load(__file__, "blockers")
+IS_FOREIGN = is_foreign("sale", channel=("sale", "channel_id"))
+ASSIGN_CUSTOMERS = load(__file__, "assign_customers").format(is_foreign=IS_FOREIGN)
+BLOCKERS = load(__file__, "blockers").format(is_foreign=IS_FOREIGN)
 
 
 def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> int:
     """Convert the pending customers of the sales, then assign each sale its customer.
 
-    Effects: accounts as those of convert_guids(), and the customers of the sales, in the caller's
-    transaction. Returns how many customers were converted. Errors: those of convert_guids().
+    Return how many customers were converted. Effects: accounts, and the customers of the sales, in
+    the caller's transaction.
     """
     converted = 0
     if guids := pending_guids(sales):
@@ -37,7 +38,7 @@ def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> 
 
 
 def pending_guids(sales: Sequence[int]) -> list[UUID]:
-    """The GUIDs of sales without an account or account number that have a pending event."""
+    """Return the GUIDs by which sales name customers that are pending, if nothing else does."""
     rows = fetch(
         """SELECT DISTINCT sale.async_account
              FROM retail_transaction sale
@@ -55,15 +56,12 @@ def pending_guids(sales: Sequence[int]) -> list[UUID]:
 
 
 def assign_customers(sales: Sequence[int]) -> None:
-    run_sql(assign_statement(), {"sales": list(sales)})
-
-
-def assign_statement() -> sql.Composed:
-    return ASSIGN_CUSTOMERS.format(is_foreign=is_foreign("sale", channel=("sale", "channel_id")))
+    """Assign each sale without a customer the one that HQ has under its GUID or account number."""
+    run_sql(ASSIGN_CUSTOMERS, {"sales": list(sales)})
 
 
 def assign_default_customer(sales: Sequence[int]) -> None:
-    """Assign the channel's default customer to the sales that have neither GUID nor account number.
+    """Assign the channel's default customer to the sales that name no customer.
 
     A sale keeps the customer that it has if a statement has its prepayments.
     """
@@ -79,22 +77,18 @@ def assign_default_customer(sales: Sequence[int]) -> None:
 
 
 def blockers_of(sales: Sequence[int]) -> AbstractContextManager[WorkTable]:
-    """A work table of the sales that cannot become orders now, each with the first reason.
+    """Make a work table of the sales that cannot become orders now, each with the first reason.
 
-    Shape: id, what, reason, field, waits.
+    Its columns are id, what, reason, field and waits.
     """
-    return query_table("blocker", blockers_query(), {"sales": list(sales)})
-
-
-def blockers_query() -> sql.Composed:
-    return BLOCKERS.format(is_foreign=is_foreign("sale", channel=("sale", "channel_id")))
+    return query_table("blocker", BLOCKERS, {"sales": list(sales)})
 
 
 def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> None:
-    """Apply the pending addresses of the sales: delivery addresses, and all of their customers.
+    """Apply the pending events of delivery addresses, and of all addresses of the customers.
 
-    No sale is posted while HQ has an address of its customer that it has not applied. Effects:
-    addresses and their events, in the caller's transaction.
+    No sale is posted while an address of its customer is pending. Effects: addresses and their
+    events, in the caller's transaction.
     """
     with prefer_index_scans():
         if event_ids := pending_address_events(company, sales):
@@ -103,7 +97,7 @@ def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> 
 
 
 def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:
-    """The pending events of delivery addresses and customers; each branch uses its own index."""
+    """Return the ids of the pending events of delivery addresses, and of the customers' others."""
     rows = fetch(
         """WITH sale AS MATERIALIZED (
              SELECT DISTINCT delivery_address_id, async_account, account_number
@@ -111,6 +105,7 @@ def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]
               WHERE id = ANY(%(sales)s)
                 AND (delivery_address_id IS NOT NULL OR async_account IS NOT NULL
                      OR account_number IS NOT NULL))
+           -- Each branch uses its own index.
            SELECT event.event_id
              FROM sale JOIN staged_address event ON event.async_account = sale.async_account
             WHERE event.company_id = %(company)s AND event.status = 'pending'

@@ -1,21 +1,19 @@
 """Synchronize orders: make sales orders of the customer orders of tills.
 
-The customer and the address of an order are converted in the transaction that makes the sales
-order. An order whose customer has not arrived waits and says so.
+Customer orders are processed in chunks, each in one transaction, in which their customers and
+addresses are converted first. An order that cannot be made keeps the reason: the first rule that it
+breaks, or its blocker, such as a customer that is quarantined. It has failed, unless it only waits
+for a customer or an address that has not arrived.
 """
 
 from collections.abc import Sequence
 from functools import partial
 
-from psycopg2 import sql
-
 from stores.failpoints import failpoint
-from stores.hqdb.files import load
 from stores.hqdb.sql import fetch_one, reserve_numbers, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
-from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.convert.balance import count_sales
@@ -27,19 +25,14 @@ from stores.pipeline.sales.customers import (
     resolve_addresses,
     resolve_customers,
 )
-from stores.pipeline.sales.refused import IS_REFUSED
 from stores.pipeline.sales.rules import check_sales
-
-LOCK_ORDERS = load(__file__, "lock_orders").format(
-    is_refused=sql.SQL(IS_REFUSED), being_corrected=sql.SQL(BEING_CORRECTED)
-)
 
 
 def synchronize_orders(step: RunStep, channel: Channel) -> None:
     """Make a sales order of each open customer order of the channel, or of the one of the run.
 
-    An order of nothing becomes none if something was paid: it is an instalment, or a deposit that
-    was given back. Effects: in one transaction for each chunk.
+    Effects: accounts, addresses, sales orders, and the status of the customer orders, in one
+    transaction for each chunk.
     """
     OrderSequence.objects.get_or_create(company=channel.company)
     last = 0
@@ -47,29 +40,49 @@ def synchronize_orders(step: RunStep, channel: Channel) -> None:
         require_posting()
     while True:
         with step.chunk():
-            values = {
-                "channel": channel.pk,
-                "last": last,
-                "order": step.run.order_number,
-                "limit": SALES_PER_CHUNK,
-            }
-            sales = lock_sales(LOCK_ORDERS, values)
-            if not sales:
+            orders = lock_open_orders(step, channel, after=last)
+            if not orders:
                 if step.counts.get("posted"):
                     count_sales(channel)
                 return
-            step.add(read=len(sales))
+            step.add(read=len(orders))
             posted = step.counts.get("posted", 0)
-            converted = process_one_by_one(step, partial(process_locked, step, channel), sales)
-            last = sales[-1]
+            converted = process_one_by_one(step, partial(process_locked, step, channel), orders)
+            last = orders[-1]
             failpoint("orders:before_commit")
         failpoint("orders:after_commit")
         if not step.is_dry and (converted or step.counts.get("posted", 0) > posted):
             number_journal.append_missing()
 
 
+def lock_open_orders(step: RunStep, channel: Channel, *, after: int) -> list[int]:
+    """Lock the next customer orders without a sales order, or the one of the run. Return their ids.
+
+    Orders that another job has locked or that a person is correcting are skipped. An order of
+    nothing is only made if nothing was paid: else it is an instalment, or a returned deposit.
+    """
+    return lock_sales(
+        """SELECT sale.id FROM retail_transaction sale
+            WHERE sale.channel_id = %(channel)s AND sale.id > %(after)s
+              AND sale.sales_order_id IS NULL AND sale.transaction_type = 'customer_order'
+              AND sale.entry_status = 'concluded'
+              AND (sale.gross_amount <> 0 OR sale.payment_amount = 0)
+              AND CASE WHEN %(order)s <> '' THEN sale.confirmation_number = %(order)s
+                  ELSE NOT EXISTS (SELECT FROM refused_sale refused
+                                    WHERE refused.transaction_id = sale.id) END
+              AND NOT is_being_corrected(sale.editing_until)
+            ORDER BY sale.id LIMIT %(limit)s FOR UPDATE OF sale SKIP LOCKED""",
+        {
+            "channel": channel.pk,
+            "after": after,
+            "order": step.run.order_number,
+            "limit": SALES_PER_CHUNK,
+        },
+    )
+
+
 def process_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
-    """Make sales orders, or record why not. Returns how many customers were converted for them."""
+    """Make sales orders, or save why not. Return how many customers were converted for them."""
     converted = resolve_customers(step, channel.company, sales)
     resolve_addresses(step, channel.company, sales)
     assign_default_customer(sales)
@@ -88,10 +101,9 @@ def process_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int
 
 
 def write_reasons(sales: Sequence[int], blockers: WorkTable, *, is_scheduled: bool) -> None:
-    """Write status and reason of each order that cannot be made now.
+    """Save status and reason of each order that has a blocker or breaks a rule.
 
-    An order that waits for its customer or address has not failed. A scheduled run does not count
-    an attempt with the same result as the last.
+    A scheduled run does not count an attempt with the same result as the last.
     """
     run_sql(
         """WITH failure AS (
@@ -122,18 +134,20 @@ def write_reasons(sales: Sequence[int], blockers: WorkTable, *, is_scheduled: bo
 def create_customer_orders(
     step: RunStep, channel: Channel, sales: Sequence[int], blockers: WorkTable
 ) -> int:
-    """Make a sales order of each customer order without a blocker or an error. Returns how many.
+    """Make a sales order of each customer order without blocker or error. Return how many.
 
     An order that failed before, or that a person corrected, is on hold until a person releases it.
     """
-    ready_sales = sql.SQL(
+    with query_table(
+        "ready",
         """SELECT sale.id, row_number() OVER (ORDER BY sale.id) AS position
              FROM retail_transaction sale
             WHERE sale.id = ANY(%s) AND sale.validation_status = 'successful'
               AND sale.customer_id IS NOT NULL
-              AND NOT EXISTS (SELECT FROM {blockers} blocker WHERE blocker.id = sale.id)"""
-    ).format(blockers=blockers)
-    with query_table("ready", ready_sales, [list(sales)]) as ready:
+              AND NOT EXISTS (SELECT FROM {blockers} blocker WHERE blocker.id = sale.id)""",
+        [list(sales)],
+        blockers=blockers,
+    ) as ready:
         if ready.rows:
             first = reserve_numbers("order_sequence", "next_order", channel.company_id, ready.rows)
             insert_sales_orders(ready, first, step)
@@ -141,6 +155,7 @@ def create_customer_orders(
 
 
 def insert_sales_orders(ready: WorkTable, first: int, step: RunStep) -> None:
+    """Insert the sales orders, numbered from `first`, and link the customer orders to them."""
     run_sql(
         """WITH new_order AS (
              INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,

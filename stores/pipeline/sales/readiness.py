@@ -7,17 +7,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 
-from psycopg2 import sql
-
 from stores.hqdb.files import load
 from stores.hqdb.sql import fetch
 from stores.models import Channel
 from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.pipeline.sales.rules import SALE_RULES
-from stores.pipeline.sales.statement_sales import OPEN_DOCUMENTS
 
-OPEN_DAYS = load(__file__, "open_days").format(open_documents=sql.SQL(OPEN_DOCUMENTS))
-OPEN_BLOCKERS = load(__file__, "open_blockers").format(open_documents=sql.SQL(OPEN_DOCUMENTS))
+OPEN_BLOCKERS = load(__file__, "open_blockers")
 # The reasons by which the list of transactions can be filtered.
 RULE_CODES = frozenset({rule.code for rule in SALE_RULES} | set(REFUSAL_REASONS))
 
@@ -59,8 +55,25 @@ class Readiness:
 
 
 def readiness() -> list[Readiness]:
-    """Each channel's business dates with sales to be posted, oldest first."""
-    days = fetch(OPEN_DAYS)
+    """Return each channel's business dates with sales to be posted, oldest first."""
+    days = fetch(
+        """SELECT sale.channel_id, sale.business_date, count(*) AS sales,
+                  count(*) FILTER (WHERE sale.validation_status = 'successful') AS validated,
+                  count(DISTINCT sale.async_account) FILTER (
+                      WHERE sale.customer_id IS NULL AND EXISTS (
+                          SELECT FROM staged_customer event
+                           WHERE event.company_id = sale.company_id
+                             AND event.async_account = sale.async_account
+                             AND event.status = 'pending')) AS customers,
+                  -- All sales of a channel are of one company, so min() finds the company.
+                  (SELECT count(DISTINCT event.address_id)
+                     FROM staged_address event
+                    WHERE event.company_id = min(sale.company_id) AND event.status = 'pending'
+                      AND event.async_account = ANY (array_agg(sale.async_account))) AS addresses
+             FROM open_document sale
+            GROUP BY sale.channel_id, sale.business_date
+            ORDER BY sale.business_date, sale.channel_id"""
+    )
     blockers: dict[tuple[int, date], list[Blocker]] = defaultdict(list)
     for channel_id, business_date, reason, field, sales in fetch(OPEN_BLOCKERS):
         blockers[channel_id, business_date].append(Blocker(reason, field or "", sales))

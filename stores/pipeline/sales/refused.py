@@ -1,7 +1,7 @@
-"""Sales that the database refuses to process.
+"""Sales that the database refuses to process: find them, and record an error of each.
 
-No rule covers the cause, so these sales are found by trying. Each gets an error that keeps it out
-of all runs, which would be refused again, until a person corrects or retries it.
+No rule of validation covers the cause, so these sales are found by trying. The error keeps a sale
+out of all runs, which would be refused again, until a person corrects or retries the sale.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +11,11 @@ from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch, run_sql
 from stores.models.transaction import DIGITS, PLACES
 
-SUM_TOO_LARGE, SALE_REFUSED = "sum_too_large", "sale_refused"
+SUM_TOO_LARGE = "sum_too_large"
+SALE_REFUSED = "sale_refused"
+# The view refused_sale has the same.
 REFUSAL_REASONS = (SUM_TOO_LARGE, SALE_REFUSED)
-# SQL condition: `sale` has such an error.
-IS_REFUSED = f"""EXISTS (SELECT FROM transaction_error error WHERE error.transaction_id = sale.id
-                          AND error.rule IN ('{SUM_TOO_LARGE}', '{SALE_REFUSED}'))"""
-# One more than the largest amount of money.
+# The smallest amount of money that no column can hold.
 AMOUNT_LIMIT = 10 ** (DIGITS - PLACES)
 
 
@@ -34,16 +33,16 @@ class Refusal:
 def process_together(
     work: Callable[[Sequence[int]], None], sales: Sequence[int]
 ) -> tuple[list[int], list[Refusal]]:
-    """Find the sales that `work` can process together. Returns these, and an error of each other.
+    """Find the sales that `work` can process together. Return these, and an error of each other.
 
-    `work` is only a trial. First the sales are found that are refused alone, then those that are
-    refused with the others, because a sum may be too large.
+    `work` tries the sales that it is called with, and undoes what it did. Some sales are refused
+    alone, others only together with the rest, for example because a sum becomes too large.
     """
-    accepted_parts, refused = bisect_keys(work, sales)
-    rest = [sale for sale in sales if sale not in refused]
-    is_tried_together = not refused and len(accepted_parts) == 1
-    if not rest or is_tried_together:
-        return rest, refusals_of(refused)
+    accepted_parts, refused_alone = bisect_keys(work, sales)
+    rest = [sale for sale in sales if sale not in refused_alone]
+    was_tried_together = not refused_alone and len(accepted_parts) == 1
+    if not rest or was_tried_together:
+        return rest, refusals_of(refused_alone)
 
     accepted: list[int] = []
 
@@ -52,10 +51,11 @@ def process_together(
         accepted.extend(ids)
 
     _, refused_together = bisect_keys(try_with_accepted, rest)
-    return accepted, refusals_of(refused | refused_together)
+    return accepted, refusals_of(refused_alone | refused_together)
 
 
 def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
+    """Return an error of each refused sale, with the database's message."""
     return [
         Refusal(sale, SALE_REFUSED, "transaction_id", found=error)
         for sale, error in refused.items()
@@ -63,7 +63,11 @@ def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
 
 
 def too_large(sales: Sequence[int]) -> list[Refusal]:
-    """Errors of amounts too large to be added, in any order, to all amounts of half their size."""
+    """Return errors of the sales whose amounts may add up to more than a column can hold.
+
+    An amount is too large if it cannot be added to as many equal amounts as there are amounts in
+    the same field of at least half its size.
+    """
     return [
         Refusal(sale, SUM_TOO_LARGE, field, line, value)
         for sale, field, line, value in fetch(
@@ -95,10 +99,9 @@ def too_large(sales: Sequence[int]) -> list[Refusal]:
 
 
 def record_refusals(refusals: Sequence[Refusal]) -> None:
-    """Record the errors of the sales, and mark the sales as failed.
+    """Insert the errors of the sales, and mark the sales as failed, in the caller's transaction.
 
-    A sale that the database refuses even to mark keeps its error, which is enough to keep it out of
-    all runs. Effects: transaction_error, validation and order status, in the caller's transaction.
+    If the database refuses even the mark, the error alone keeps the sale out of all runs.
     """
     for refusal in refusals:
         run_sql(
@@ -112,6 +115,7 @@ def record_refusals(refusals: Sequence[Refusal]) -> None:
 
 
 def mark_in_error(sales: Sequence[int]) -> None:
+    """Set the validation status, and the order status of customer orders, by their errors."""
     run_sql(
         """UPDATE retail_transaction SET validation_status = 'error', validated_at = now()
             WHERE id = ANY(%s)

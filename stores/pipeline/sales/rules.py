@@ -23,7 +23,10 @@ ERROR_COLUMNS = """transaction_id bigint, rule text, field text, line_number int
 
 @dataclass(frozen=True)
 class SaleRule:
-    """SQL that is true if the rule is broken; `says_value`: the expected value is the right one."""
+    """One rule. `broken`, `expected` and `found` are SQL: a condition, and what it compares.
+
+    `says_value` tells that writing the expected value into the field would correct the sale.
+    """
 
     code: str
     field: str
@@ -34,7 +37,7 @@ class SaleRule:
 
 
 def equals_sum(code: str, field: str, expected: str) -> SaleRule:
-    """A rule: an amount of the header equals an expression, such as the sum of its lines."""
+    """Return the rule that a field of the header equals an expression, such as a sum of lines."""
     return SaleRule(
         code,
         field,
@@ -46,7 +49,7 @@ def equals_sum(code: str, field: str, expected: str) -> SaleRule:
 
 
 def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
-    """Rules: amounts have no more decimal places than the smallest unit of their currency."""
+    """Return rules that amounts have no more decimal places than the unit of their currency."""
     return tuple(
         SaleRule(
             "not_rounded",
@@ -150,7 +153,7 @@ LINE_IS_LIVE = "NOT coalesce(row.is_voided, false)"
 
 
 def card_number_rule(column: str) -> SaleRule:
-    """A rule: a text contains no payment card number. The number found is not shown."""
+    """Return the rule that a text contains no payment card number. It does not show the number."""
     return SaleRule(
         "card_number",
         column,
@@ -235,7 +238,7 @@ SALE_RULES = (*HEADER_RULES, *LINE_RULES, *PAYMENT_RULES)
 
 
 def check_sales(sales: Sequence[int]) -> tuple[int, int]:
-    """Check all rules. Returns how many sales changed their status, and how many have errors.
+    """Check all rules. Return how many sales changed their status, and how many have errors.
 
     Effects: validation status, time and errors of the sales, in the caller's transaction.
     """
@@ -263,7 +266,7 @@ def check_sales(sales: Sequence[int]) -> tuple[int, int]:
 
 @contextmanager
 def errors_of(sales: Sequence[int]) -> Iterator[WorkTable]:
-    """A work table of the rules that the sales break, with the columns of ERROR_COLUMNS."""
+    """Make a work table of the rules that the sales break, with the columns of ERROR_COLUMNS."""
     with empty_table("found_error", ERROR_COLUMNS) as errors:
         values = {"sales": list(sales)}
         run_sql(header_statement(errors), values)
@@ -290,7 +293,7 @@ def row_statement(table: str, rules: tuple[SaleRule, ...], errors: WorkTable) ->
 
 
 def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
-    """Replace the errors of the sales. Equal ones stay: a run with nothing new writes no rows."""
+    """Replace the saved errors of the sales. A run that finds the same errors writes no rows."""
     run_sql(
         """DELETE FROM transaction_error old
             WHERE old.transaction_id = ANY(%s) AND NOT EXISTS (
@@ -314,7 +317,7 @@ def any_broken(rules: tuple[SaleRule, ...]) -> sql.SQL:
 
 
 def rules_as_values(rules: tuple[SaleRule, ...]) -> sql.SQL:
-    """The rows of a VALUES list: code, field, is_broken, expected and found of each rule."""
+    """Return the rows of a VALUES list: code, field, is_broken, expected and found of each rule."""
     return sql.SQL(
         ", ".join(
             f"('{rule.code}', '{rule.field}', {rule.broken}, {rule.expected}, {rule.found})"

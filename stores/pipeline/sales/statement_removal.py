@@ -1,4 +1,8 @@
-"""Remove the sales from a statement that the database refuses to calculate or to post."""
+"""Remove the sales from a statement that the database refuses to calculate or to post.
+
+Which sales these are is found by trial: sales are taken through all states of a statement that come
+before posted, in a transaction that is rolled back.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,9 +34,9 @@ class TrialEnded(Exception):
 def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Statement | None:
     """Remove the sales that cause an error of the database, so that the others can be posted.
 
-    Returns the statement that goes on with the others: a new one if orders had numbers already, and
-    then the old one is cancelled with its orders. None if no sale is the cause, or if the statement
-    cannot be cancelled any more.
+    Return the statement with the other sales. If the statement already had orders, it is cancelled
+    with its orders, and a new statement takes its place. Return None if no sale is the cause, or if
+    the statement cannot be cancelled any more.
     """
     with suppress(TrialEnded), step.chunk():
         locked = Statement.objects.select_for_update().get(pk=statement.pk)
@@ -71,8 +75,8 @@ def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Sta
 def find_refused(
     step: RunStep, statement: Statement, sales: Sequence[int], error: Exception
 ) -> tuple[list[int], list[Refusal]]:
-    """Find the sales that cause the error. Returns the others, and the errors of these."""
-    # A trial makes sales orders. Calculation, which comes before them, may be the first to fail.
+    """Find the sales that cause the error. Return the other sales, and the errors of these."""
+    # A trial makes sales orders, although the run may only calculate.
     OrderSequence.objects.get_or_create(company=statement.company)
     is_overflow = sqlstate_of(error) == NUMERIC_VALUE_OUT_OF_RANGE
     overflows = too_large(sales) if is_overflow else []
@@ -83,7 +87,7 @@ def find_refused(
 
 
 def try_all_states(step: RunStep, statement: Statement, sales: Sequence[int]) -> None:
-    """Take sales through all states before posted, and roll back. Errors: those of the database."""
+    """Take sales through all states before posted, and roll back. Raise the database's errors."""
     with suppress(TrialEnded, StatementRefused), step.counts_restored(), transaction.atomic():
         add_sales(statement, sales)
         for state in STATE_ACTIONS:
@@ -94,5 +98,6 @@ def try_all_states(step: RunStep, statement: Statement, sales: Sequence[int]) ->
 
 
 def refusal_message(refusals: Sequence[Refusal]) -> str:
+    """Return one sentence for each different cause."""
     sentences = [explain(refusal.rule, label(refusal.field)) for refusal in refusals]
     return " ".join(dict.fromkeys(sentences))

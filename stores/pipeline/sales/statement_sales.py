@@ -1,4 +1,9 @@
-"""The sales and prepayments of a statement: how they enter it, and how they are released."""
+"""The sales and prepayments of a statement: how it takes them, and how it releases them.
+
+A statement takes sales and returns, and of customer orders the payments, as prepayments: of a
+prepaid order only the payments are in the statement. It takes what is ready: open, valid, and not
+being corrected. The views open_document, ready_document and statement_document define all this.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,62 +13,30 @@ from django.db import transaction
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import Statement
 from stores.models.statement import StatementState
-from stores.models.transaction import BEING_CORRECTED
-
-# SQL conditions on `sale`: a sale or return that is in no statement and no order, and a
-# customer order with payments that are in no statement.
-OPEN_SALE_CONDITION = """sale.statement_id IS NULL AND sale.sales_order_id IS NULL
-          AND sale.transaction_type IN ('sale', 'return') AND sale.entry_status = 'concluded'"""
-OPEN_PREPAYMENT_CONDITION = """sale.prepayment_statement_id IS NULL
-             AND sale.transaction_type = 'customer_order'
-             AND sale.payment_amount <> 0 AND sale.entry_status = 'concluded'"""
-# All transactions that a business date still has to post. Each branch uses its own index.
-OPEN_DOCUMENTS = f"""(SELECT sale.* FROM retail_transaction sale WHERE {OPEN_SALE_CONDITION}
-             UNION ALL
-            SELECT sale.* FROM retail_transaction sale WHERE {OPEN_PREPAYMENT_CONDITION})"""  # noqa: S608 - our own names
-# SQL condition: `sale` may enter a statement. A sale that was removed from one has an error.
-READY_CONDITION = f"""sale.validation_status = 'successful'
-           AND NOT EXISTS (SELECT FROM transaction_error error WHERE error.transaction_id = sale.id)
-           AND NOT {BEING_CORRECTED}"""
-# The transactions in a statement. Of those that are prepaid, it has only the payments.
-IN_STATEMENT = """(SELECT id, customer_id, false AS is_prepaid FROM retail_transaction
-                    WHERE statement_id = %(statement)s
-                    UNION ALL
-                   SELECT id, customer_id, true FROM retail_transaction
-                    WHERE prepayment_statement_id = %(statement)s)"""
-OF_ITS_DAY = "sale.channel_id = %(channel)s AND sale.business_date = %(day)s"
 
 
 class CancellationRefused(Exception):
     """The statement cannot be cancelled. The message says why."""
 
 
-def statement_parameters(statement: Statement) -> dict[str, Any]:
-    """The parameters of queries with OF_ITS_DAY or IN_STATEMENT."""
-    return {
-        "statement": statement.pk,
-        "channel": statement.channel_id,
-        "day": statement.business_date,
-    }
-
-
 def add_ready_sales(statement: Statement) -> int:
-    """Take the ready sales and prepayments of the day into a statement. Returns how many."""
-    parameters = statement_parameters(statement)
+    """Take the ready sales and prepayments of the day into a statement. Return how many."""
+    values = [statement.pk, statement.channel_id, statement.business_date]
+    # The views are updatable: these statements update retail_transaction.
     sales = run_sql(
-        f"""UPDATE retail_transaction sale SET statement_id = %(statement)s
-             WHERE {OF_ITS_DAY} AND {OPEN_SALE_CONDITION} AND {READY_CONDITION}""",  # noqa: S608 - our own conditions
-        parameters,
+        "UPDATE ready_sale SET statement_id = %s WHERE channel_id = %s AND business_date = %s",
+        values,
     )
     prepayments = run_sql(
-        f"""UPDATE retail_transaction sale SET prepayment_statement_id = %(statement)s
-             WHERE {OF_ITS_DAY} AND {OPEN_PREPAYMENT_CONDITION} AND {READY_CONDITION}""",  # noqa: S608
-        parameters,
+        """UPDATE ready_prepayment SET prepayment_statement_id = %s
+            WHERE channel_id = %s AND business_date = %s""",
+        values,
     )
     return sales + prepayments
 
 
 def add_sales(statement: Statement, sales: Sequence[int]) -> None:
+    """Take the given sales and prepayments into a statement."""
     run_sql(
         """UPDATE retail_transaction SET statement_id = %s
             WHERE id = ANY(%s) AND transaction_type <> 'customer_order'""",
@@ -77,20 +50,28 @@ def add_sales(statement: Statement, sales: Sequence[int]) -> None:
 
 
 def sales_to_try(statement: Statement) -> list[int]:
-    """The ids of the transactions in a statement, or of those that a started one takes next."""
-    query = f"SELECT sale.id FROM {IN_STATEMENT} sale"  # noqa: S608 - our own names
-    if statement.state == StatementState.STARTED:
-        query += f""" UNION
-            SELECT sale.id FROM {OPEN_DOCUMENTS} sale WHERE {OF_ITS_DAY} AND {READY_CONDITION}"""  # noqa: S608
-    rows = fetch(f"{query} ORDER BY id", statement_parameters(statement))
+    """Return the ids of the sales in a statement, and of those that a started one takes next."""
+    rows = fetch(
+        """SELECT id FROM statement_document WHERE statement_id = %(statement)s
+            UNION
+           SELECT id FROM ready_document
+            WHERE channel_id = %(channel)s AND business_date = %(day)s AND %(is_started)s
+            ORDER BY id""",
+        {
+            "statement": statement.pk,
+            "channel": statement.channel_id,
+            "day": statement.business_date,
+            "is_started": statement.state == StatementState.STARTED,
+        },
+    )
     return [sale_id for (sale_id,) in rows]
 
 
 def release_sales(statement: Statement) -> list[int]:
-    """Remove all sales from a statement, and cancel its orders. Returns the sales' ids.
+    """Remove all sales from a statement, which the caller has locked. Return their ids.
 
-    Effects: totals, tenders and aggregates are deleted; orders keep their numbers. In the caller's
-    transaction, which has locked the statement.
+    Effects: its totals, tenders and aggregates are deleted, and its orders cancelled. They keep
+    their numbers.
     """
     statement.aggregates.all().delete()
     statement.totals.all().delete()
@@ -132,9 +113,9 @@ def mark_cancelled(statement: Statement) -> None:
 def cancel_open_statement(statement: Statement, reason: str, *, by: Any = None) -> int:
     """Cancel a statement that is not posted, so that its sales can be corrected.
 
-    Effects: the statement and its orders are cancelled, its sales are validated and calculated
-    again, and the log says who cancelled it and why. Returns how many sales were released. Errors:
-    CancellationRefused.
+    Return how many sales are released. Effects: the statement and its orders are cancelled, and the
+    log says by whom and why; the sales have to be validated again. Raise CancellationRefused if the
+    payments of the statement are already posted.
     """
     with transaction.atomic():
         locked = Statement.objects.select_for_update().get(pk=statement.pk)
@@ -157,6 +138,7 @@ def cancel_open_statement(statement: Statement, reason: str, *, by: Any = None) 
 
 
 def cancellation_obstacle(statement: Statement) -> str:
+    """Return the sentence that says why a statement cannot be cancelled."""
     if statement.state == StatementState.CANCELLED:
         return f"{statement} is already cancelled."
     if statement.state == StatementState.POSTED:

@@ -1,6 +1,7 @@
-"""The action of each state that a statement reaches, in the transaction that saves the state.
+"""The actions of a statement: what is done when it reaches a state, in the same transaction.
 
-Unique keys keep an action from writing anything twice.
+Each state of StatementState has one action, in the order of STATE_ACTIONS at the end. Unique keys
+keep an action from writing anything twice.
 """
 
 from collections.abc import Callable
@@ -8,17 +9,12 @@ from collections.abc import Callable
 from django.db.models.functions import Now
 
 from stores.failpoints import failpoint
-from stores.hqdb.files import load
 from stores.hqdb.sql import fetch_one, prefer_hash_joins, reserve_numbers, run_sql
 from stores.models import RunStep, Statement
 from stores.models.run import StepFailed
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED, StatementState
-from stores.pipeline.sales.statement_hash import statement_hash
-from stores.pipeline.sales.statement_sales import IN_STATEMENT, add_ready_sales
+from stores.pipeline.sales.statement_sales import add_ready_sales
 
-FREEZE_STATEMENT = load(__file__, "freeze_statement").format(
-    content_hash=statement_hash("%(statement)s")
-)
 CUSTOMER_NOT_ACTIVE = "customer_not_active"
 
 
@@ -50,6 +46,7 @@ def mark_sales(step: RunStep, statement: Statement) -> None:
 
 def calculate(step: RunStep, statement: Statement) -> None:
     """Add up the sales by currency, and the payments by tender and currency."""
+    values = {"statement": statement.pk}
     statement.totals.all().delete()
     statement.tenders.all().delete()
     run_sql(
@@ -57,33 +54,36 @@ def calculate(step: RunStep, statement: Statement) -> None:
                                         tax_amount, gross_amount, discount_amount)
            SELECT statement_id, currency, count(*), sum(net_amount), sum(tax_amount),
                   sum(gross_amount), sum(discount_amount)
-             FROM retail_transaction WHERE statement_id = %s
+             FROM retail_transaction WHERE statement_id = %(statement)s
             GROUP BY statement_id, currency""",
-        [statement.pk],
+        values,
     )
     run_sql(
-        f"""INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount,
-                                          prepaid_amount)
-            SELECT %(statement)s, payment.tender_type, payment.currency, count(*),
-                   sum(payment.amount),
-                   coalesce(sum(payment.amount) FILTER (WHERE document.is_prepaid), 0)
-              FROM {IN_STATEMENT} document
-              JOIN retail_transaction_payment payment ON payment.transaction_id = document.id
-             GROUP BY payment.tender_type, payment.currency""",  # noqa: S608 - our own names
-        {"statement": statement.pk},
+        """INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount,
+                                         prepaid_amount)
+           SELECT document.statement_id, payment.tender_type, payment.currency, count(*),
+                  sum(payment.amount),
+                  coalesce(sum(payment.amount) FILTER (WHERE document.is_prepaid), 0)
+             FROM statement_document document
+             JOIN retail_transaction_payment payment ON payment.transaction_id = document.id
+            WHERE document.statement_id = %(statement)s
+            GROUP BY document.statement_id, payment.tender_type, payment.currency""",
+        values,
     )
     Statement.objects.filter(pk=statement.pk).update(calculated_at=Now())
     failpoint("statements:before_calculated")
 
 
 def check_totals(step: RunStep, statement: Statement) -> None:
-    """Check that customers have accounts and totals match. Errors: StatementRefused."""
+    """Check that customers have accounts and totals match. Raise StatementRefused if not."""
+    values = {"statement": statement.pk}
     (without_account,) = fetch_one(
-        f"""SELECT count(*)
-              FROM {IN_STATEMENT} document JOIN retail_transaction sale ON sale.id = document.id
-             WHERE sale.customer_id IS NULL
-               AND (sale.async_account IS NOT NULL OR sale.account_number IS NOT NULL)""",  # noqa: S608
-        {"statement": statement.pk},
+        """SELECT count(*)
+             FROM statement_document document
+             JOIN retail_transaction sale ON sale.id = document.id
+            WHERE document.statement_id = %(statement)s AND sale.customer_id IS NULL
+              AND (sale.async_account IS NOT NULL OR sale.account_number IS NOT NULL)""",
+        values,
     )
     if without_account:
         raise StatementRefused(
@@ -96,7 +96,7 @@ def check_totals(step: RunStep, statement: Statement) -> None:
              EXCEPT
              SELECT currency, transactions, net_amount, tax_amount, gross_amount
                FROM statement_total WHERE statement_id = %(statement)s) differing""",
-        {"statement": statement.pk},
+        values,
     )
     if differences:
         raise StatementRefused("totals_differ", "The totals do not match its sales.")
@@ -105,7 +105,7 @@ def check_totals(step: RunStep, statement: Statement) -> None:
 
 
 def refuse_closed_period(statement: Statement) -> None:
-    """Refuse to post in a closed period. Errors: StatementRefused."""
+    """Raise StatementRefused if the business date is in a closed period."""
     closed_until = statement.channel.company.closed_until
     if closed_until and statement.business_date <= closed_until:
         raise StatementRefused("period_closed", "Its business date is in a closed period.")
@@ -114,19 +114,24 @@ def refuse_closed_period(statement: Statement) -> None:
 def aggregate(step: RunStep, statement: Statement) -> None:
     """Make one aggregate for each customer and currency.
 
-    Anonymous sales become those of the channel's default customer. Errors: StatementRefused if
-    there is none.
+    Sales without a customer become those of the channel's default customer. Raise StatementRefused
+    if the channel has none.
     """
-    is_anonymous = f"id IN (SELECT id FROM {IN_STATEMENT} document WHERE customer_id IS NULL)"  # noqa: S608
     default_customer = statement.channel.default_customer_id
     values = {"statement": statement.pk, "default": default_customer}
-    (count,) = fetch_one(f"SELECT count(*) FROM retail_transaction WHERE {is_anonymous}", values)  # noqa: S608
-    if count and default_customer is None:
+    (anonymous_sales,) = fetch_one(
+        """SELECT count(*) FROM statement_document
+            WHERE statement_id = %(statement)s AND customer_id IS NULL""",
+        values,
+    )
+    if anonymous_sales and default_customer is None:
         raise StatementRefused(
             "default_customer_missing", "The channel has no default customer for anonymous sales."
         )
     run_sql(
-        f"UPDATE retail_transaction SET customer_id = %(default)s WHERE {is_anonymous}",  # noqa: S608
+        """UPDATE retail_transaction SET customer_id = %(default)s
+            WHERE id IN (SELECT id FROM statement_document
+                          WHERE statement_id = %(statement)s AND customer_id IS NULL)""",
         values,
     )
     run_sql(
@@ -142,7 +147,7 @@ def aggregate(step: RunStep, statement: Statement) -> None:
 
 
 def check_customers(statement: Statement) -> tuple[int, int]:
-    """Fail aggregates of inactive customers. Returns how many wait for an order, and failed."""
+    """Fail the aggregates of inactive customers. Return how many wait for an order, and failed."""
     values = {"statement": statement.pk, "reason": CUSTOMER_NOT_ACTIVE}
     run_sql(
         """UPDATE statement_aggregate aggregate
@@ -163,7 +168,7 @@ def check_customers(statement: Statement) -> tuple[int, int]:
 
 
 def create_statement_orders(step: RunStep, statement: Statement) -> None:
-    """Make one sales order of each aggregate. Errors: StatementRefused."""
+    """Make one sales order of each aggregate. Raise StatementRefused if a customer is inactive."""
     values = {"statement": statement.pk, "run": str(step.run_id)}
     waiting, failed = check_customers(statement)
     if failed:
@@ -210,7 +215,7 @@ def create_statement_orders(step: RunStep, statement: Statement) -> None:
 
 
 def invoice(step: RunStep, statement: Statement) -> None:
-    """Give each order of the statement an invoice number. Errors: StatementRefused."""
+    """Give each order of the statement an invoice number."""
     # A person may have closed the period since the statement was checked.
     refuse_closed_period(statement)
     values = {"statement": statement.pk, "company": statement.company_id}
@@ -235,7 +240,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
 
 
 def post_payments(step: RunStep, statement: Statement) -> None:
-    """Post payments, prepayments and differences. Errors: StatementRefused."""
+    """Post payments, prepayments and differences."""
     refuse_closed_period(statement)
     values = {"statement": statement.pk}
     run_sql(INSERT_PAYMENTS, values)
@@ -286,8 +291,11 @@ INSERT_DIFFERENCES = """
 
 
 def freeze(step: RunStep, statement: Statement) -> None:
-    """Close the statement with a hash over all its rows. Its sales are posted from then on."""
-    run_sql(FREEZE_STATEMENT, {"statement": statement.pk})
+    """Save a hash over all rows of the statement. Its sales are posted from then on."""
+    run_sql(
+        "UPDATE statement SET posted_at = now(), content_hash = statement_hash(id) WHERE id = %s",
+        [statement.pk],
+    )
     step.add(posted=statement.transactions.count() + statement.prepaid_orders.count())
     failpoint("statements:before_posted")
 

@@ -1,9 +1,10 @@
 """Transactional statements: calculate and post the sales of one channel and business date.
 
 A statement also has the payments that were made for customer orders on that date, as prepayments,
-because they are in the drawer. It moves from state to state, each in its own commit. If a state
-cannot be reached, the statement keeps the reason, and the next run goes on from there. A posted
-statement never changes. Sales that arrive later get a supplementary statement.
+because they are in the drawer. It advances from state to state, each in its own commit: started,
+marked, calculated and so on until posted. If a state cannot be reached, the statement keeps the
+reason, and the next run goes on from there. A posted statement never changes. Sales that arrive
+later get a supplementary statement.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,6 @@ from stores.pipeline import number_journal
 from stores.pipeline.convert.balance import count_sales
 from stores.pipeline.issuing import require_posting
 from stores.pipeline.sales.statement_removal import remove_refused
-from stores.pipeline.sales.statement_sales import OPEN_DOCUMENTS, READY_CONDITION
 from stores.pipeline.sales.statement_states import (
     CUSTOMER_NOT_ACTIVE,
     STATE_ACTIONS,
@@ -34,17 +34,15 @@ from stores.pipeline.sales.statement_states import (
     reach,
 )
 
-DAY_HAS_ENDED = """sale.business_date
-                   < business_date_of(now(), channel.time_zone, channel.day_ends_at)"""
 STATES_IN_ORDER = [StatementState.STARTED, *STATE_ACTIONS]
 
 
 def calculate_statements(step: RunStep, channel: Channel) -> None:
     """Take all ready sales into statements of their business dates, and calculate these.
 
-    Sales that arrive later enter the open statement of their date, or a supplementary one. Effects:
-    statements up to state calculated, with their sales, tenders and totals. Errors: StepFailed at
-    the end if a statement could not be calculated, or if HQ does not know which days have ended.
+    Sales that arrive later enter the open statement of their date, or a supplementary one. Raise
+    StepFailed at the end if a statement could not be calculated, or if HQ cannot tell which days
+    have ended.
     """
     knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
@@ -70,7 +68,7 @@ def post_statements(step: RunStep, channel: Channel) -> None:
     """Post the calculated statements of the channel, oldest first.
 
     A statement that fails does not stop the others. Effects: orders, invoices and payments of the
-    statements, and their numbers in the number journal. Errors: StatementRefused at the end if a
+    statements, and their numbers in the number journal. Raise StatementRefused at the end if a
     statement could not be posted; StepFailed while HQ may have lost numbers that it issued.
     """
     OrderSequence.objects.get_or_create(company=channel.company)
@@ -84,7 +82,7 @@ def post_statements(step: RunStep, channel: Channel) -> None:
 def advance_all(
     step: RunStep, channel: Channel, statements: StatementQuerySet, *, until: StatementState
 ) -> None:
-    """Advance statements, oldest first, as far as possible. Errors: StatementRefused at the end."""
+    """Advance statements as far as possible. Raise StatementRefused at the end if one is stuck."""
     stopped = []
     for statement in statements.order_by("business_date", "sequence"):
         if stopped_at := advance(step, statement, until=until):
@@ -102,24 +100,30 @@ def advance_all(
 
 
 def takes_all_day(channel: Channel) -> bool:
-    """Whether the sales of a channel enter a statement before their business date has ended."""
+    """Return whether sales enter a statement before their business date has ended."""
     return channel.statement_mode == StatementMode.TRICKLE_FEED
 
 
 def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """Start a statement for each business date with ready sales, or restart the open one.
 
-    Without trickle feed, a date must have ended by the channel's clock. Effects: statements in
-    state started. Returns the dates whose statement the database refuses, with its error.
+    Unless the channel takes sales all day, a date must have ended by the store's clock. Return the
+    dates whose statement the database refuses, with its error.
     """
-    has_ended = "true" if takes_all_day(channel) else DAY_HAS_ENDED
     rows = fetch(
-        f"""SELECT DISTINCT sale.business_date
-              FROM {OPEN_DOCUMENTS} sale JOIN channel ON channel.id = sale.channel_id
-             WHERE sale.channel_id = %s AND sale.business_date = coalesce(%s, sale.business_date)
-               AND {READY_CONDITION} AND {has_ended}
-             ORDER BY sale.business_date""",  # noqa: S608
-        [channel.pk, step.run.business_date],
+        """SELECT DISTINCT sale.business_date
+             FROM ready_document sale JOIN channel ON channel.id = sale.channel_id
+            WHERE sale.channel_id = %(channel)s
+              AND sale.business_date = coalesce(%(day)s, sale.business_date)
+              AND (%(takes_all_day)s
+                   OR sale.business_date
+                      < business_date_of(now(), channel.time_zone, channel.day_ends_at))
+            ORDER BY sale.business_date""",
+        {
+            "channel": channel.pk,
+            "day": step.run.business_date,
+            "takes_all_day": takes_all_day(channel),
+        },
     )
 
     def start_days(days: Sequence[date]) -> None:
@@ -145,9 +149,8 @@ def start_day(step: RunStep, channel: Channel, day: date) -> None:
 def advance(step: RunStep, statement: Statement, *, until: StatementState) -> Statement | None:
     """Advance a statement to a state, with a commit for each state on the way.
 
-    Sales that the database refuses are removed, and the statement goes on with the others. Effects:
-    the statement, its log, and the effects of each state. Returns the statement if it did not reach
-    the state, else None.
+    Sales that the database refuses are removed, and the statement goes on with the others. Return
+    the statement if it did not reach the state, else None.
     """
     while (state := next_state(statement, until)) is not None:
         try:
@@ -177,7 +180,7 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
 
 
 def next_state(statement: Statement, until: StatementState) -> StatementState | None:
-    """The next state on the way to `until`. None if there is none, or the statement has ended."""
+    """Return the next state on the way to `until`, or None if there is none."""
     if not statement.is_open:
         return None
     position = STATES_IN_ORDER.index(StatementState(statement.state))
@@ -193,7 +196,7 @@ def record_failure(
         unchanged = Statement.objects.filter(pk=statement.pk, state=statement.state)
         if unchanged.update(reason=reason, message=message[:500], attempts=F("attempts") + 1):
             if reason == CUSTOMER_NOT_ACTIVE:
-                # The action was rolled back. The page lists the customers all the same.
+                # What the action found was rolled back, but the page lists these customers.
                 check_customers(statement)
             statement.log(f"{state.label} was not reached: {message}", run=step.run)
             step.add(failed=1)

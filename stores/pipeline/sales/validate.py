@@ -1,25 +1,21 @@
-"""Validate store transactions: convert the customers of open sales, then check the rules."""
+"""Validate store transactions: convert the customers of open sales, then check the rules.
+
+A sale is open until it is in a statement or has become an order. Open sales are validated in
+chunks, each in one transaction, until they pass. Sales that another job has locked or that a person
+is correcting are skipped, and so are those that the database has refused.
+"""
 
 from collections.abc import Sequence
 from functools import partial
 
-from psycopg2 import sql
-
 from stores.failpoints import failpoint
-from stores.hqdb.files import load
 from stores.models import Channel, RunStep
-from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.sales.claims import lock_sales, process_one_by_one
 from stores.pipeline.sales.customers import resolve_addresses, resolve_customers
-from stores.pipeline.sales.refused import IS_REFUSED
 from stores.pipeline.sales.rules import check_sales
-
-LOCK_SALES = load(__file__, "lock_sales_to_validate").format(
-    is_refused=sql.SQL(IS_REFUSED), being_corrected=sql.SQL(BEING_CORRECTED)
-)
 
 
 def validate_transactions(step: RunStep, channel: Channel) -> None:
@@ -33,13 +29,7 @@ def validate_transactions(step: RunStep, channel: Channel) -> None:
         require_numbers()
     while True:
         with step.chunk():
-            values = {
-                "channel": channel.pk,
-                "last": last,
-                "day": step.run.business_date,
-                "limit": SALES_PER_CHUNK,
-            }
-            sales = lock_sales(LOCK_SALES, values)
+            sales = lock_unvalidated(step, channel, after=last)
             if not sales:
                 return
             step.add(read=len(sales))
@@ -51,7 +41,29 @@ def validate_transactions(step: RunStep, channel: Channel) -> None:
             number_journal.append_missing()
 
 
+def lock_unvalidated(step: RunStep, channel: Channel, *, after: int) -> list[int]:
+    """Lock the next open sales that have not passed validation. Return their ids."""
+    return lock_sales(
+        """SELECT sale.id FROM retail_transaction sale
+            WHERE sale.channel_id = %(channel)s AND sale.id > %(after)s
+              AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL
+              AND sale.entry_status = 'concluded' AND sale.validation_status <> 'successful'
+              AND sale.business_date = coalesce(%(day)s, sale.business_date)
+              AND NOT EXISTS (SELECT FROM refused_sale refused
+                               WHERE refused.transaction_id = sale.id)
+              AND NOT is_being_corrected(sale.editing_until)
+            ORDER BY sale.id LIMIT %(limit)s FOR UPDATE OF sale SKIP LOCKED""",
+        {
+            "channel": channel.pk,
+            "after": after,
+            "day": step.run.business_date,
+            "limit": SALES_PER_CHUNK,
+        },
+    )
+
+
 def validate_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
+    """Validate sales. Return how many customers were converted for them."""
     converted = resolve_customers(step, channel.company, sales)
     resolve_addresses(step, channel.company, sales)
     changed, failed = check_sales(sales)

@@ -1,8 +1,9 @@
--- Those of corrected sales that still break the rule, or now break another one in the same fields.
+-- Find the corrected sales that still fail: one row for each.
 --
--- Run by revalidate.still_failing(). A customer or an address with a pending event counts as known,
--- because the next run converts it. {errors}, {blockers}: what the sales break now. {before}: the
--- errors that they had. {part}: the part of the sale that row `error` is about.
+-- Run by revalidate.still_failing(). A sale fails if it breaks the same rule as before, or now
+-- breaks another one in a corrected field. A customer or an address with a pending event counts as
+-- known, because the next run converts it. {errors}, {blockers}: the rules that the sales break
+-- now, and what keeps them from becoming orders. {errors_before}: the rules that they broke before.
 WITH pending AS (
   SELECT sale.id,
          EXISTS (SELECT FROM staged_customer event
@@ -16,10 +17,11 @@ WITH pending AS (
 -- Broken rules: the one of the cause, or a new one in a corrected field.
 SELECT error.transaction_id AS id
   FROM {errors} error JOIN pending ON pending.id = error.transaction_id
- WHERE ((error.rule, error.field, {part}) = (%(reason)s, %(field)s, %(part)s)
-        OR ({part} = %(part)s AND error.field = ANY(%(names)s)
+ WHERE sale_part(error.line_number, error.field) = %(part)s
+   AND ((error.rule, error.field) = (%(reason)s, %(field)s)
+        OR (error.field = ANY(%(names)s)
             AND NOT EXISTS (
-                SELECT FROM {before} old
+                SELECT FROM {errors_before} old
                  WHERE (old.transaction_id, old.rule, old.field)
                      = (error.transaction_id, error.rule, error.field)
                    AND old.line_number IS NOT DISTINCT FROM error.line_number)))

@@ -1,11 +1,11 @@
 -- Assign each sale the customer that HQ has under its GUID or its account number.
 --
--- Run by customers.assign_customers(). A GUID counts if it is of the sale's company, if the channel
--- could know it, and if the account number of the sale, if there is one, is of the same customer.
--- Without a GUID at HQ the account number decides. The sales are selected first, because the
--- statistics do not know yet how many of them have no customer.
+-- Run by customers.assign_customers(). HQ's GUID counts if it is of the sale's company, if the
+-- channel could know it, and if the sale names no other customer by its account number. If HQ does
+-- not have the GUID, the account number decides.
 --
 -- {is_foreign}: that the channel of the sale could not know `guid`.
+-- Selected first, because the statistics do not know yet how many sales have no customer.
 WITH sale AS MATERIALIZED (
   SELECT id, company_id, channel_id, database_id, staged_at, async_account, account_number
     FROM retail_transaction

@@ -1,11 +1,11 @@
--- The first reason that keeps each sale from becoming an order: id, what, reason, field, waits.
+-- The blockers of sales: one row for each sale that cannot become an order, with the first reason.
 --
--- Run by customers.blockers_of(). `what` says whether the customer or the address is missing,
+-- Run by customers.blockers_of(). `what` says whether the customer or the address is the problem,
 -- `waits` whether it may still arrive. A quarantined or failed row gives its own reason. An address
--- that was removed after the order still counts, because the order names it. The branches below are
--- in the order of their `rank`; of several rows of one branch, the oldest counts.
+-- that was removed after the order still counts, because the order names it. Of several reasons,
+-- the one with the lowest rank counts, and of several rows of that rank, the oldest.
 --
--- {is_foreign}: that the channel of sale t could not know GUID guid.
+-- {is_foreign}: that the channel of `sale` could not know `guid`.
 SELECT sale.id, blocker.what, blocker.reason, blocker.field, blocker.waits
   FROM retail_transaction sale
  CROSS JOIN LATERAL (

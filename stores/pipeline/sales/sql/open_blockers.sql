@@ -1,11 +1,9 @@
--- Count the open sales that cannot be posted, by channel, business date and first reason.
+-- Count the open sales that cannot be posted: one row for each channel, business date and reason.
 --
--- Run by readiness.readiness(). The branches below are in the order of their `rank`, in which
--- validation and posting check the same. A sale that only has not been validated yet is not
--- blocked. A customer that HQ does not have is customer_missing until validation has found it
+-- Run by readiness.readiness(). Of several reasons of a sale, the one with the lowest rank counts,
+-- as in validation and posting. A sale that has not been validated yet is not blocked for that
+-- alone. A customer that HQ does not have is customer_missing until validation has found it
 -- missing, and customer_unknown after that. A test compares the result with that of validation.
---
--- {open_documents}: the sales and orders that a business date still has to post.
 WITH sale AS (
   SELECT document.id, document.channel_id, document.business_date, document.company_id,
          document.async_account, document.account_number,
@@ -17,7 +15,7 @@ WITH sale AS (
                             WHERE error.transaction_id = document.id
                               AND error.rule = 'customer_unknown')
               THEN 'customer_unknown' ELSE 'customer_missing' END AS missing_reason
-    FROM {open_documents} document
+    FROM open_document document
     JOIN channel ON channel.id = document.channel_id
     LEFT JOIN guid_map ON guid_map.async_account = document.async_account
                       AND guid_map.company_id = document.company_id

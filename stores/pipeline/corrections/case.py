@@ -1,4 +1,8 @@
-"""The details of one row that HQ could not use. Only pages that correct it may show them."""
+"""The details of one case: a row that HQ could not use. Only pages that correct it may show them.
+
+A case is either a quarantined row, which HQ keeps as the channel sent it, or an event in staging
+that could not be applied.
+"""
 
 import re
 from collections.abc import Iterator
@@ -17,13 +21,18 @@ from stores.pipeline.events.rules import STAGING_MODELS
 TIME_PATTERN = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{0,9}))?(?:Z|\+00(?::00)?)"
 )
-# How much a page shows: letters of a value, and lines or payments of a sale.
-MAX_LETTERS, MAX_ROWS = 1_000, 200
+# How many letters of a value a page shows.
+MAX_LETTERS = 1_000
+# How many lines or payments of a sale a page shows.
+MAX_ROWS = 200
 
 
 @dataclass(frozen=True)
 class CaseColumn:
-    """A column of the row. `held` is its value in HQ's event of the same id, if there is one."""
+    """A column of the row. `flaw` is the rule that it breaks.
+
+    If HQ has an event with the same id, `held` is the event's value, and `differs` compares both.
+    """
 
     name: str
     value: str
@@ -59,6 +68,8 @@ class PartRows:
 
 @dataclass(frozen=True)
 class CaseDetail:
+    """A case with its quarantined row, HQ's event with the id of the row, or both."""
+
     case: Case
     kind: StagedTable
     row: Quarantine | None
@@ -80,12 +91,12 @@ class CaseDetail:
 
     @property
     def has_held(self) -> bool:
-        """Whether HQ has an event with the same id, with which the row is compared."""
+        """Whether the row can be compared with an event of HQ."""
         return self.event is not None and self.row is not None
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values by column, as the row has them; bytes where they are not text."""
+        """The values of the row by column. A value that is not text is bytes."""
         if self.row:
             return decode(bytes(self.row.raw))
         return {column: getattr(self.event, column) for column in self.kind.sent_columns}
@@ -120,6 +131,7 @@ class CaseDetail:
 
 
 def describe_case(case: Case) -> CaseDetail:
+    """Load the row and the event of a case. The id of a quarantined row is a number."""
     kinds: dict[str, StagedTable] = {kind.event: kind for kind in EVENT_KINDS}
     kind = kinds.get(case.table, HEADER)
     row = None
@@ -137,7 +149,7 @@ def stored_event(kind: StagedTable, event_id: UUID) -> Any:
 
 
 def display_value(value: Any) -> str:
-    """A value as people read it. Bytes that are not text become hexadecimal digits."""
+    """Return a value as people read it. Bytes become hexadecimal digits."""
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -155,7 +167,10 @@ def truncated(value: str) -> str:
 
 
 def comparable_value(value: str) -> str:
-    """A value in one spelling: SQLite writes true as 1, PostgreSQL leaves out zeros of seconds."""
+    """Return a value in a spelling that does not depend on who wrote it.
+
+    SQLite writes true as 1, and PostgreSQL leaves out zeros at the end of seconds.
+    """
     if match := TIME_PATTERN.fullmatch(value):
         day, time, fraction = match.groups(default="")
         return f"{day} {time}.{fraction.rstrip('0')}"

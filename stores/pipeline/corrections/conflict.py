@@ -1,4 +1,8 @@
-"""Resolve a conflict between two edits of one field: keep the present value, or use the other."""
+"""Resolve a conflict between two edits of one field: keep the present value, or use the other.
+
+Neither edit had seen the other, and one of them was kept. The conflict has the lost value, which is
+that of the other edit, until a person decides.
+"""
 
 from typing import Any
 
@@ -23,12 +27,12 @@ class ConflictRefused(Exception):
 
 
 def can_be_closed(conflict: EditConflict) -> bool:
-    """Whether a person may still decide. An erased customer has nothing to decide about."""
+    """Return whether a person may still decide. Of an erased customer nothing is left to decide."""
     return conflict.is_left_to_people and conflict.customer.state == AccountState.ACTIVE
 
 
 def require_open(conflict: EditConflict) -> None:
-    """Refuse a conflict that a person cannot close any more. Errors: ConflictRefused."""
+    """Raise ConflictRefused if a person cannot close the conflict any more."""
     if not can_be_closed(conflict):
         raise ConflictRefused("The conflict is already closed.")
 
@@ -36,11 +40,11 @@ def require_open(conflict: EditConflict) -> None:
 def resolve_conflict(
     conflict: EditConflict, choice: Choice, reason: str, *, version: int, by: Any
 ) -> None:
-    """Close a conflict: keep the current value, or replace it with the other one.
+    """Close a conflict. Choice.TAKE replaces the present value with the lost one.
 
-    `version` is the one of the customer that the person has seen. Effects: the conflict; with the
-    other value also an event of HQ, applied at once. Errors: ConflictRefused; Busy while customers
-    are being converted.
+    `version` is the version of the customer that the person has seen. Effects: the conflict; with
+    the lost value also an event of HQ, applied at once. Raise ConflictRefused if this is not
+    possible, Busy while customers are being converted.
     """
     require_open(conflict)
     try:
@@ -50,7 +54,7 @@ def resolve_conflict(
                 edits = [edit_of_conflict(conflict)]
                 [event] = save_edits(conflict.customer, edits, version=version, by=by)
             if not conflict.settle(choice, reason, by=by, event=event):
-                # Somebody else was faster: the event is rolled back.
+                # Another person was faster. The exception rolls the event back.
                 raise ConflictRefused("The conflict is already closed.")
     except Stale as error:
         raise ConflictRefused(str(error)) from error
@@ -60,7 +64,7 @@ def resolve_conflict(
 
 
 def edit_of_conflict(conflict: EditConflict) -> Edit:
-    """The edit that writes the replaced value into the present row."""
+    """Return the edit that writes the lost value into the row."""
     kind, row = conflict_row(conflict)
     value = conflict.lost_value or None
     if conflict.field != "is_active":
@@ -71,7 +75,7 @@ def edit_of_conflict(conflict: EditConflict) -> Edit:
 
 
 def conflict_row(conflict: EditConflict) -> tuple[kinds.EventKind, Any]:
-    """The kind and the row of the conflict: the customer, or one of its addresses or details."""
+    """Return the kind and the row of the conflict: the customer, or one of its addresses etc."""
     kind = next(kind for kind in kinds.EVENT_KINDS if kind.event == conflict.table)
     customer = conflict.customer
     if kind is kinds.CUSTOMER:

@@ -1,8 +1,9 @@
 """Save the edits that a person makes of one customer.
 
-Edits become events of HQ, which the statements of the conversion apply at once. An edit is accepted
-only if the person has seen the customer's latest version. Otherwise it would undo changes that the
-person did not know. Pending events of channels are therefore applied first.
+Each edit becomes an event of HQ, which is staged and applied at once like the events of channels.
+It is accepted only if the person has seen the customer's latest version; otherwise it could undo
+changes that the person did not know of. Pending events, which channels have sent and no conversion
+has applied yet, are therefore applied first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +53,8 @@ class Edit:
 
 
 class EditsRefused(Exception):
+    """Edits break rules: nothing was saved. `broken` has the rules by the position of the edit."""
+
     def __init__(self, broken: Mapping[int, Sequence[Rule]]) -> None:
         super().__init__(f"{len(broken)} edits break rules")
         self.broken = broken
@@ -62,11 +65,10 @@ class EditsRefused(Exception):
 
 
 def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: Any) -> list[UUID]:
-    """Make an event of each edit and apply it. Returns the ids of the events.
+    """Make an event of each edit and apply it. Return the ids of the events.
 
-    `version` is the one of the customer that the person has seen. Effects: staging, the customer
-    with its details, and deliveries; all edits are saved, or none. Errors: Stale; Busy;
-    EditsRefused with the broken rules by the position of the edit.
+    `version` is the version of the customer that the person has seen. All edits are saved, or none.
+    Raise Stale, Busy or EditsRefused.
     """
     with wait_briefly():
         apply_pending(customer)
@@ -74,16 +76,16 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: A
         lock_until_commit(f"accounts:{customer.company_id}")
         refuse_stale(customer, version)
         batch = open_batch(customer.company)
-        made = make_events(customer, edits, batch=batch, by=by)
-        close_batch(batch, len(made))
+        events = make_events(customer, edits, batch=batch, by=by)
+        close_batch(batch, len(events))
         convert_batch(customer.company, batch)
         settle_fields(customer.company, customer)
-    return made
+    return events
 
 
 @contextmanager
 def wait_briefly() -> Iterator[None]:
-    """Run in a transaction that waits only briefly for locks. Errors: Busy."""
+    """Run the block in a transaction. Raise Busy if a lock is not free within MAX_WAIT_S."""
     try:
         with transaction.atomic():
             run_sql("SELECT set_config('lock_timeout', %s, true)", [f"{MAX_WAIT_S}s"])
@@ -95,7 +97,7 @@ def wait_briefly() -> Iterator[None]:
 
 
 def apply_pending(customer: Customer) -> None:
-    """Apply the events of the customer that channels sent and no conversion has applied yet."""
+    """Apply the customer's pending events."""
     events = {
         kind: list(pending_events_of(customer, kind).values_list("pk", flat=True))
         for kind in EVENT_KINDS
@@ -110,7 +112,7 @@ def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
 
 
 def refuse_stale(customer: Customer, version: int) -> None:
-    """Refuse an edit unless `version` is the latest. The caller has the lock. Errors: Stale."""
+    """Raise Stale unless `version` is the latest. The caller has locked the accounts."""
     unchanged = Customer.objects.filter(
         pk=customer.pk, hq_version=version, state=AccountState.ACTIVE
     )
@@ -120,8 +122,8 @@ def refuse_stale(customer: Customer, version: int) -> None:
 
 
 def make_events(customer: Customer, edits: Sequence[Edit], *, batch: int, by: Any) -> list[UUID]:
-    """Stage one event for each edit. Errors: EditsRefused."""
-    made: list[UUID] = []
+    """Stage one event for each edit. Raise EditsRefused if any breaks rules."""
+    events: list[UUID] = []
     broken: dict[int, Sequence[Rule]] = {}
     for position, edit in enumerate(edits):
         try:
@@ -133,16 +135,16 @@ def make_events(customer: Customer, edits: Sequence[Edit], *, batch: int, by: An
                 batch=batch,
                 unchanged=unchanged_fields(customer, edit),
             )
-            made.append(event_id)
+            events.append(event_id)
         except EventRefused as refused:
             broken[position] = refused.broken
     if broken:
         raise EditsRefused(broken)
-    return made
+    return events
 
 
 def unchanged_fields(customer: Customer, edit: Edit) -> set[str]:
-    """The fields of the customer that an edit leaves as they are; none of an address or detail."""
+    """Return the customer's fields that an edit leaves as they are. Other edits have none."""
     if edit.kind is not CUSTOMER:
         return set()
     return {
@@ -155,9 +157,9 @@ def unchanged_fields(customer: Customer, edit: Edit) -> set[str]:
 def complete_state(
     kind: EventKind, row: Any, changed: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """All columns of a row as an event states them, with some of them changed.
+    """Return all columns of a row as an event states them, with the `changed` ones replaced.
 
-    Columns that a customer may have inherited are empty unless they are changed, so that they stay
+    A column that a customer may have inherited is left empty unless it is changed, so that it stays
     inherited. An organization states its type all the same, because its name has a rule of its own.
     """
     changed = changed or {}

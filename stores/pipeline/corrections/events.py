@@ -1,7 +1,7 @@
 """Events that are made in HQ: edits by people, and corrections of rows that HQ could not use.
 
-They are staged like events of tills, with a counter of HQ's own and no channel database. The same
-rules check them and the same statements merge them.
+They are staged like the events of tills, with a counter of HQ's own and no channel database, so
+that the same rules check them and the same statements apply them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,6 +31,8 @@ STAGE_EVENT = load(__file__, "stage_event")
 
 
 class EventRefused(Exception):
+    """The event breaks rules. Nothing was staged."""
+
     def __init__(self, broken: Sequence[Rule]) -> None:
         super().__init__(", ".join(f"{rule.field}: {rule.code}" for rule in broken))
         self.broken = broken
@@ -47,12 +49,11 @@ def create_event(
     unchanged: Collection[str] = (),
     batch: int | None = None,
 ) -> UUID:
-    """Stage one event of HQ, which takes effect now. Returns its id.
+    """Stage one event of HQ, which takes effect now, in the caller's transaction. Return its id.
 
-    `values` are its columns; those left out are empty. Optional fields that are `unchanged` may be
-    as wrong as they were. `batch` is one that the caller has opened; else it has one of its own.
-    Effects: one pending row of staging, in the caller's transaction. Errors: EventRefused with all
-    broken rules, and then nothing is staged.
+    `values` are its columns; those left out are empty. `unchanged` are optional fields that may
+    break rules, because the event leaves them as they are. `batch` is the batch that the caller has
+    opened for several events. Raise EventRefused if the event breaks rules.
     """
     event_id = uuid4()
     with incoming_event(kind, {**values, "event_id": event_id}) as incoming:
@@ -60,82 +61,57 @@ def create_event(
         refused = [rule for rule in broken if not rule.is_optional or rule.field not in unchanged]
         if not refused:
             if broken:
-                # Optional fields that stay as wrong as they were.
                 record_fields(incoming, company)
             batch_id = open_batch(company) if batch is None else batch
-            stage_event(
-                kind,
-                company,
-                incoming,
-                batch=batch_id,
-                by=by,
-                corrects=corrects,
-                for_database=for_database,
+            run_sql(
+                stage_statement(kind, incoming),
+                {
+                    "batch": batch_id,
+                    "company": company.pk,
+                    "by": by.pk if by else None,
+                    "corrects": corrects,
+                    "database": for_database.pk if for_database else None,
+                },
             )
             if batch is None:
                 close_batch(batch_id, 1)
-    # Only now: an error within the block would leave its work table.
+    # Raised after the block: an exception within it would keep it from dropping its work table.
     if refused:
         raise EventRefused(refused)
     return event_id
 
 
 def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> AbstractContextManager[WorkTable]:
-    """One event as rows arrive from channels, with the time and HQ's next counter.
+    """Make a work table of one event in the form in which events arrive from channels.
 
     Its time is clock_timestamp() and not now(): the transaction may have waited for another edit of
     the same customer.
     """
-    columns = {column: values.get(column) for column in kind.sent_columns}
-    return query_table("incoming", event_query(kind), columns)
-
-
-def event_query(kind: EventKind) -> sql.Composed:
-    of_hq = {
-        "replication_counter": "nextval('hq_event_counter')",
-        "occurred_at": "clock_timestamp()",
+    set_by_hq = {
+        "replication_counter": sql.SQL("nextval('hq_event_counter')"),
+        "occurred_at": sql.SQL("clock_timestamp()"),
     }
     columns = listed(
         sql.SQL("{}::{} AS {}").format(
-            sql.SQL(of_hq[column]) if column in of_hq else sql.Placeholder(column),
+            set_by_hq.get(column, sql.Placeholder(column)),
             sql.SQL(kind.type_of(column)),
             sql.Identifier(column),
         )
         for column in kind.sent_columns
     )
-    return sql.SQL("SELECT ") + columns
+    parameters = {column: values.get(column) for column in kind.sent_columns}
+    return query_table("incoming", sql.SQL("SELECT ") + columns, parameters)
 
 
 def broken_rules(kind: EventKind, company: Company, incoming: WorkTable) -> list[Rule]:
-    """The rules that an event breaks; the statement tells their places in rules_for(), from 0."""
-    (places,) = fetch_one(broken_statement(kind, incoming), rule_parameters(company.pk))
-    return [rules_for(kind)[place] for place in places]
+    """Return the rules that an event breaks."""
+    (positions,) = fetch_one(broken_statement(kind, incoming), rule_parameters(company.pk))
+    rules = rules_for(kind)
+    return [rules[position] for position in positions]
 
 
 def broken_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
     return BROKEN_RULES.format(incoming=incoming, every_broken=every_broken(kind))
-
-
-def stage_event(
-    kind: EventKind,
-    company: Company,
-    incoming: WorkTable,
-    *,
-    batch: int,
-    by: Any,
-    corrects: str | None,
-    for_database: ChannelDatabase | None,
-) -> None:
-    run_sql(
-        stage_statement(kind, incoming),
-        {
-            "batch": batch,
-            "company": company.pk,
-            "by": by.pk if by else None,
-            "corrects": corrects,
-            "database": for_database.pk if for_database else None,
-        },
-    )
 
 
 def stage_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:

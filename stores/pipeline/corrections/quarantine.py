@@ -1,6 +1,8 @@
 """Settle the rows that headquarters could not use: release, dismiss or correct them.
 
-A case id names the row: the number of a quarantined row, or the event id of a failed event.
+Such a row is a case. A case id is either the number of a quarantined row, or the id of an event
+that is in staging and failed, or still waits. Releasing a row stages it again, or tries the event
+again; dismissing closes it; correcting replaces it by an event or a sale made at HQ.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +46,7 @@ class ChangedMeanwhile(Exception):
 
 @dataclass
 class Resolution:
-    """How many of the rows were settled, and the case ids of those that are still open."""
+    """How many cases were settled, and the ids of those that are still open."""
 
     done: int = 0
     still_open: list[str] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Resolution:
 def same_cause(
     cause: Cause, *, statuses: Sequence[str] = UNSETTLED_STATUSES
 ) -> Iterator[list[str]]:
-    """The ids of the cases with a cause, in batches. The caller may settle each batch."""
+    """Yield the ids of the cases with a cause, in batches. The caller may settle each batch."""
     cases = Case.objects.filter(status__in=statuses).with_cause(cause).order_by("id")
     last = ""
     while batch := list(cases.filter(id__gt=last).values_list("id", flat=True)[:CASES_PER_CHUNK]):
@@ -65,22 +67,21 @@ def same_cause(
 
 
 def split_ids(cases: Sequence[str]) -> tuple[list[int], list[UUID]]:
-    """The numbers of quarantined rows and the ids of events that case ids name."""
+    """Return the numbers of quarantined rows, and the ids of events, among the case ids."""
     numbers = [int(case) for case in cases if case.isdecimal()]
     return numbers, [UUID(case) for case in cases if not case.isdecimal()]
 
 
 def unsettled_events(events: Sequence[UUID]) -> list[str]:
-    """The case ids of those events that failed or are still waiting."""
+    """Return the case ids of those events that failed or are still waiting."""
     cases = Case.objects.unsettled().filter(id__in=[str(event) for event in events])
     return list(cases.values_list("id", flat=True))
 
 
 def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> Resolution:
-    """Check rows by the present rules and definitions, and stage those that pass.
+    """Stage the quarantined rows that pass the present rules, and let failed events be tried again.
 
-    Failed events become due again. Waiting events stay as they are. Effects: staging and
-    quarantine, in a transaction for each batch.
+    Events that wait stay as they are. Each batch is one transaction.
     """
     resolution = Resolution()
     numbers, events = split_ids(cases)
@@ -94,13 +95,13 @@ def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> 
 
 
 def release_batch(numbers: Sequence[int], *, by: Any, because: str) -> Resolution:
-    """Release quarantined rows; a row that the database refuses stays open."""
+    """Release quarantined rows. A row that the database refuses stays open."""
     released, refused = bisect_keys(partial(release_together, by=by, because=because), numbers)
     return sum(released, Resolution(still_open=[str(number) for number in refused]))
 
 
 def release_together(numbers: Sequence[int], *, by: Any, because: str) -> Resolution:
-    """Release quarantined rows, those of one database, table and generation at a time."""
+    """Release quarantined rows, in groups of the same database, table and generation."""
     resolution = Resolution()
     rows = Quarantine.objects.open().filter(pk__in=numbers).select_related("database__channel")
     locked = rows.select_for_update(of=("self",)).order_by("database", "table", "generation", "pk")
@@ -110,6 +111,7 @@ def release_together(numbers: Sequence[int], *, by: Any, because: str) -> Resolu
 
 
 def release_group(rows: Sequence[Quarantine], *, by: Any, because: str) -> Resolution:
+    """Release rows of one database and table."""
     kind = event_kind_of(rows[0].table)
     source = UploadSource(rows[0].database, None, rows[0].generation)
     failing = restage(source, kind, rows) if kind else restage_documents(source, rows)
@@ -133,28 +135,25 @@ def settle(
     because: str,
     became: F | UUID | None = None,
 ) -> int:
-    """Close quarantined rows; `became` is the event that each is now. Returns how many."""
+    """Close quarantined rows. Return how many. `became` is the event that each has become."""
     return rows.update(
         status=status, settled_at=Now(), settled_by=by, settled_because=because, became=became
     )
 
 
 def event_kind_of(table: str) -> EventKind | None:
-    """The kind of the events of a table. None for the table of sales."""
+    """Return the kind of the events of a table, or None for the table of sales."""
     return next((kind for kind in EVENT_KINDS if kind.event == table), None)
 
 
 def retry_failed(events: Sequence[UUID]) -> int:
-    """Make failed events due, for the next conversion. Returns how many."""
+    """Let the next conversion try failed events again. Return how many."""
     failed = OpenEvent.objects.failed().filter(event_id__in=events)
     return failed.update(status=OpenStatus.WAITING, reason=None, field=None, released_at=Now())
 
 
 def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resolution:
-    """Close quarantined rows until somebody reopens them. Staged events cannot be dismissed.
-
-    Effects: quarantine, in a statement for each batch.
-    """
+    """Close quarantined rows until a person reopens them. Events cannot be dismissed."""
     numbers, events = split_ids(cases)
     resolution = Resolution(still_open=unsettled_events(events))
     for batch in batched(numbers, CASES_PER_CHUNK):
@@ -164,16 +163,13 @@ def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resol
 
 
 def reopen_rows(cases: Sequence[str]) -> int:
-    """Open dismissed rows again. Returns how many. They keep who dismissed them, and why.
-
-    Effects: quarantine, in a statement for each batch.
-    """
+    """Open dismissed rows again. Return how many. They keep who dismissed them, and why."""
     numbers, _ = split_ids(cases)
-    done = 0
+    reopened = 0
     for batch in batched(numbers, CASES_PER_CHUNK):
         dismissed = Quarantine.objects.filter(pk__in=batch, status=QuarantineStatus.DISMISSED)
-        done += dismissed.update(status=QuarantineStatus.OPEN, settled_at=None)
-    return done
+        reopened += dismissed.update(status=QuarantineStatus.OPEN, settled_at=None)
+    return reopened
 
 
 @dataclass(frozen=True)
@@ -186,6 +182,7 @@ class LockedCase:
     event: Any = None
 
     def supersede(self, made: UUID, by: Any) -> None:
+        """Close the case. `made` is the event that replaces the row or event."""
         if self.row:
             supersede_row(self.row.pk, made, by)
         else:
@@ -193,10 +190,10 @@ class LockedCase:
 
 
 def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
-    """Make an event at HQ with the values that the row should have had. Returns its id.
+    """Stage an event with the values that the row should have had, and close the case.
 
-    The row keeps its values. Effects: one event in staging, and the row is closed, in one
-    transaction. Errors: EventRefused with the broken rules; ChangedMeanwhile.
+    Return the id of the event. The row keeps its values. Raise EventRefused if the event breaks
+    rules, ChangedMeanwhile if the case is not open.
     """
     with transaction.atomic():
         locked = lock_case(case)
@@ -214,11 +211,11 @@ def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UU
 
 
 def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
-    """Make a sale at HQ with the values that the quarantined sale should have had. Returns its id.
+    """Stage a sale with the values that the quarantined sale should have had, and close the case.
 
     `values` are the columns of its header, and under the name of each other table a list of rows.
-    The quarantined row keeps its values. Effects: the sale, and the row is closed, in one
-    transaction. Errors: EventRefused with the broken rule; ChangedMeanwhile.
+    Return the event id of the sale. Raise EventRefused if the sale breaks a rule, ChangedMeanwhile
+    if the case is not open.
     """
     with transaction.atomic():
         row = lock_row(case)
@@ -231,13 +228,14 @@ def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) ->
 
 
 def lock_row(case: str) -> Quarantine | None:
+    """Lock the quarantined row of an open case, if it has one."""
     numbers, _ = split_ids([case])
     rows = Quarantine.objects.open().select_related("database__channel__company")
     return rows.select_for_update(of=("self",)).filter(pk__in=numbers).first()
 
 
 def lock_case(case: str) -> LockedCase:
-    """Lock an open case of an event. Errors: ChangedMeanwhile."""
+    """Lock an open case of an event. Raise ChangedMeanwhile if there is none."""
     if row := lock_row(case):
         kind = event_kind_of(row.table)
         if kind is None:
@@ -262,7 +260,7 @@ def supersede_row(number: int, made: UUID, by: Any) -> None:
 
 
 def supersede_event(kind: EventKind, event: Any) -> None:
-    """Settle a failed event, which an event made at HQ replaces."""
+    """Settle a failed event that an event made at HQ replaces."""
     OpenEvent.objects.filter(table=kind.event, event_id=event.pk).delete()
     SettledEvent.objects.create(
         table=kind.event,
@@ -274,7 +272,7 @@ def supersede_event(kind: EventKind, event: Any) -> None:
 
 
 def refuse_unknown_account(database: ChannelDatabase, account: str | None) -> None:
-    """Refuse an account number that the company does not have. Errors: EventRefused."""
+    """Raise EventRefused if the company does not have the account number."""
     company = database.channel.company
     if account and not Customer.objects.filter(company=company, account_number=account).exists():
         allowed = f"an account of {company.pk}"

@@ -1,4 +1,8 @@
-"""Stage quarantined rows that pass the present rules and definitions."""
+"""Stage quarantined rows again, as if they arrived now, if they pass the present rules.
+
+A row is in quarantine because it broke a rule, or because a column could not hold a value. A row
+that still does has a flaw, and stays in quarantine.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +39,7 @@ from stores.pipeline.upload.staging import (
 
 @dataclass(frozen=True)
 class Flaw:
-    """What is wrong with a quarantined row now."""
+    """What is wrong with a row now: the reason word, the field, and the rule as a text."""
 
     reason: str
     field: str
@@ -43,23 +47,21 @@ class Flaw:
 
 
 def restage(source: UploadSource, kind: EventKind, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Stage the events that pass, as one batch.
-
-    Returns the flaws of the others by their quarantine number.
-    """
+    """Stage the events that pass, as one batch. Return the flaws of the others by quarantine id."""
     failing: dict[int, Flaw] = {}
     lines: list[str] = []
-    number_of: dict[int, int] = {}
+    # The quarantine id of each row by its replication counter, which is the key of its row.
+    row_ids: dict[int, int] = {}
     for row in rows:
         try:
-            lines.append(as_line(kind, decode(bytes(row.raw)), "event_id"))
-            number_of[int(row.row_key)] = row.pk
+            lines.append(as_line(kind, decode(bytes(row.raw)), required="event_id"))
+            row_ids[int(row.row_key)] = row.pk
         except InvalidRow as error:
             failing[row.pk] = unreadable_flaw(row, error)
     data = "".join(lines).encode()
     with incoming_rows(kind, data, binary=False) as incoming, rejected_rows() as rejected:
         reject_invalid_rows(source, kind, incoming, rejected)
-        failing |= flaws_by_number(rejected, number_of)
+        failing |= flaws_of(rejected, row_ids)
         drop_rejected(incoming, rejected)
         batch = open_batch(source.database.channel.company, database=source.database)
         staged, refused = insert_staged(replace(source, batch=batch), kind, incoming)
@@ -67,7 +69,7 @@ def restage(source: UploadSource, kind: EventKind, rows: Sequence[Quarantine]) -
         rejected.empty()
         reject_conflicting(kind, incoming, rejected)
         reject_refused(refused, rejected)
-        failing |= flaws_by_number(rejected, number_of)
+        failing |= flaws_of(rejected, row_ids)
         drop_rejected(incoming, rejected)
         if kind is CUSTOMER:
             record_fields(incoming, source.database.channel.company, source.database.pk)
@@ -75,14 +77,14 @@ def restage(source: UploadSource, kind: EventKind, rows: Sequence[Quarantine]) -
 
 
 def unreadable_flaw(row: Quarantine, error: InvalidRow) -> Flaw:
-    """The flaw of a row with an unreadable value, as recorded if it is the same field as before."""
+    """Return the flaw of an unreadable value: the recorded one if the field is the same."""
     if error.field == row.field:
         return Flaw(row.reason, row.field, row.rule)
     return Flaw(error.reason, error.field, "")
 
 
 def restage_documents(source: UploadSource, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Stage the sales that pass. Returns the flaws of the others by their quarantine number."""
+    """Stage the sales that pass. Return the flaws of the others by quarantine id."""
     failing: dict[int, Flaw] = {}
     remaining = list(rows)
     while remaining:
@@ -92,7 +94,10 @@ def restage_documents(source: UploadSource, rows: Sequence[Quarantine]) -> dict[
 
 
 def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], list[Quarantine]]:
-    """Split sales into a batch of different numbers, by which lines find a header, and others."""
+    """Split sales into those that can be staged together, and the rest.
+
+    Lines and payments find their header by the transaction number, so that it must not occur twice.
+    """
     independent: list[Quarantine] = []
     others: list[Quarantine] = []
     seen: set[tuple[str, Any]] = set()
@@ -108,37 +113,37 @@ def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], lis
 
 
 def restage_batch(source: UploadSource, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Stage sales with different transaction numbers. Returns the flaws of those that fail."""
+    """Stage sales with different transaction numbers. Return the flaws of those that fail."""
     failing: dict[int, Flaw] = {}
     documents: list[dict[str, str]] = []
-    number_of: dict[int, int] = {}
+    row_ids: dict[int, int] = {}
     for row in rows:
         try:
             documents.append(as_document(decode(bytes(row.raw))))
-            number_of[int(row.row_key)] = row.pk
+            row_ids[int(row.row_key)] = row.pk
         except InvalidRow as error:
             failing[row.pk] = unreadable_flaw(row, error)
-    # Whoever releases one of these has decided that both sales took place.
+    # Another channel has sent a sale with this number. By releasing the row, a person has decided
+    # that both sales took place.
     others = [int(row.row_key) for row in rows if row.reason == "document_elsewhere"]
     with reinserted_documents(source, as_events(documents), others=others) as rejected:
-        failing |= flaws_by_number(rejected, number_of)
+        failing |= flaws_of(rejected, row_ids)
     return failing
 
 
 def as_document(values: Mapping[str, Any]) -> dict[str, str]:
-    """The rows of a sale as COPY text, by table. Errors: InvalidRow."""
-    required = {HEADER.event: "event_id"}
-    return {
-        part.event: "".join(
-            as_line(part, row, required.get(part.event, "line_number"))
-            for row in part_rows(values, part)
+    """Return the rows of a sale as COPY text, by table. Raise InvalidRow."""
+    lines = {}
+    for part in (HEADER, *DOCUMENT_PARTS):
+        required = "event_id" if part is HEADER else "line_number"
+        lines[part.event] = "".join(
+            as_line(part, row, required=required) for row in part_rows(values, part)
         )
-        for part in (HEADER, *DOCUMENT_PARTS)
-    }
+    return lines
 
 
 def as_events(documents: Sequence[Mapping[str, str]]) -> EventBatch:
-    """Sales as a batch, in the form in which an upload reads them from a channel."""
+    """Return sales as a batch, in the form in which an upload reads them from a channel."""
     data = {
         part.event: "".join(document[part.event] for document in documents).encode()
         for part in (HEADER, *DOCUMENT_PARTS)
@@ -146,43 +151,47 @@ def as_events(documents: Sequence[Mapping[str, str]]) -> EventBatch:
     return EventBatch(HEADER.event, len(documents), data.pop(HEADER.event), parts=data)
 
 
-def as_line(kind: StagedTable, values: Mapping[str, Any], required: str) -> str:
-    """A row as COPY text. Errors: InvalidRow if a column cannot hold its value."""
-    readers = [
-        LENIENT_VALUES.get(name, READERS[name]) for name in map(kind.type_of, kind.sent_columns)
-    ]
-    values_in_order = [values.get(column) for column in kind.sent_columns]
-    return copy_line(values_in_order, readers, kind.sent_columns, kind.sent_columns.index(required))
+def as_line(kind: StagedTable, values: Mapping[str, Any], *, required: str) -> str:
+    """Return a row as COPY text. Raise InvalidRow if a column cannot hold its value."""
+    columns = kind.sent_columns
+    readers = READERS | QUARANTINE_READERS
+    return copy_line(
+        [values.get(column) for column in columns],
+        [readers[kind.type_of(column)] for column in columns],
+        columns,
+        columns.index(required),
+    )
 
 
-def lenient_boolean(value: Any) -> str:
-    """A boolean, which quarantined rows of PostgreSQL channels have as a word."""
+def read_boolean(value: Any) -> str:
     return {"true": "t", "false": "f"}.get(value) or READERS["boolean"](value)
 
 
-def lenient_bigint(value: Any) -> str:
+def read_bigint(value: Any) -> str:
     if isinstance(value, str) and not value.isdecimal():
         raise InvalidValue("type")
     return str(value)
 
 
-def lenient_integer(value: Any) -> str:
+def read_integer(value: Any) -> str:
     is_whole = isinstance(value, str) and value.removeprefix("-").isdecimal()
     return READERS["integer"](int(value) if is_whole else value)
 
 
-LENIENT_VALUES = {"boolean": lenient_boolean, "bigint": lenient_bigint, "integer": lenient_integer}
+# A quarantined row of a PostgreSQL channel has these values as texts, unlike a row of SQLite.
+QUARANTINE_READERS = {"boolean": read_boolean, "bigint": read_bigint, "integer": read_integer}
 
 
-def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[int, Flaw]:
+def flaws_of(rejected: WorkTable, row_ids: Mapping[int, int]) -> dict[int, Flaw]:
+    """Return the flaws of rejected rows by quarantine id. `row_ids` has the ids by counter."""
     rows = fetch(
         "SELECT replication_counter, reason, field, rule FROM {rejected}", rejected=rejected
     )
-    return {number_of[counter]: Flaw(*flaw) for counter, *flaw in rows}
+    return {row_ids[counter]: Flaw(*flaw) for counter, *flaw in rows}
 
 
 def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
-    """Record one more attempt and the present flaw, or that HQ has an event with the same id."""
+    """Save one more attempt and the present flaw, or that HQ has an event with the same id."""
     run_sql(
         """WITH flaw AS (
              SELECT flaw.id, flaw.reason, flaw.field, flaw.rule,
@@ -209,13 +218,13 @@ def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
 
 
 def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUID:
-    """Stage a sale made at HQ, which replaces a quarantined one. Returns its event id.
+    """Stage a sale made at HQ, which replaces a quarantined one. Return its event id.
 
-    Effects: one sale, in the caller's transaction. Errors: EventRefused with the broken rule.
+    This happens in the caller's transaction. Raise EventRefused if the sale breaks a rule.
     """
-    made = uuid4()
+    event_id = uuid4()
     (counter,) = fetch_one("SELECT nextval('hq_event_counter')")
-    own = {"event_id": str(made), "replication_counter": counter, "operation": "create"}
+    own = {"event_id": str(event_id), "replication_counter": counter, "operation": "create"}
     try:
         events = as_events([as_document({**values, **own})])
     except InvalidRow as error:
@@ -228,8 +237,8 @@ def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> 
     }
     source = UploadSource(row.database, None, row.generation)
     with reinserted_documents(source, events, made=origin) as rejected:
-        flaws = flaws_by_number(rejected, {counter: 0}).values()
+        flaws = flaws_of(rejected, {counter: row.pk}).values()
         rules = [Rule(flaw.reason, flaw.field, "", flaw.rule) for flaw in flaws]
     if rules:
         raise EventRefused(rules)
-    return made
+    return event_id

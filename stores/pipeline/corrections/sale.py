@@ -1,8 +1,8 @@
 """Correct one transaction by hand.
 
-A person takes a lease on the transaction, which keeps jobs and other people away from it. Each
-changed value is recorded with its old value, the person and the reason. The corrected transaction
-is validated again, and an order that is made of it goes on hold.
+A person first takes a lease on the transaction, which keeps jobs and other people away from it for
+some minutes. Each changed value is recorded with its old value, the person and the reason. Then the
+transaction is validated again, and an order that is made of it goes on hold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,15 +60,15 @@ class CorrectionRefused(Exception):
 
 
 def correctable_by(user: Any) -> Q:
-    """Condition: in no order or statement, and not leased to another person."""
+    """Return the condition that a transaction is not posted, and not leased to another person."""
     is_free = ~being_corrected() | Q(editing_by=user)
     return is_free & Q(sales_order__isnull=True, statement__isnull=True)
 
 
 def lease_transaction(sale: RetailTransaction, user: Any) -> None:
-    """Keep jobs and other people away from the transaction while a person corrects it.
+    """Take a lease on the transaction for the user. Raise CorrectionRefused if that is impossible.
 
-    Effects: the lease and, of a customer order, status Editing. Errors: CorrectionRefused.
+    A customer order gets the status Editing.
     """
     correctable = RetailTransaction.objects.filter(correctable_by(user), pk=sale.pk)
     is_leased = correctable.update(
@@ -84,6 +84,7 @@ def lease_transaction(sale: RetailTransaction, user: Any) -> None:
 
 
 def refusal_message(pk: int) -> str:
+    """Return the sentence that says why a transaction cannot be leased."""
     sale = RetailTransaction.objects.select_related("statement__channel").get(pk=pk)
     if sale.statement and sale.statement.is_open:
         return f"It is in {sale.statement}, which is not posted yet: cancel that statement first."
@@ -93,29 +94,25 @@ def refusal_message(pk: int) -> str:
 
 
 def release_lease(sale: RetailTransaction, user: Any) -> None:
-    """Give a transaction back to the jobs, if the user has a lease on it.
-
-    Effects: as those of return_to_jobs().
-    """
+    """Give a transaction back to the jobs, if the user has a lease on it."""
     with transaction.atomic():
         leased = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
         return_to_jobs(list(leased.values_list("pk", flat=True)))
 
 
 def return_to_jobs(sales: Sequence[int]) -> None:
-    """End the leases of transactions. The next run tries each again.
+    """End the leases of transactions, which the caller has locked. The next run tries each again.
 
     A transaction that the database had refused is tried again too, because the cause may be gone.
-    Effects: leases, order status and refusals, in the caller's transaction, which holds the rows.
     """
     clear_refusals(sales)
     end_leases(RetailTransaction.objects.filter(pk__in=sales))
 
 
 def clear_refusals(sales: Sequence[int]) -> int:
-    """Let jobs try transactions again that the database had refused. Returns how many these are.
+    """Delete the errors of transactions that the database had refused. Return how many these are.
 
-    Effects: their errors and validation status, in the caller's transaction, which holds the rows.
+    The caller has locked the transactions. Their validation status becomes None.
     """
     refusals = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSAL_REASONS)
     refused_sales = set(refusals.values_list("transaction", flat=True))
@@ -127,7 +124,7 @@ def clear_refusals(sales: Sequence[int]) -> int:
 
 
 def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
-    """End the leases of transactions. Status Editing becomes None, so that the next run tries."""
+    """End the leases of transactions. The order status Editing becomes None."""
     sales.update(
         editing_by=None,
         editing_until=None,
@@ -141,8 +138,7 @@ def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
 def correct_transaction(sale: RetailTransaction, user: Any, reason: str, changes: Changes) -> int:
     """Write corrected values into a leased transaction, then give it back to the jobs.
 
-    Effects: the rows, a record of each changed value, and a new validation, in one transaction.
-    Returns how many values changed. Errors: CorrectionRefused if the lease has ended, or if a
+    Return how many values changed. Raise CorrectionRefused if the lease has ended, or if a
     statement has the prepayments that would change.
     """
     with transaction.atomic():
@@ -162,7 +158,7 @@ def correct_transaction(sale: RetailTransaction, user: Any, reason: str, changes
 
 
 def changed_values(sale: RetailTransaction, changes: Changes) -> dict[models.Model, dict[str, Any]]:
-    """The new values that differ from those in the database, by the row as it is there now."""
+    """Return the new values that differ from those in the database, by the present row."""
     current_rows = {row: row for row in (sale, *sale.lines.all(), *sale.payments.all())}
     changed: dict[models.Model, dict[str, Any]] = {}
     for row, values in changes.items():
@@ -178,13 +174,11 @@ def changed_values(sale: RetailTransaction, changes: Changes) -> dict[models.Mod
 def refuse_change_of_prepayment(
     sale: RetailTransaction, changed: Mapping[models.Model, Mapping[str, Any]]
 ) -> None:
-    """Keep the prepayments that a statement already has. Errors: CorrectionRefused."""
+    """Raise CorrectionRefused if prepayments would change that a statement already has."""
     if sale.prepayment_statement_id is None:
         return
     for row, values in changed.items():
-        if isinstance(row, RetailTransactionPayment) or not values.keys().isdisjoint(
-            PREPAID_FIELDS
-        ):
+        if isinstance(row, RetailTransactionPayment) or set(values) & set(PREPAID_FIELDS):
             raise CorrectionRefused(
                 "Its payments are in a statement: customer, business date, currency and payments"
                 " cannot change."
@@ -194,6 +188,7 @@ def refuse_change_of_prepayment(
 def record_changes(
     sale: RetailTransaction, row: models.Model, values: Mapping[str, Any], user: Any, reason: str
 ) -> None:
+    """Insert the change of each value of a row."""
     TransactionChange.objects.bulk_create(
         TransactionChange(
             transaction=sale,
@@ -213,6 +208,7 @@ def text_or_none(value: Any) -> str | None:
 
 
 def validation_message(sale: RetailTransaction) -> str:
+    """Return a sentence about the result of the new validation."""
     statuses = RetailTransaction.objects.values_list("validation_status", flat=True)
     status = statuses.get(pk=sale.pk)
     if status == ValidationStatus.SUCCESSFUL:

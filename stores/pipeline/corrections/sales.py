@@ -51,7 +51,7 @@ SALE_LEVEL_CODES = {rule.code for rule in HEADER_RULES} | {"address_missing", "a
 
 
 class ExpectedValue:
-    """Stands for the value that the broken rule expects, which differs from sale to sale."""
+    """Stands for the value that the broken rule expects, which differs from row to row."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class CorrectionResult:
 
 
 def correctable_fields(cause: SaleCause) -> tuple[str, ...]:
-    """The fields that can be corrected for all transactions with this cause. There may be none."""
+    """Return the fields that can be corrected for all transactions with this cause."""
     allowed = CORRECTABLE_FIELDS[PARTS[cause.part]]
     if cause.part == "header" and cause.reason not in SALE_LEVEL_CODES:
         return DELIVERY_FIELDS if cause.field in ADDRESS.columns else CUSTOMER_FIELDS
@@ -120,6 +120,7 @@ def model_of_cause(cause: SaleCause) -> type[models.Model]:
 
 
 def has_expected(cause: SaleCause) -> bool:
+    """Return whether the broken rule says which value would be right."""
     return any(
         rule.says_value and (rule.code, rule.field) == (cause.reason, cause.field)
         for rule in SALE_RULES
@@ -135,11 +136,10 @@ def correct_all(
     *,
     preview: bool = False,
 ) -> CorrectionResult:
-    """Write values into all transactions that failed for a cause.
+    """Write values into all transactions that failed for a cause, and validate these again.
 
-    A value may be ExpectedValue. A preview returns the result and changes nothing. Effects:
-    transactions, lines or payments, a record of each change, and a new validation, in a database
-    transaction for each batch.
+    A value may be ExpectedValue. A preview returns the result and changes nothing. Each batch is
+    one database transaction.
     """
     result = CorrectionResult()
     last = seen = 0
@@ -157,10 +157,7 @@ def correct_all(
 
 
 def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> CorrectionResult:
-    """Let jobs try transactions again that the database had refused, without a change.
-
-    Effects: as those of clear_refusals(), in a database transaction for each batch.
-    """
+    """Let jobs try transactions again that the database had refused, without a change."""
     result = CorrectionResult()
     sales = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
     for ids in batched(list(sales.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
@@ -180,7 +177,7 @@ def correct_batch(
     result: CorrectionResult,
 ) -> None:
     """Correct those of the transactions that nobody else holds, and add them to the result."""
-    changes_prepaid = cause.part == "payment" or not values.keys().isdisjoint(PREPAID_FIELDS)
+    changes_prepaid = cause.part == "payment" or bool(set(values) & set(PREPAID_FIELDS))
     locked = lock_correctable(ids, user, changes_prepaid=changes_prepaid)
     with (
         query_table(
@@ -204,10 +201,7 @@ def correct_batch(
                 refuse_still_failing(cause, corrected, list(values), errors_before)
         except StillFailing as error:
             refused = list(error.sales)
-            run_sql(
-                sql.SQL("DELETE FROM {} WHERE sale = ANY(%s)").format(failed_rows),
-                [refused],
-            )
+            run_sql("DELETE FROM {rows} WHERE sale = ANY(%s)", [refused], rows=failed_rows)
             corrected = write_values(cause.part, values, failed_rows, note)
     add_corrected(corrected, result)
     result.refused += len(refused)
@@ -216,6 +210,8 @@ def correct_batch(
 
 
 class StillFailing(Exception):
+    """A correction does not help these transactions, so it is rolled back."""
+
     def __init__(self, sales: Sequence[int]) -> None:
         super().__init__(f"{len(sales)} transactions")
         self.sales = sales
@@ -224,7 +220,7 @@ class StillFailing(Exception):
 def refuse_still_failing(
     cause: SaleCause, corrected: Sequence[int], fields: Sequence[str], errors_before: WorkTable
 ) -> None:
-    """Refuse a correction that does not help all transactions. Errors: StillFailing."""
+    """Raise StillFailing if a correction does not help all transactions."""
     if corrected and (sales := still_failing(cause, corrected, fields, errors_before)):
         raise StillFailing(sales)
 
@@ -232,7 +228,7 @@ def refuse_still_failing(
 def write_values(
     part: str, values: Mapping[str, Any], failed_rows: WorkTable, note: ChangeNote
 ) -> list[int]:
-    """Write values into the failed rows and validate again. Returns the changed transactions."""
+    """Write values into the failed rows and validate again. Return the changed transactions."""
     changed: set[int] = set()
     for name, value in values.items():
         changed |= write_value(part, name, value, failed_rows, note)
@@ -254,6 +250,7 @@ def write_value(
 
 
 def add_corrected(corrected: Sequence[int], result: CorrectionResult) -> None:
+    """Add corrected transactions, and what they break now, to the result."""
     result.corrected += len(corrected)
     sales = RetailTransaction.objects.filter(pk__in=corrected)
     result.valid += sales.filter(validation_status=ValidationStatus.SUCCESSFUL).count()

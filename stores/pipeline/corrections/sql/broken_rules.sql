@@ -1,5 +1,5 @@
--- The places of all rules that an event of HQ breaks.
+-- Find the rules that an event of HQ breaks: one row, with an array of their positions in the list
+-- of rules, counted from 0.
 --
--- Run by events.broken_rules(). {every_broken}: an array of the places, by the columns of the
--- event. {incoming}: the event.
+-- Run by events.broken_rules(). {incoming}: the event. {every_broken}: the array.
 SELECT {every_broken} FROM {incoming} incoming

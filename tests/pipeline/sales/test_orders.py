@@ -4,44 +4,22 @@ From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `co
 management command and returns its output.
 """
 
-from datetime import date
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 
-from stores.models import Customer, GuidMap, RetailTransaction, SalesOrder
+from stores.models import Customer, GuidMap, SalesOrder
 from stores.models.job import JobCode
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.corrections.sale import lease_transaction
-from tests.support.make import make_customer, make_event, make_sale, only_case, run
+from tests.support.make import make_customer, make_event, only_case, run
+from tests.support.orders import get_order, make_order, status_and_reason
 
 pytestmark = pytest.mark.slow
 
-DAY = date(2026, 11, 20)
 # HQ takes titles of up to 20 letters.
 LONG_TITLE = "x" * 21
-
-
-def make_order(store, number, **columns):
-    """Write a customer order with a confirmation number, by default of a guest."""
-    make_sale(
-        store,
-        transaction_type="customer_order",
-        confirmation_number=number,
-        business_date=DAY,
-        **columns,
-    )
-
-
-def get_order(number):
-    """The customer order of the till with this confirmation number, as HQ has it."""
-    return RetailTransaction.objects.get(confirmation_number=number)
-
-
-def status_and_reason(number):
-    order = get_order(number)
-    return order.order_status, order.order_reason
 
 
 def get_sales_order(number):

@@ -9,7 +9,6 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
 
 from stores.models import (
     GuidMap,
@@ -32,11 +31,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.finding(id="P6")]
 DAY = date(2026, 11, 20)
 HOME = uuid4()
 NO_AMOUNTS = {"net_amount": "0", "tax_amount": "0", "gross_amount": "0"}
-
-
-@pytest.fixture
-def clerk(hq) -> User:
-    return User.objects.create_user("clerk")
 
 
 def make_order(database, number, *payments, **columns):
@@ -167,11 +161,11 @@ def test_a_payment_is_not_posted_again_with_its_order(store, posted_day):
     assert broken_promises() == []
 
 
-def test_a_corrected_order_is_posted_by_a_supplementary_statement(store, clerk, posted_day):
+def test_a_corrected_order_is_posted_by_a_supplementary_statement(store, hq_user, posted_day):
     order = get_order("overpaid")
-    lease_transaction(order, clerk)
+    lease_transaction(order, hq_user)
     changes = {order: {"payment_amount": Decimal(9)}, order.payments.get(): {"amount": Decimal(9)}}
-    correct_transaction(order, clerk, "Typed wrong.", changes)
+    correct_transaction(order, hq_user, "Typed wrong.", changes)
 
     run(JobCode.END_OF_DAY)
 
@@ -182,32 +176,32 @@ def test_a_corrected_order_is_posted_by_a_supplementary_statement(store, clerk, 
 
 
 @pytest.fixture
-def leased_order(houston, clerk) -> RetailTransaction:
-    """An order whose deposit is posted, under correction by the clerk."""
+def leased_order(houston, hq_user) -> RetailTransaction:
+    """An order whose deposit is posted, under correction by the hq_user."""
     customer = make_customer(houston)
     make_order(
         houston, "deposit", ("card", "3.00"), async_account=customer, delivery_address_id=HOME
     )
     assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
-    lease_transaction(get_order("deposit"), clerk)
+    lease_transaction(get_order("deposit"), hq_user)
     return get_order("deposit")
 
 
-def test_posted_payments_of_an_order_cannot_be_corrected(clerk, leased_order):
+def test_posted_payments_of_an_order_cannot_be_corrected(hq_user, leased_order):
     for changes in (
         {leased_order.payments.get(): {"amount": Decimal("4.00")}},
         {leased_order: {"business_date": date(2026, 11, 21)}},
         {leased_order: {"async_account": None}},
     ):
         with pytest.raises(CorrectionRefused, match="Its payments are in a statement"):
-            correct_transaction(get_order("deposit"), clerk, "Wrong.", changes)
+            correct_transaction(get_order("deposit"), hq_user, "Wrong.", changes)
 
 
-def test_an_order_with_a_posted_deposit_can_be_corrected_otherwise(clerk, leased_order):
+def test_an_order_with_a_posted_deposit_can_be_corrected_otherwise(hq_user, leased_order):
     customer = leased_order.customer
 
     changes = {leased_order: {"delivery_address_id": None}}
-    corrected = correct_transaction(get_order("deposit"), clerk, "Collected.", changes)
+    corrected = correct_transaction(get_order("deposit"), hq_user, "Collected.", changes)
 
     assert corrected == 1
     order = get_order("deposit")

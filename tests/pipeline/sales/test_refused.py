@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
 from stores import failpoints
@@ -37,11 +36,6 @@ from tests.support.promises import broken_promises
 MONDAY = date(2026, 11, 2)
 TUESDAY = date(2026, 11, 3)
 WEDNESDAY = date(2026, 11, 4)
-
-
-@pytest.fixture
-def clerk(hq) -> User:
-    return User.objects.create_user("clerk")
 
 
 def sell(channel, transaction_id, day, *, currency="USD", tender="cash", payments=None, **columns):
@@ -134,7 +128,7 @@ def test_a_sale_that_cannot_be_posted_stops_no_other(houston, raise_on):
 
 
 @pytest.mark.finding(id="P2")
-def test_sales_with_too_large_a_sum_are_named_until_corrected(houston, clerk):
+def test_sales_with_too_large_a_sum_are_named_until_corrected(houston, hq_user):
     # A bar code was scanned as an amount.
     bar_code = [("card", "87189074007180.00"), ("cash", "-87189074007169.30")]
     sell(houston, "T-1", MONDAY, payments=bar_code)
@@ -155,14 +149,14 @@ def test_sales_with_too_large_a_sum_are_named_until_corrected(houston, clerk):
         assert get_sale(transaction_id).statement.state == "posted", transaction_id
 
     sale = get_sale("T-1")
-    lease_transaction(sale, clerk)
+    lease_transaction(sale, hq_user)
     card, cash = sale.payments.all()
-    correct_transaction(sale, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
+    correct_transaction(sale, hq_user, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
     assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
 
     # A sale that is given back without a correction fits by itself.
-    lease_transaction(get_sale("T-5"), clerk)
-    release_lease(get_sale("T-5"), clerk)
+    lease_transaction(get_sale("T-5"), hq_user)
+    release_lease(get_sale("T-5"), hq_user)
     assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
     assert get_sale("T-5").statement.sequence == 2
     assert broken_promises() == []
@@ -240,7 +234,7 @@ def test_a_refused_statement_says_why_and_stops_no_other(houston, raise_on):
     ],
 )
 def test_sales_of_a_cancelled_statement_are_posted_by_another(
-    houston, clerk, command, monkeypatch, state, failpoint
+    houston, hq_user, command, monkeypatch, state, failpoint
 ):
     sell(houston, "T-1", MONDAY)
     ann = make_customer(houston)
@@ -257,7 +251,7 @@ def test_sales_of_a_cancelled_statement_are_posted_by_another(
     statement = Statement.objects.get()
     assert (statement.state, statement.reason) == (state, "period_closed")
     with pytest.raises(CorrectionRefused, match="cancel that statement first"):
-        lease_transaction(get_sale("T-1"), clerk)
+        lease_transaction(get_sale("T-1"), hq_user)
 
     output = command("statements", "cancel", statement.number, "--reason", "Period closed")
 

@@ -5,7 +5,7 @@ once on SQLite.
 """
 
 from datetime import date, time, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -29,57 +29,53 @@ from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.sales.statements import start_statements
 from tests.support.concurrency import count_blocked_sessions, start_in_thread
 from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.orders import get_order, make_order, status_and_reason
 from tests.support.processes import until
 
 DAY = date(2026, 11, 20)
 
 
-def make_order(store, number, **columns):
-    """A customer order with a confirmation number, by default not paid yet."""
-    columns = {"payment_amount": "0", "payments": []} | columns
-    make_sale(
-        store,
-        transaction_type="customer_order",
-        confirmation_number=number,
-        business_date=DAY,
-        **columns,
-    )
+@pytest.fixture
+def home(store) -> UUID:
+    """The only address of the channel's default customer."""
+    account = store.channel.default_customer.account_number
+    address_id = uuid4()
+    make_event("address", store, account_number=account, address_id=address_id)
+    return address_id
 
 
-def get_order(number):
-    return RetailTransaction.objects.select_related("sales_order").get(confirmation_number=number)
-
-
-def status_and_reason(number):
-    order = get_order(number)
-    return order.order_status, order.order_reason
-
-
-@pytest.mark.finding(id="P3")
-def test_orders_of_guests_wait_for_a_default_customer(store):
-    home = uuid4()
-    default_customer = store.channel.default_customer
-    account = default_customer.account_number
-    make_event("address", store, account_number=account, address_id=home)
+@pytest.fixture
+def orders_of_guests(store, home) -> Customer:
+    """Uploaded orders, of a channel without a default customer. Returns the one that it had."""
     deposit = {"tender_type": "cash", "amount": "5.00", "currency": "USD"}
-    make_order(store, "W-1")
-    make_order(store, "W-2", delivery_address_id=home)
-    make_order(store, "W-3", payment_amount="5.00", payments=[deposit])
+    make_order(store, "collected")
+    make_order(store, "delivered", delivery_address_id=home)
+    make_order(store, "prepaid", payment_amount="5.00", payments=[deposit])
     make_order(store, "unknown-address", delivery_address_id=uuid4())
     run(JobCode.UPLOAD)
     Channel.objects.update(default_customer=None)
+    return store.channel.default_customer
 
+
+@pytest.mark.finding(id="P3")
+def test_orders_of_guests_wait_for_a_default_customer(orders_of_guests):
     assert run(JobCode.ORDERS)["counts"]["waiting"] == 4
-    for number in ("W-1", "W-2", "W-3"):
-        assert get_order(number).order_reason == "default_customer_missing"
 
-    Channel.objects.update(default_customer=default_customer)
+    for number in ("collected", "delivered", "prepaid"):
+        assert status_and_reason(number) == ("none", "default_customer_missing")
+
+
+@pytest.mark.finding(id="P3")
+def test_orders_of_guests_go_to_a_new_default_customer(orders_of_guests, home):
+    run(JobCode.ORDERS)
+    Channel.objects.update(default_customer=orders_of_guests)
+
     run(JobCode.ORDERS)
 
-    for number in ("W-1", "W-2", "W-3"):
-        assert get_order(number).sales_order.customer == default_customer
-    assert get_order("W-2").sales_order.delivery_address_id == home
-    assert get_order("unknown-address").order_reason == "address_missing"
+    for number in ("collected", "delivered", "prepaid"):
+        assert get_order(number).sales_order.customer == orders_of_guests
+    assert get_order("delivered").sales_order.delivery_address_id == home
+    assert status_and_reason("unknown-address") == ("none", "address_missing")
 
 
 @pytest.mark.finding(id="P4")
@@ -182,8 +178,17 @@ def test_a_scheduled_run_counts_no_attempt_where_nothing_has_changed(houston):
     assert scheduled["counts"]["failed"] == 1
     order = get_order("W-1")
     assert (order.order_attempts, order.order_tried_at) == (1, failed.order_tried_at)
-    # A person's run counts.
+
+
+@pytest.mark.finding(id="A16")
+@pytest.mark.finding(id="V14f")
+def test_a_user_s_run_counts_an_attempt_though_nothing_has_changed(houston):
+    make_order(houston, "W-1", async_account=make_customer(houston, title="x" * 21))
+    run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
+
+    run(JobCode.ORDERS)
+
     assert get_order("W-1").order_attempts == 2
 
 
@@ -231,27 +236,34 @@ def test_a_business_date_may_be_near_arrival_or_today(houston, clock_error_days,
 
 
 @pytest.mark.finding(id="A16")
-def test_a_daily_end_of_day_that_ended_partly_is_retried(houston):
-    schedule = Schedule.objects.create(job="eod", at=time(0, 0))
-    assert len(start_scheduled()) == 1
-    schedule.refresh_from_db()
-    first_run, started_on = schedule.last_run, schedule.started_on
+@pytest.mark.parametrize(
+    ("status", "minutes_ago", "is_retried"),
+    [("partly", 5, False), ("partly", 16, True), ("succeeded", 16, False)],
+)
+def test_a_daily_end_of_day_that_ended_partly_is_retried(houston, status, minutes_ago, is_retried):
+    Schedule.objects.create(job="eod", at=time(0, 0))
+    start_scheduled()
+    first = Schedule.objects.get()
+    ended_at = database_clock() - timedelta(minutes=minutes_ago)
+    JobRun.objects.filter(pk=first.last_run_id).update(status=status, ended_at=ended_at)
 
-    end_last_run(schedule, "partly", minutes_ago=5)
+    started = start_scheduled()
+
+    schedule = Schedule.objects.get()
+    assert len(started) == is_retried
+    assert (schedule.last_run != first.last_run) is is_retried
+    assert schedule.started_on == first.started_on
+
+
+@pytest.mark.finding(id="A16")
+def test_a_daily_end_of_day_is_retried_until_it_succeeds(houston):
+    Schedule.objects.create(job="eod", at=time(0, 0))
+    quarter_of_an_hour_ago = database_clock() - timedelta(minutes=16)
+
+    # The first run ends partly, and the second succeeds.
+    for status in ("partly", "succeeded"):
+        assert len(start_scheduled()) == 1
+        last_run = JobRun.objects.filter(pk=Schedule.objects.get().last_run_id)
+        last_run.update(status=status, ended_at=quarter_of_an_hour_ago)
+
     assert start_scheduled() == []
-
-    end_last_run(schedule, "partly", minutes_ago=16)
-    assert len(start_scheduled()) == 1
-    schedule.refresh_from_db()
-    assert schedule.last_run != first_run
-    assert schedule.started_on == started_on
-
-    end_last_run(schedule, "succeeded", minutes_ago=16)
-    assert start_scheduled() == []
-
-
-def end_last_run(schedule, status, *, minutes_ago):
-    schedule.refresh_from_db()
-    JobRun.objects.filter(pk=schedule.last_run_id).update(
-        status=status, ended_at=database_clock() - timedelta(minutes=minutes_ago)
-    )

@@ -7,7 +7,8 @@ on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `back_up_h
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from stores.channeldb.connect.url import sqlite_path
 from stores.models import (
     ChannelDatabase,
     Customer,
@@ -31,7 +31,7 @@ from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
 from stores.pipeline import number_journal
 from tests.support.invariants import Invariant
-from tests.support.make import make_customer, make_sale, query, run
+from tests.support.make import make_customer, make_sale, out_of_reach, query, run
 from tests.support.promises import broken_promises, get_check
 
 pytestmark = pytest.mark.slow
@@ -130,39 +130,56 @@ def test_numbers_that_a_channel_cannot_read_are_written_anew(store):
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-33")  # HQ was restored from a backup
-@pytest.mark.parametrize(
-    "journal_is_restored", [False, True], ids=["database_v2", "database_with_its_journal_v9"]
-)
-def test_after_a_restore_no_document_number_is_issued_twice(
-    houston, popup, back_up_hq, back_up_journal, recover_hq, journal_is_restored
-):
+@dataclass(frozen=True)
+class Documents:
+    """What HQ held before it was restored, and whether its journal was restored with it."""
+
+    numbers: set[str]
+    journal_is_restored: bool
+
+
+@pytest.fixture(params=[False, True], ids=["database", "database with its journal"])
+def lost_documents(houston, popup, back_up_hq, back_up_journal, request) -> Documents:
+    """HQ was restored to a backup from before it issued SO-000003 and INV-000002."""
     post_sale_and_order(houston, "WEB-1")
     backup, restore_copy_of_journal = back_up_hq(), back_up_journal()
     post_sale_and_order(popup, "WEB-2")
     post_sale_and_order(houston, "WEB-3")
+    # The channels are told the numbers.
     run(JobCode.PIPELINE)
-    numbers_before = issued_numbers()
-    assert len(numbers_before) == 9
+    numbers = issued_numbers()
     backup.restore()
-    if journal_is_restored:
+    if request.param:
         restore_copy_of_journal()
-    accounts = account_numbers()
+    return Documents(numbers, journal_is_restored=request.param)
 
-    # HQ issues nothing until it is recovered.
-    customers, orders, statements = (
-        run(job) for job in ("sync-customers", "sync-orders", "post-statements")
-    )
+
+@pytest.mark.finding(id="V2")
+@pytest.mark.finding(id="V9")
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
+def test_a_restored_hq_issues_no_number_until_it_is_recovered(lost_documents):
+    customers = run(JobCode.CONVERT)
+    orders = run(JobCode.ORDERS)
+    statements = run(JobCode.POST)
+
     assert customers["outcome"] == "failed"
     assert orders["outcome"] == "failed"
     assert statements["outcome"] == "nothing_to_do"
-    if journal_is_restored:
+    if lost_documents.journal_is_restored:
         assert "its database knows more than headquarters" in customers["message"]
     assert "converted" not in run(JobCode.PIPELINE)["counts"]
     series = {row.get("series") for row in get_check(Invariant.NO_NUMBER_IS_AHEAD_OF_HQ).offending}
     assert series >= {"USRT/order", "USRT/invoice"}
 
+
+@pytest.mark.finding(id="V2")
+@pytest.mark.finding(id="V9")
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
+def test_a_recovery_names_the_documents_that_were_lost(lost_documents, recover_hq):
+    accounts = account_numbers()
+
     recovery = recover_hq()
+
     assert recovery["outcome"] == "recovered"
     assert recovery["documents"] == [
         {"company": "USRT", "series": "order", "first": "SO-000003", "last": "SO-000006"},
@@ -173,49 +190,81 @@ def test_after_a_restore_no_document_number_is_issued_twice(
     assert incident.kind == IncidentKind.POSTED_BEFORE
     assert "orders SO-000003 to SO-000006 (USRT)" in incident.message
 
-    # Nothing is posted until a person has dealt with the documents that HQ has lost.
+
+@pytest.mark.finding(id="V2")
+@pytest.mark.finding(id="V9")
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
+def test_nothing_is_posted_until_somebody_has_dealt_with_lost_documents(lost_documents, recover_hq):
+    recover_hq()
+    incident = Incident.objects.open().get()
     run(JobCode.PIPELINE)
-    for job in ("eod", "sync-orders"):
+
+    for job in (JobCode.END_OF_DAY, JobCode.ORDERS):
         blocked = run(job)
         assert blocked["outcome"] in ("partly", "failed")
         message = f"Nothing is posted until incident {incident.pk} is closed"
         assert message in blocked["message"]
     assert SalesOrder.objects.count() == 2
+
+
+@pytest.mark.finding(id="V2")
+@pytest.mark.finding(id="V9")
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
+def test_after_a_restore_no_document_number_is_issued_twice(lost_documents, recover_hq):
+    recover_hq()
+    run(JobCode.PIPELINE)
+    incident = Incident.objects.open().get()
     call_command("incidents", "close", str(incident.pk), "--reason", "Cancelled in the books.")
 
     assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
     assert run(JobCode.ORDERS)["counts"]["posted"] == 2
+
+    # Three sales and three orders: six order numbers, three invoice numbers.
+    assert len(lost_documents.numbers) == 9
     assert len(issued_numbers()) == 9
-    assert issued_numbers() & numbers_before == {"SO-000001", "SO-000002", "INV-000001"}
+    assert issued_numbers() & lost_documents.numbers == {"SO-000001", "SO-000002", "INV-000001"}
     assert Statement.objects.exclude(state="posted").count() == 0
     assert broken_promises() == []
 
 
-@pytest.mark.finding(id="V9")
-def test_after_a_restart_numbers_wait_for_a_visited_channel(houston, popup):
+@pytest.fixture
+def restarted(houston, popup) -> Iterator[None]:
+    """HQ's server was restarted; `popup` is away, and its new customer and Houston's wait."""
     for store in (houston, popup):
         make_customer(store)
     run(JobCode.UPLOAD)
-    popup_file = sqlite_path(popup)
-    popup_file.rename(popup_file.with_suffix(".away"))
-    try:
-        ChannelDatabase.objects.update(recognised_start=LONG_AGO)
-        with_one_channel = run(JobCode.CONVERT)
+    ChannelDatabase.objects.update(recognised_start=LONG_AGO)
+    with out_of_reach(popup):
+        yield
 
-        ChannelDatabase.objects.update(recognised_start=None)
-        houston_row = ChannelDatabase.objects.filter(pk=houston.pk)
-        houston_row.update(next_try_at=timezone.now() + timedelta(seconds=30))
-        with_no_channel = run(JobCode.CONVERT)
 
-        # The clock was set back: the next try seems to be centuries away, and is made now.
-        houston_row.update(next_try_at="2999-01-01T00:00Z")
-        with_one_again = run(JobCode.CONVERT)
-    finally:
-        popup_file.with_suffix(".away").rename(popup_file)
+@pytest.mark.finding(id="V9")
+def test_after_a_restart_numbers_are_issued_once_a_channel_was_visited(restarted):
+    conversion = run(JobCode.CONVERT)
 
-    assert with_one_channel["counts"]["converted"] == 2
-    assert with_no_channel["message"].endswith("no channel could be visited.")
-    assert with_one_again["outcome"] == "nothing_to_do"
+    assert conversion["counts"]["converted"] == 2
+    assert not Incident.objects.exists()
+
+
+@pytest.mark.finding(id="V9")
+def test_after_a_restart_no_number_is_issued_without_a_visit(houston, restarted):
+    next_try = timezone.now() + timedelta(seconds=30)
+    ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=next_try)
+
+    conversion = run(JobCode.CONVERT)
+
+    assert conversion["message"].endswith("no channel could be visited.")
+    assert not Customer.objects.filter(number__isnull=False).exists()
+
+
+@pytest.mark.finding(id="V9")
+def test_after_a_restart_a_channel_is_visited_though_the_clock_was_set_back(houston, restarted):
+    # The next try seems to be centuries away, and is made now.
+    ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at="2999-01-01T00:00Z")
+
+    conversion = run(JobCode.CONVERT)
+
+    assert conversion["counts"]["converted"] == 2
     assert not Incident.objects.exists()
 
 
@@ -250,42 +299,38 @@ WRONG_NUMBERS = {
 }
 
 
-@pytest.mark.finding(id="S12")
-@pytest.mark.parametrize("kind", WRONG_NUMBERS)
-def test_a_person_may_distrust_the_number_of_a_channel(houston, popup, capsys, kind):
+@pytest.fixture(params=WRONG_NUMBERS)
+def wrong_number(houston, request) -> str:
+    """A channel says that a number was issued which HQ does not know. Returns its kind."""
     make_customer(houston)
     run(JobCode.PIPELINE)
-    query(popup, WRONG_NUMBERS[kind])
+    query(houston, WRONG_NUMBERS[request.param])
     run(JobCode.PIPELINE)
-    capsys.readouterr()
+    return request.param
+
+
+@pytest.mark.finding(id="S12")
+def test_a_recovery_that_needs_a_decision_says_how_to_take_it(wrong_number, capsys):
     with pytest.raises(SystemExit):
         call_command("recover_hq", "--dry-run")
-    hint = "--distrust popup sets it right there; --void 300 believes it"
+
+    hint = "--distrust houston sets it right there; --void 300 believes it"
     assert hint in capsys.readouterr().out
 
-    call_command("recover_hq", "--distrust", "popup")
 
-    assert "recover_hq: recovered." in capsys.readouterr().out
+@pytest.mark.finding(id="S12")
+def test_a_person_may_distrust_the_number_of_a_channel(popup, wrong_number, recover_hq):
+    assert recover_hq("--distrust", "houston")["outcome"] == "recovered"
+
     assert not Incident.objects.open().exists()
     assert broken_promises() == []
 
 
 @pytest.mark.finding(id="S12")
-@pytest.mark.parametrize("kind", WRONG_NUMBERS)
-def test_a_person_may_believe_the_number_of_a_channel(houston, capsys, kind):
-    make_customer(houston)
-    run(JobCode.PIPELINE)
-    query(houston, WRONG_NUMBERS[kind])
-    run(JobCode.PIPELINE)
-    capsys.readouterr()
-    with pytest.raises(SystemExit):
-        call_command("recover_hq", "--dry-run")
-    hint = "--distrust houston sets it right there; --void 300 believes it"
-    assert hint in capsys.readouterr().out
+def test_a_person_may_believe_the_number_of_a_channel(wrong_number, recover_hq):
+    assert recover_hq("--void", "300")["outcome"] == "recovered"
 
-    call_command("recover_hq", "--void", "300")
-
-    if kind == "account":
+    if wrong_number == "account":
         assert Customer.objects.filter(state="void").count() == 300
     else:
         assert OrderSequence.objects.get().next_order == 301

@@ -20,7 +20,6 @@ from redis.retry import Retry
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
-from stores import failpoints
 from stores.channeldb.connect.connection import connect
 from stores.hqdb.locks import Locks, heartbeat, lock_holders
 from stores.jobs import queue as job_queue
@@ -49,7 +48,7 @@ from stores.models.job import JobCode
 from stores.models.run import RunLost
 from stores.traffic import write_traffic
 from tests.support.make import carry_out, make_customer, make_event, run
-from tests.support.processes import Died, die, manage, running, until
+from tests.support.processes import dying_at, manage, running, until
 
 PIPELINE = JOBS["pipeline"]
 
@@ -386,13 +385,11 @@ def test_a_step_whose_message_was_lost_is_enqueued_again(houston, queue):
     assert run_maintenance() == []
 
 
-def test_maintenance_enqueues_what_a_dead_worker_did_not(houston, queue, monkeypatch):
+def test_maintenance_enqueues_what_a_dead_worker_did_not(houston, queue):
     make_customer(houston)
     started = create_run(PIPELINE).run
-    monkeypatch.setitem(failpoints.actions, "run:before_enqueue", die)
-    with pytest.raises(Died):
+    with dying_at("run:before_enqueue"):
         execute(str(waiting_steps(started.pk)[0]))
-    monkeypatch.delitem(failpoints.actions, "run:before_enqueue")
     assert statuses(started) == ["succeeded", "queued", "queued"]
     assert queue.job_ids == []
 

@@ -30,7 +30,7 @@ from stores.models.job import JobCode
 from stores.pipeline import number_journal
 from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, query, run
-from tests.support.processes import Died, die
+from tests.support.processes import dying_at
 from tests.support.promises import broken_promises, get_check
 
 pytestmark = pytest.mark.slow
@@ -107,14 +107,12 @@ def test_a_dry_run_writes_nothing_into_the_journal(houston):
 
 
 @pytest.mark.parametrize("failpoint", JOURNAL_FAILPOINTS)
-def test_the_journal_is_completed_after_its_writer_died(houston, monkeypatch, failpoint):
+def test_the_journal_is_completed_after_its_writer_died(houston, failpoint):
     make_customer(houston)
     run(JobCode.CONVERT)
     run(JobCode.UPLOAD)
-    with monkeypatch.context() as patch:
-        patch.setitem(failpoints.actions, failpoint, die)
-        with pytest.raises(Died):
-            run(JobCode.CONVERT)
+    with dying_at(failpoint):
+        run(JobCode.CONVERT)
     recover_lost_steps()
 
     run(JobCode.PIPELINE)
@@ -293,7 +291,7 @@ def test_the_journal_is_written_once_the_disk_has_room_again(houston):
 
 @pytest.mark.finding(id="V14a")
 @pytest.mark.parametrize("failpoint", failpoints.EDITS_POINTS)
-def test_edits_continue_after_a_crash_on_a_full_disk(houston, monkeypatch, failpoint):
+def test_edits_continue_after_a_crash_on_a_full_disk(houston, failpoint):
     guid = make_customer(houston, "Ann")
     run(JobCode.PIPELINE)
     make_customer(houston, "Bo")
@@ -302,10 +300,8 @@ def test_edits_continue_after_a_crash_on_a_full_disk(houston, monkeypatch, failp
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
     make_customer(houston, "Cy")
     run(JobCode.UPLOAD)
-    with full_disk(), monkeypatch.context() as patch:
-        patch.setitem(failpoints.actions, failpoint, die)
-        with pytest.raises(Died):
-            run(JobCode.CONVERT)
+    with full_disk(), dying_at(failpoint):
+        run(JobCode.CONVERT)
     recover_lost_steps()
 
     with full_disk():

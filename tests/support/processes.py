@@ -14,6 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from stores import failpoints
 from stores.hqdb.locks import living
 from stores.models import JobRun, RunStep
 from stores.models.run import RunStatus
@@ -27,6 +28,15 @@ class Died(BaseException):
 
 def die() -> None:
     raise Died
+
+
+@contextmanager
+def dying_at(failpoint: str) -> Iterator[None]:
+    """The code inside the block must reach the failpoint, and ends there as if it was killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(failpoints.actions, failpoint, die)
+        with pytest.raises(Died):
+            yield
 
 
 def hear_signals() -> None:

@@ -19,7 +19,7 @@ from stores.models.session import DownloadStatus
 from stores.pipeline import number_journal
 from stores.pipeline.download import packages, sessions
 from tests.support.make import lookup, make_customer, out_of_reach, run
-from tests.support.processes import Died, die
+from tests.support.processes import dying_at
 from tests.support.promises import failed_checks
 from tests.support.traces import trace
 
@@ -156,12 +156,10 @@ def test_an_idle_visit_leaves_no_session(houston):
 
 
 @pytest.mark.parametrize("point", ["download:after_start", "download:after_package"])
-def test_a_session_fails_if_its_worker_dies_making_the_package(houston, monkeypatch, point):
+def test_a_session_fails_if_its_worker_dies_making_the_package(houston, point):
     convert(houston, "Ann")
-    with monkeypatch.context() as patch:
-        patch.setitem(failpoints.actions, point, die)
-        with pytest.raises(Died):
-            run(JobCode.DOWNLOAD)
+    with dying_at(point):
+        run(JobCode.DOWNLOAD)
     recover_lost_steps()
 
     session = DownloadSession.objects.get()

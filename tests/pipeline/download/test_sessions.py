@@ -35,7 +35,7 @@ from tests.support.make import (
     query,
     run,
 )
-from tests.support.processes import Died, die
+from tests.support.processes import dying_at
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
 from tests.support.traces import trace
@@ -99,11 +99,9 @@ def test_an_unreachable_channel_has_one_session_that_counts_tries(popup, seattle
         "download:after_delivered",
     ],
 )
-def test_after_a_crash_the_channel_tells_what_it_received(store, ann, monkeypatch, point):
-    monkeypatch.setitem(failpoints.actions, point, die)
-    with pytest.raises(Died):
+def test_after_a_crash_the_channel_tells_what_it_received(store, ann, point):
+    with dying_at(point):
         run(JobCode.DOWNLOAD, channels=[store.channel.code])
-    monkeypatch.delitem(failpoints.actions, point)
 
     run(JobCode.DOWNLOAD)
 
@@ -213,17 +211,15 @@ def test_a_refused_customer_s_arrival_is_that_of_its_session(store, seattle):
     assert told.state == "distributed"
 
 
-def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle, monkeypatch):
+def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle):
     make_customer(seattle, "Good")
     make_customer(seattle, "Bad")
     run(JobCode.UPLOAD)
     run("sync-customers")
     refuse_customer(store, "Bad")
     # The channel commits what it takes, and the download dies before it is known who is refused.
-    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", die)
-    with pytest.raises(Died):
+    with dying_at("download:after_channel_commit"):
         run(JobCode.DOWNLOAD, channels=[store.channel.code])
-    monkeypatch.delitem(failpoints.actions, "download:after_channel_commit")
     assert "Good" in {name for _, name in lookup(store)}
     assert query(store, "SELECT positions FROM exchange_state") == [("{}",)] or query(
         store, "SELECT positions FROM exchange_state"
@@ -237,7 +233,7 @@ def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle, monkey
 
 
 @pytest.mark.parametrize("point", failpoints.EXCEPTION_POINTS)
-def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monkeypatch, point):
+def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, point):
     run(JobCode.DOWNLOAD)
     make_customer(seattle, "Bad")
     refuse_customer(store, "Bad")
@@ -252,10 +248,8 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
         ChannelDatabase.objects.update(position=0)
     if point == "download:after_suspended":
         sessions.hold(store, "Stocktaking.")
-    monkeypatch.setitem(failpoints.actions, point, die)
-    with pytest.raises(Died):
+    with dying_at(point):
         run(JobCode.DOWNLOAD, channels=[store.channel.code])
-    monkeypatch.delitem(failpoints.actions, point)
     if point == "download:after_refused":
         allow_customers(store)
     if point == "download:after_suspended":

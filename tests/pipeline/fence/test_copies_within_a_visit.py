@@ -19,7 +19,7 @@ from stores.models.job import JobCode
 from stores.pipeline.download import packages
 from stores.pipeline.upload import upload
 from tests.support.make import make_customer, query, run
-from tests.support.processes import Died, die
+from tests.support.processes import Died, dying_at
 from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
@@ -147,17 +147,15 @@ def test_a_backup_made_during_an_upload_is_noticed(popup, back_up, monkeypatch):
 
 
 @pytest.mark.finding(id="V7b")
-def test_a_restore_is_noticed_though_the_upload_before_it_died(store, back_up, monkeypatch):
+def test_a_restore_is_noticed_though_the_upload_before_it_died(store, back_up):
     ann = make_customer(store, "Ann")
     run(JobCode.PIPELINE)
     backup = back_up(store)
     for name in ("Ann 2", "Ann 3"):
         make_customer(store, name, guid=ann, operation="update")
     # HQ stages the updates, and dies before it writes to the channel.
-    with monkeypatch.context() as patch:
-        patch.setitem(failpoints.actions, "upload:after_hq_commit", die)
-        with pytest.raises(Died):
-            run(JobCode.UPLOAD)
+    with dying_at("upload:after_hq_commit"):
+        run(JobCode.UPLOAD)
     backup.restore()
     make_customer(store, "Ann after the restore", guid=ann, operation="update")
 

@@ -22,7 +22,7 @@ from stores.pipeline.upload.upload import UPLOAD_SOURCES
 from tests.support.after_a_fault import waiting
 from tests.support.fence import make_step, open_incidents, token_at_hq, token_in_channel
 from tests.support.make import make_customer, query, run
-from tests.support.processes import Died, die
+from tests.support.processes import dying_at
 
 pytestmark = pytest.mark.slow
 
@@ -70,13 +70,11 @@ def test_the_first_write_of_a_visit_renews_the_token_once(store):
 
 
 @pytest.mark.parametrize("failpoint", FENCE_FAILPOINTS)
-def test_a_visit_that_died_taking_the_fence_is_continued(store, monkeypatch, failpoint):
+def test_a_visit_that_died_taking_the_fence_is_continued(store, failpoint):
     make_customer(store)
     epoch, _ = token_in_channel(store)
-    with monkeypatch.context() as patch:
-        patch.setitem(failpoints.actions, failpoint, die)
-        with pytest.raises(Died):
-            run(JobCode.UPLOAD)
+    with dying_at(failpoint):
+        run(JobCode.UPLOAD)
     has_intention = ChannelDatabase.objects.get(pk=store.pk).intended_nonce is not None
     is_unused = has_intention and token_in_channel(store)[0] == epoch
     recover_lost_steps()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.core.management.base import CommandError
 
-from stores import failpoints
 from stores.models import (
     Company,
     FailedSale,
@@ -30,7 +29,7 @@ from stores.pipeline.corrections.sale import (
 )
 from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
 from tests.support.make import make_customer, make_sale, run
-from tests.support.processes import Died, die
+from tests.support.processes import dying_at
 from tests.support.promises import broken_promises
 
 MONDAY = date(2026, 11, 2)
@@ -234,7 +233,7 @@ def test_a_refused_statement_says_why_and_stops_no_other(houston, raise_on):
     ],
 )
 def test_sales_of_a_cancelled_statement_are_posted_by_another(
-    houston, hq_user, command, monkeypatch, state, failpoint
+    houston, hq_user, command, state, failpoint
 ):
     sell(houston, "T-1", MONDAY)
     ann = make_customer(houston)
@@ -242,10 +241,8 @@ def test_sales_of_a_cancelled_statement_are_posted_by_another(
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     if failpoint:
-        with monkeypatch.context() as patch:
-            patch.setitem(failpoints.actions, failpoint, die)
-            with pytest.raises(Died):
-                run(JobCode.POST)
+        with dying_at(failpoint):
+            run(JobCode.POST)
     Company.objects.update(closed_until=MONDAY)
     assert run(JobCode.POST)["outcome"] == "failed"
     statement = Statement.objects.get()

@@ -11,7 +11,6 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, DataError, IntegrityError, connection
 
-from stores import failpoints
 from stores.models import (
     Channel,
     Company,
@@ -23,7 +22,7 @@ from stores.models import (
 from stores.models.job import JobCode
 from stores.models.statement import StatementState
 from tests.support.make import article, make_customer, make_sale, run
-from tests.support.processes import Died, die
+from tests.support.processes import dying_at
 from tests.support.promises import broken_promises
 from tests.support.traces import trace
 
@@ -76,14 +75,12 @@ def test_a_customer_gets_one_order_and_all_guests_share_one(store):
 
 
 @pytest.fixture
-def interrupted_posting(store, monkeypatch) -> None:
+def interrupted_posting(store) -> None:
     """Two days were being posted when the process died before Monday's orders were invoiced."""
     sell(store, "10.00", business_date=MONDAY)
     sell(store, "20.00", business_date=TUESDAY)
-    with monkeypatch.context() as patch:
-        patch.setitem(failpoints.actions, "statements:before_invoiced", die)
-        with pytest.raises(Died):
-            run(JobCode.END_OF_DAY)
+    with dying_at("statements:before_invoiced"):
+        run(JobCode.END_OF_DAY)
 
 
 @pytest.mark.scenario(id="T29")

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 from stores.hqdb.sql import fetch_one
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep
+from stores.models.job import JobCode
 from stores.models.run import RunStatus
 from tests.support.make import query
 
@@ -25,9 +26,13 @@ def open_incidents(database):
     return [incident.kind for incident in incidents]
 
 
+JOB_OF_STEP = {"upload": JobCode.UPLOAD, "download": JobCode.DOWNLOAD}
+
+
 def make_step(database, name="upload"):
     """A running step of a run that a worker has claimed."""
-    job_run = JobRun.objects.create(job=name, scope=str(uuid4()), status=RunStatus.RUNNING)
+    job = JOB_OF_STEP[name]
+    job_run = JobRun.objects.create(job=job, scope=str(uuid4()), status=RunStatus.RUNNING)
     return RunStep.objects.create(
         run=job_run,
         position=1,

@@ -23,7 +23,7 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.job import JobCode
-from tests.support.make import make_customer, make_sale
+from tests.support.make import make_customer, make_sale, run
 from tests.support.processes import forking
 from tests.support.promises import broken_promises
 
@@ -45,14 +45,14 @@ def test_a_killed_job_is_finished_by_the_next_run(houston, run_forked, failpoint
     make_sale(houston, "5.00")
     order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
     make_sale(houston, async_account=ann, **order)
-    assert run_forked(JobCode.UPLOAD) == 0
+    run(JobCode.UPLOAD)
     job = "sync-orders" if failpoint.startswith("orders") else "eod"
 
     assert run_forked(job, dies_at=failpoint) == -signal.SIGKILL
 
     recover_lost_steps()
-    assert run_forked("eod") == 0
-    assert run_forked("sync-orders") == 0
+    run("eod")
+    run("sync-orders")
     assert RunStep.objects.filter(losses=1).exists()
     assert Statement.objects.get().state == "posted"
     assert SalesOrder.objects.count() == 3
@@ -70,14 +70,14 @@ def test_a_job_killed_while_it_removes_a_refused_sale_posts_the_others_once(
     make_sale(houston, "20.00", transaction_id="T-2")
     points = {"tender_type": "points", "amount": "10.70", "currency": "USD"}
     make_sale(houston, transaction_id="T-3", payments=[points])
-    assert run_forked(JobCode.UPLOAD) == 0
+    run(JobCode.UPLOAD)
 
     assert run_forked("eod", dies_at=failpoint) == -signal.SIGKILL
 
     recover_lost_steps()
     # The first call ends the killed run; what waits for calculation by then is left to the second.
-    assert run_forked("eod") == 0
-    assert run_forked("eod") == 0
+    run("eod")
+    run("eod")
     statements = {sale.transaction_id: sale.statement for sale in RetailTransaction.objects.all()}
     posted = Statement.objects.get(state="posted")
     assert statements == {"T-1": posted, "T-2": posted, "T-3": None}
@@ -86,23 +86,23 @@ def test_a_job_killed_while_it_removes_a_refused_sale_posts_the_others_once(
     assert list(payments) == [Decimal("10.70"), Decimal("21.40")]
     assert broken_promises() == []
     counts = Statement.objects.count(), SalesOrder.objects.count()
-    assert run_forked("eod") == 0
+    run("eod")
     assert (Statement.objects.count(), SalesOrder.objects.count()) == counts
 
 
 def test_a_job_killed_while_it_stops_a_statement_leaves_it_to_the_next_run(houston, run_forked):
     make_sale(houston, transaction_id="T-1")
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
-        assert run_forked(job) == 0
+        run(job)
     Company.objects.update(closed_until=RetailTransaction.objects.get().business_date)
 
     killed = run_forked("post-statements", dies_at="statements:before_stopped")
 
     assert killed == -signal.SIGKILL
     recover_lost_steps()
-    assert run_forked("post-statements") == 0
+    run("post-statements")
     assert Statement.objects.get().reason == "period_closed"
     Company.objects.update(closed_until=None)
-    assert run_forked("eod") == 0
+    run("eod")
     assert Statement.objects.get().state == "posted"
     assert broken_promises() == []

@@ -92,6 +92,9 @@ class Disruptor:
         """Act for so long, then let everything run again."""
         began = time.monotonic()
         threading.Timer(seconds, self.over.set).start()
+        # Both happen, also where there are few runs because the machine is busy.
+        for word in POINTS:
+            self.mark_packages(word)
         while not self.over.wait(self.dice.uniform(0.1, 0.7)):
             past = (time.monotonic() - began) / seconds
             if self.appointments and past > self.appointments[0].share:
@@ -170,9 +173,11 @@ class Disruptor:
             self.hit(pid, signal.SIGKILL, "killed")
 
     def kill_at_a_package(self) -> None:
-        """The next process that makes a package, or brings one to a channel, dies at it."""
         self.count_kills_at_packages()
-        word = self.dice.choice([*POINTS])
+        self.mark_packages(self.dice.choice([*POINTS]))
+
+    def mark_packages(self, word: str) -> None:
+        """The next process that makes a package, or brings one to a channel, dies at it."""
         path = mark(self.dice.choice(POINTS[word]))
         if path not in self.marked:
             path.touch()

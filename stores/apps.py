@@ -12,7 +12,7 @@ class StoresConfig(AppConfig):
     verbose_name = "Syncline"
 
     def ready(self) -> None:
-        register(check_driver)
+        register(check_driver, self.name)
 
 
 def check_driver(**kwargs: Any) -> list[CheckMessage]:

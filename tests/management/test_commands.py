@@ -15,7 +15,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import call_command, load_command_class
+from django.core.management.base import SystemCheckError
 from django.db import connection
 
 from stores.channeldb.connect.url import sqlite_path
@@ -559,3 +560,10 @@ def test_a_wrong_argument_prints_one_line_and_no_traceback(houston):
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_command_refuses_to_run_beside_the_other_driver(hq, monkeypatch):
+    monkeypatch.setattr("stores.apps.find_spec", lambda name: name == "psycopg")
+
+    with pytest.raises(SystemCheckError, match="psycopg 3 is installed"):
+        call_command("channels", skip_checks=False)

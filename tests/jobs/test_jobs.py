@@ -196,10 +196,10 @@ def test_another_scope_or_job_is_another_run(houston):
 
 
 def test_two_starts_at_once_create_one_run(houston):
-    found = at_once(lambda: create_run(PIPELINE))
+    results = at_once(lambda: create_run(PIPELINE))
 
-    assert sorted(started.is_new for started in found) == [False, True]
-    assert found[0].run == found[1].run == JobRun.objects.get()
+    assert sorted(started.is_new for started in results) == [False, True]
+    assert results[0].run == results[1].run == JobRun.objects.get()
     assert RunStep.objects.count() == 3
 
 
@@ -208,10 +208,10 @@ def test_a_start_beside_an_executed_run_is_busy(houston):
     with Locks() as other:
         live = claimed(worker=other.worker).run
 
-        found = run("pipeline")
+        result = run("pipeline")
 
-    assert (found["outcome"], found["run"]) == ("busy", str(live.pk))
-    assert "is already running" in found["message"]
+    assert (result["outcome"], result["run"]) == ("busy", str(live.pk))
+    assert "is already running" in result["message"]
     assert not AsyncCustomer.objects.exists()
 
 
@@ -219,9 +219,9 @@ def test_a_run_whose_worker_died_continues_at_once(houston):
     make_customer(houston)
     dead = claimed()
 
-    found = run("pipeline")
+    result = run("pipeline")
 
-    assert (found["outcome"], found["run"]) == ("succeeded", str(dead.run_id))
+    assert (result["outcome"], result["run"]) == ("succeeded", str(dead.run_id))
     assert JobRun.objects.count() == 1
 
 
@@ -229,9 +229,9 @@ def test_running_inline_executes_a_run_that_waits_for_a_worker(houston, queue):
     make_customer(houston)
     waiting = start_job(PIPELINE).run
 
-    found = run("pipeline")
+    result = run("pipeline")
 
-    assert (found["run"], found["outcome"]) == (str(waiting.pk), "succeeded")
+    assert (result["run"], result["outcome"]) == (str(waiting.pk), "succeeded")
     assert JobRun.objects.count() == 1
 
 
@@ -249,9 +249,9 @@ def test_what_is_done_here_is_not_enqueued(houston, queue):
 def test_a_claim_is_won_once(houston):
     [waiting] = waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)
 
-    found = at_once(lambda: claim_step(waiting, "worker"))
+    results = at_once(lambda: claim_step(waiting, "worker"))
 
-    assert sorted(row is None for row in found) == [False, True]
+    assert sorted(row is None for row in results) == [False, True]
 
 
 @pytest.mark.fault("F-45")  # a message arrives several times
@@ -265,11 +265,11 @@ def test_however_the_server_plans_a_claim_every_channel_is_visited(houston, popu
                SET enable_indexscan = off; SET enable_bitmapscan = off"""
         )
         try:
-            found = run(JobCode.UPLOAD)
+            result = run(JobCode.UPLOAD)
         finally:
             cursor.execute("RESET ALL")
 
-    assert [step["counts"].get("staged") for step in found["steps"]] == [1, 1]
+    assert [step["counts"].get("staged") for step in result["steps"]] == [1, 1]
 
 
 @pytest.mark.fault("F-45")  # a message arrives several times
@@ -345,9 +345,9 @@ def test_a_lost_step_waits_again_and_is_enqueued(queue, houston):
     lost = claimed()
     UploadSession.objects.create(run=lost.run, database=houston, status="available")
 
-    told = run_maintenance()
+    messages = run_maintenance()
 
-    assert told == [
+    assert messages == [
         f"{lost.run}: upload houston lost its worker and waits again.",
         "Enqueued 1 step again.",
     ]
@@ -368,9 +368,9 @@ def test_a_step_whose_worker_lives_is_left_alone(houston):
 def test_two_who_recover_at_once_count_one_loss(houston):
     lost = claimed()
 
-    found = at_once(recover_lost_steps)
+    results = at_once(recover_lost_steps)
 
-    assert sorted(len(sentences) for sentences in found) == [0, 1]
+    assert sorted(len(sentences) for sentences in results) == [0, 1]
     assert RunStep.objects.get(pk=lost.pk).losses == 1
 
 
@@ -458,10 +458,10 @@ def test_cancelling_stops_at_the_next_chunk_and_keeps_committed_rows(job_of):
     def second(step: RunStep) -> None:
         pytest.fail("the next step was begun")
 
-    found = run(job_of(first, second))
+    result = run(job_of(first, second))
 
-    assert (found["outcome"], found["counts"]) == ("cancelled", {"converted": 1})
-    assert [step["outcome"] for step in found["steps"]] == ["cancelled", "cancelled"]
+    assert (result["outcome"], result["counts"]) == ("cancelled", {"converted": 1})
+    assert [step["outcome"] for step in result["steps"]] == ["cancelled", "cancelled"]
     assert set(Company.objects.values_list("code", flat=True)) == {"USRT", "AA"}
 
 
@@ -497,11 +497,11 @@ def test_downloads_with_nothing_to_do_end_without_a_worker(houston, popup):
     found = JobRun.objects.get(pk=run("pipeline")["run"])
 
     downloads = found.steps.filter(step="download").order_by("database__channel__code")
-    assert [(one.status, one.worker != "") for one in downloads] == [
+    assert [(step.status, step.worker != "") for step in downloads] == [
         ("nothing_to_do", False),
         ("nothing_to_do", True),
     ]
-    assert all(one.started_at and one.ended_at for one in downloads)
+    assert all(step.started_at and step.ended_at for step in downloads)
 
 
 def test_a_run_that_has_ended_cannot_be_cancelled(hq):
@@ -522,19 +522,19 @@ def test_a_step_counts_the_rows_that_were_committed(store, seattle):
         make_event("address", store, async_account=guid)
     make_customer(store, "Di", email="no address")
 
-    found = run("pipeline")
+    result = run("pipeline")
 
     [session] = UploadSession.objects.all()
     assert (session.read, session.staged, session.quarantined) == (7, 6, 1)
-    assert found["counts"] == {
+    assert result["counts"] == {
         "read": 7,
         "staged": 6,
         "quarantined": Quarantine.objects.count(),
-        "converted": GuidMap.objects.filter(run=found["run"]).count(),
-        "distributed": CustomerDelivery.objects.filter(session__run=found["run"]).count(),
+        "converted": GuidMap.objects.filter(run=result["run"]).count(),
+        "distributed": CustomerDelivery.objects.filter(session__run=result["run"]).count(),
     }
-    assert JobRun.objects.get().counts == found["counts"]
-    assert sum_counts(list(RunStep.objects.all())) == found["counts"]
+    assert JobRun.objects.get().counts == result["counts"]
+    assert sum_counts(list(RunStep.objects.all())) == result["counts"]
 
 
 def test_a_chunk_that_is_rolled_back_is_not_counted(job_of):
@@ -545,9 +545,9 @@ def test_a_chunk_that_is_rolled_back_is_not_counted(job_of):
             step.add(converted=10)
             raise DatabaseError
 
-    found = run(job_of(work))
+    result = run(job_of(work))
 
-    assert (found["outcome"], found["counts"]) == ("failed", {"converted": 1})
+    assert (result["outcome"], result["counts"]) == ("failed", {"converted": 1})
 
 
 def test_a_crashing_step_stops_no_other_and_names_no_customer(job_of):
@@ -561,14 +561,14 @@ def test_a_crashing_step_stops_no_other_and_names_no_customer(job_of):
         with step.chunk():
             step.add(converted=1)
 
-    found = run(job_of(crash, go_on))
+    result = run(job_of(crash, go_on))
 
-    assert found["outcome"] == "partly"
-    assert [step["outcome"] for step in found["steps"]] == ["failed", "succeeded"]
+    assert result["outcome"] == "partly"
+    assert [step["outcome"] for step in result["steps"]] == ["failed", "succeeded"]
     detail = JobRun.objects.get().error
     assert "in crash" in detail
     assert "InvalidDatetimeFormat 22007" in detail
-    assert somebody not in json.dumps(found) + detail
+    assert somebody not in json.dumps(result) + detail
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_new_installation_is_checked_from_its_first_night_on(nightly):
     tonight = datetime.combine(database_clock().date() + timedelta(days=1), time(3, 0), tzinfo=UTC)
 
     assert not Schedule.objects.due(database_clock()).exists()
-    assert [one.job for one in Schedule.objects.due(tonight)] == ["verify", "reconcile"]
+    assert [schedule.job for schedule in Schedule.objects.due(tonight)] == ["verify", "reconcile"]
 
 
 def test_an_installation_made_before_two_is_checked_that_night(hq, monkeypatch):
@@ -80,11 +80,11 @@ def test_an_installation_made_before_two_is_checked_that_night(hq, monkeypatch):
 def test_each_night_everything_is_checked_and_compared_once(nightly, houston):
     night_comes()
 
-    told = start_scheduled()
+    messages = start_scheduled()
     again = start_scheduled()
 
     assert started() == ["reconcile", "verify"]
-    assert told == [
+    assert messages == [
         "reconcile: started, as every day at 00:00 UTC.",
         "verify: started, as every day at 00:00 UTC.",
     ]
@@ -122,10 +122,10 @@ def test_every_channel_is_compared_also_one_in_trouble_or_slow(nightly, houston,
 def test_orders_are_synchronized_every_few_minutes(houston):
     Schedule.objects.create(job="sync-orders", every_minutes=10)
 
-    told = [start_scheduled() for _ in range(2)]
+    messages = [start_scheduled() for _ in range(2)]
 
     first = Schedule.objects.get().last_run
-    assert told == [["sync-orders: started, as every 10 minutes."], []]
+    assert messages == [["sync-orders: started, as every 10 minutes."], []]
     carry_out(first)
     Schedule.objects.update(started_at=database_clock() - timedelta(minutes=10))
     start_scheduled()
@@ -226,10 +226,10 @@ def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):
     assert compare_after_incidents() == []
     incident.close("Restored from the backup of Monday.")
 
-    told = [compare_after_incidents() for _ in range(2)]
+    messages = [compare_after_incidents() for _ in range(2)]
 
     compared = JobRun.objects.get()
-    assert told == [["reconcile: started after an incident, for houston."], []]
+    assert messages == [["reconcile: started after an incident, for houston."], []]
     assert (compared.job, compared.channels) == ("reconcile", ["houston"])
     assert databases_to_visit(compared) == [houston]
     carry_out(compared)

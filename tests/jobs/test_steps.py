@@ -84,9 +84,9 @@ def test_two_workers_share_the_steps_of_a_run(houston, seattle, trial, workers):
     both = threading.Barrier(2)
     run = create_run(trial(Step("meet", lambda _: both.wait(30), per="database"))).run
 
-    shared = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
-    for one in shared:
-        one.result(60)
+    executions = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
+    for execution in executions:
+        execution.result(60)
 
     assert statuses(run) == ["nothing_to_do", "nothing_to_do"]
     assert len(set(run.steps.values_list("worker", flat=True))) == 2
@@ -116,9 +116,9 @@ def test_two_last_steps_at_once_enqueue_the_next_stage_once(houston, seattle, tr
     )
     run = create_run(job).run
 
-    shared = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
-    for one in shared:
-        one.result(60)
+    executions = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
+    for execution in executions:
+        execution.result(60)
 
     assert enqueued_steps() == [run.steps.get(step="follow").pk]
 
@@ -431,10 +431,10 @@ def test_ctrl_c_stops_a_run_and_what_was_committed_stays(houston, seattle, trial
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
-    found = run_inline(trial(Step("work", work, per="database")))
+    result = run_inline(trial(Step("work", work, per="database")))
 
-    assert (found["outcome"], found["counts"]) == ("cancelled", {"converted": 1})
-    assert [step["outcome"] for step in found["steps"]] == ["cancelled", "cancelled"]
+    assert (result["outcome"], result["counts"]) == ("cancelled", {"converted": 1})
+    assert [step["outcome"] for step in result["steps"]] == ["cancelled", "cancelled"]
     assert not Company.objects.filter(code="BB").exists()
 
 
@@ -451,13 +451,13 @@ def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, worker
             Company.objects.create(code="BB", name="not written")
 
     run = create_run(trial(Step("work", work, per="database"))).run
-    shared = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
+    executions = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
     both.wait(30)
     cancel_run(run.pk)
     assert is_running(run)
     cancelled.set()
-    for one in shared:
-        one.result(60)
+    for execution in executions:
+        execution.result(60)
 
     assert statuses(run) == ["cancelled", "cancelled"]
     assert JobRun.objects.get().status == "cancelled"

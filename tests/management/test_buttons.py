@@ -129,7 +129,7 @@ def test_every_button_has_a_documented_command_that_prints_json(hq):
 def test_a_run_is_cancelled(houston, call):
     waiting = create_run(JOBS["pipeline"]).run
 
-    assert [one["id"] for one in call("runs", "list")[1]["runs"]] == [str(waiting.pk)]
+    assert [job_run["id"] for job_run in call("runs", "list")[1]["runs"]] == [str(waiting.pk)]
     status, found = call("runs", "cancel", str(waiting.pk))
 
     assert (status, found["status"]) == (0, "cancelled")
@@ -192,7 +192,7 @@ def test_all_that_failed_alike_are_corrected_and_that_is_undone(houston, hq_user
     run(JobCode.UPLOAD)
     run("validate")
     cause = "gross_differs:gross_amount:header"
-    assert cause in [one["cause"] for one in call("transactions", "causes")[1]["causes"]]
+    assert cause in [row["cause"] for row in call("transactions", "causes")[1]["causes"]]
     words = ("transactions", "correct-alike", cause, "--expected", "gross_amount")
     words = (*words, "--reason", "Typo.", "--user", "robin")
 
@@ -208,7 +208,7 @@ def test_all_that_failed_alike_are_corrected_and_that_is_undone(houston, hq_user
         0,
         {"undone": 2, "left": 0},
     )
-    assert {one.gross_amount for one in RetailTransaction.objects.all()} == {99}
+    assert {sale.gross_amount for sale in RetailTransaction.objects.all()} == {99}
 
 
 def test_what_the_database_refused_is_given_back_unchanged(houston, seattle, hq_user, call):
@@ -219,7 +219,7 @@ def test_what_the_database_refused_is_given_back_unchanged(houston, seattle, hq_
     sales = RetailTransaction.objects.values_list("pk", flat=True)
     record_refusals(refusals_of(dict.fromkeys(sales, "SQLSTATE P0001")))
     cause = "sale_refused:transaction_id:header"
-    assert [one["cause"] for one in call("transactions", "causes")[1]["causes"]] == [cause]
+    assert [row["cause"] for row in call("transactions", "causes")[1]["causes"]] == [cause]
     words = ("transactions", "correct-alike", cause, "--give-back", "--user", "robin")
     held = RetailTransaction.objects.get(transaction_id="T-2")
     lease_transaction(held, User.objects.create_user("ann"))
@@ -237,7 +237,7 @@ def test_what_the_database_refused_is_given_back_unchanged(houston, seattle, hq_
         (*words, "--preview"),
         ("transactions", "correct-alike", "gross_differs:gross_amount:header", *words[3:]),
     )
-    assert [call(*one)[0] for one in wrong] == [2, 2]
+    assert [call(*arguments)[0] for arguments in wrong] == [2, 2]
 
 
 def test_an_order_on_hold_is_released(houston, hq_user, call):
@@ -312,7 +312,9 @@ def test_schedules_are_added_changed_and_removed(houston, call):
         "is_enabled": False,
         "next_start": None,
     }
-    assert [one["id"] for one in call("schedules", "list")[1]["schedules"]] == [made["id"]]
+    assert [schedule["id"] for schedule in call("schedules", "list")[1]["schedules"]] == [
+        made["id"]
+    ]
     assert call("schedules", "remove", str(made["id"]))[0] == 0
     assert not Schedule.objects.exists()
 

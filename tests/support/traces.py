@@ -22,9 +22,9 @@ def trace(ref: str) -> Trace | None:
 
 def get_trace(ref: object) -> Trace:
     """The trace of the customer whom a GUID, an account or a contact means."""
-    found = trace(str(ref))
-    assert found is not None
-    return found
+    customer_trace = trace(str(ref))
+    assert customer_trace is not None
+    return customer_trace
 
 
 def trace_document(command: Callable[..., str], *arguments: object) -> dict:
@@ -40,3 +40,8 @@ def kinds_of(trace: Trace) -> list[str]:
 def texts_of(trace: Trace, kind: str) -> list[str]:
     """The texts of all events of a kind, in order."""
     return [event.text for event in trace.events if event.kind == kind]
+
+
+def knows_account(trace: Trace) -> dict[str, bool]:
+    """Whether each channel knows the customer's account, by the label of its database."""
+    return {channel.database: channel.knows_account for channel in trace.channels}

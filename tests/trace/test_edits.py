@@ -20,18 +20,18 @@ def test_edits_before_upload_show_old_and_new_values(store):
     make_customer(store, **edit, phone="333", occurred_at=minute(2))
     run("pipeline")
 
-    found = get_trace(guid)
+    customer_trace = get_trace(guid)
 
-    assert texts_of(found, "captured") == [
+    assert texts_of(customer_trace, "captured") == [
         "Customer created.",
         "Customer edited: phone.",
         "Customer edited: phone.",
     ]
-    assert texts_of(found, "edited") == [
+    assert texts_of(customer_trace, "edited") == [
         "Customer edited: phone 111 -> 222.",
         "Customer edited: phone 222 -> 333.",
     ]
-    assert kinds_of(found).index("converted") < kinds_of(found).index("edited")
+    assert kinds_of(customer_trace).index("converted") < kinds_of(customer_trace).index("edited")
 
 
 def test_an_edit_by_guid_is_in_the_account_s_trace(houston):
@@ -73,15 +73,15 @@ def test_an_address_removed_before_the_upload_has_both_events(store):
     make_event("address", store, **address, operation="deactivate", occurred_at=minute(2))
     run("pipeline")
 
-    found = get_trace(guid)
+    customer_trace = get_trace(guid)
 
-    assert texts_of(found, "captured") == [
+    assert texts_of(customer_trace, "captured") == [
         "Customer created.",
         "Address home added.",
         "Address home removed.",
     ]
-    assert texts_of(found, "added") == ["Address home added."]
-    assert texts_of(found, "removed") == ["Address home removed."]
+    assert texts_of(customer_trace, "added") == ["Address home added."]
+    assert texts_of(customer_trace, "removed") == ["Address home removed."]
 
 
 def test_an_event_resent_with_other_content_names_the_differences(store):
@@ -94,11 +94,11 @@ def test_an_event_resent_with_other_content_names_the_differences(store):
     make_customer(store, **event, phone="+1 713 555 0222")
     run(JobCode.UPLOAD)
 
-    found = get_trace(guid)
+    customer_trace = get_trace(guid)
 
-    assert found.waiting_for.code == "event_conflict"
-    assert "It differs in phone." in texts_of(found, "quarantined")[0]
-    assert "555 0222" not in str(trace_as_json(found))
+    assert customer_trace.waiting_for.code == "event_conflict"
+    assert "It differs in phone." in texts_of(customer_trace, "quarantined")[0]
+    assert "555 0222" not in str(trace_as_json(customer_trace))
 
 
 def test_a_trace_contains_no_name_and_no_contact(houston):

@@ -15,7 +15,15 @@ from stores.models import Company, Customer, GuidMap, NumberSequence
 from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from tests.support.make import make_customer, make_event, run
-from tests.support.traces import get_trace, kinds_of, minute, texts_of, trace, trace_document
+from tests.support.traces import (
+    get_trace,
+    kinds_of,
+    knows_account,
+    minute,
+    texts_of,
+    trace,
+    trace_document,
+)
 
 
 @pytest.mark.slow
@@ -50,9 +58,9 @@ def test_a_trace_has_every_event_from_till_to_channels(store, seattle):
     for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD):
         run(job)
 
-    found = get_trace(guid)
+    customer_trace = get_trace(guid)
 
-    assert kinds_of(found) == [
+    assert kinds_of(customer_trace) == [
         "captured",
         "captured",
         "uploaded",
@@ -61,7 +69,7 @@ def test_a_trace_has_every_event_from_till_to_channels(store, seattle):
         "delivered",
         "delivered",
     ]
-    assert [channel.knows_account for channel in found.channels] == [True, True]
+    assert [channel.knows_account for channel in customer_trace.channels] == [True, True]
 
 
 def test_an_event_names_its_run_and_session(houston):
@@ -106,12 +114,14 @@ def test_a_quarantined_customer_has_failed_with_a_reason(store):
     guid = make_customer(store, email="none")
     run("pipeline")
 
-    found = get_trace(guid)
+    customer_trace = get_trace(guid)
 
-    assert found.state == "failed"
-    assert found.waiting_for.code == "email_format"
-    assert found.waiting_for.next_step
-    assert texts_of(found, "quarantined") == ["Customer quarantined: email: not an e-mail address."]
+    assert customer_trace.state == "failed"
+    assert customer_trace.waiting_for.code == "email_format"
+    assert customer_trace.waiting_for.next_step
+    assert texts_of(customer_trace, "quarantined") == [
+        "Customer quarantined: email: not an e-mail address."
+    ]
 
 
 def test_a_customer_without_a_number_fails_until_there_are_more(houston):
@@ -152,13 +162,13 @@ def test_a_customer_that_one_channel_lacks_is_only_synchronized(houston, popup):
     path.rename(path.with_suffix(".away"))
     run("pipeline")
 
-    found = get_trace(guid)
+    customer_trace = get_trace(guid)
     path.with_suffix(".away").rename(path)
 
-    assert found.state == "synchronized"
-    assert "popup" in found.waiting_for.text
-    knows_account = {channel.database: channel.knows_account for channel in found.channels}
-    assert knows_account == {"houston": True, "popup": False}
+    assert customer_trace.state == "synchronized"
+    assert "popup" in customer_trace.waiting_for.text
+    known = knows_account(customer_trace)
+    assert known == {"houston": True, "popup": False}
 
 
 def test_an_imported_customer_without_a_guid_has_a_trace(houston):
@@ -166,13 +176,13 @@ def test_an_imported_customer_without_a_guid_has_a_trace(houston):
     make_event("address", houston, account_number="004009")
     run("pipeline")
 
-    found = get_trace("004009")
+    customer_trace = get_trace("004009")
 
-    assert found.account_number == "004009"
-    assert (found.async_accounts, found.state) == ([], "distributed")
+    assert customer_trace.account_number == "004009"
+    assert (customer_trace.async_accounts, customer_trace.state) == ([], "distributed")
     # The clocks of HQ and of the till decide which of these two is first.
-    assert sorted(kinds_of(found)[:2]) == ["captured", "created"]
-    assert kinds_of(found)[2:] == ["uploaded", "added", "delivered"]
+    assert sorted(kinds_of(customer_trace)[:2]) == ["captured", "created"]
+    assert kinds_of(customer_trace)[2:] == ["uploaded", "added", "delivered"]
 
 
 def test_an_erased_customer_has_the_state_erased(houston):
@@ -195,7 +205,7 @@ def test_all_guids_of_an_account_have_the_same_trace(houston):
         channel=houston.channel,
     )
 
-    found = get_trace(other_guid)
+    customer_trace = get_trace(other_guid)
 
-    assert found.async_accounts == [str(guid), str(other_guid)]
-    assert texts_of(found, "linked") == ["Linked to account 005001."]
+    assert customer_trace.async_accounts == [str(guid), str(other_guid)]
+    assert texts_of(customer_trace, "linked") == ["Linked to account 005001."]

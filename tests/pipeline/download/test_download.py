@@ -120,9 +120,9 @@ def test_a_delivery_that_was_not_recorded_is_not_repeated(store, seattle, ann):
     ChannelDatabase.objects.update(position=0)
     DownloadSession.objects.update(status=DownloadStatus.DOWNLOADED, applied_at=None)
 
-    found = run(JobCode.DOWNLOAD)
+    result = run(JobCode.DOWNLOAD)
 
-    assert found["counts"] == {"distributed": 2}
+    assert result["counts"] == {"distributed": 2}
     assert (contents(store), contents(seattle)) == before
     assert pending(store) == pending(seattle) == []
     assert set(DownloadSession.objects.values_list("status", flat=True)) == {DownloadStatus.APPLIED}
@@ -179,9 +179,9 @@ def test_an_older_version_never_overwrites_a_newer_one(store, ann):
 def test_a_guid_s_account_in_a_channel_is_not_overwritten(store, ann):
     query(store, f"INSERT INTO account_map VALUES ('{ann}', 'USRT', '004711', '{NOW}')")  # noqa: S608
 
-    found = run(JobCode.DOWNLOAD, channels=[store.channel.code])
+    result = run(JobCode.DOWNLOAD, channels=[store.channel.code])
 
-    assert found["outcome"] == "failed"
+    assert result["outcome"] == "failed"
     assert account_map(store) == {str(ann): "004711"}
     assert query(store, "SELECT 1 FROM customer") == []
     told = Incident.objects.open().get(kind=IncidentKind.FORGOTTEN_ACCOUNT, database=store)
@@ -198,9 +198,9 @@ def test_an_account_under_another_guid_is_not_overwritten(store, ann):
         str(uuid4()),
     )
 
-    found = run(JobCode.DOWNLOAD, channels=[store.channel.code])
+    result = run(JobCode.DOWNLOAD, channels=[store.channel.code])
 
-    assert "holds another account" in found["message"]
+    assert "holds another account" in result["message"]
     assert query(store, "SELECT 1 FROM account_map") == []
     assert run(JobCode.DOWNLOAD, channels=[store.channel.code])["message"].endswith("is closed.")
 
@@ -212,9 +212,9 @@ def test_a_change_replaces_what_the_channel_has(store, seattle, ann):
     make_event("attribute", store, async_account=ann, value="XL")
     make_event("affiliation", store, async_account=ann, operation="deactivate")
 
-    found = run("pipeline")
+    result = run("pipeline")
 
-    assert found["counts"]["distributed"] == 2
+    assert result["counts"]["distributed"] == 2
     for channel in (store, seattle):
         assert lookup(channel) == [("005001", "Anna")]
         assert query(channel, "SELECT value FROM customer_attribute") == [("XL",)]
@@ -271,9 +271,9 @@ def test_imported_accounts_are_given_and_default_customers_are_not(store):
 def test_a_database_that_is_owed_nothing_is_not_opened(store):
     ChannelDatabase.objects.update(url="sqlite:///channels/not_there.sqlite3")
 
-    found = run(JobCode.DOWNLOAD)
+    result = run(JobCode.DOWNLOAD)
 
-    assert found["outcome"] == "nothing_to_do"
+    assert result["outcome"] == "nothing_to_do"
     assert not DownloadSession.objects.exists()
 
 

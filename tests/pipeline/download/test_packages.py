@@ -96,8 +96,10 @@ def test_a_package_is_made_once_for_all_who_stand_alike(houston, seattle, popup)
     assert (package.from_no, package.customers, package.is_shortcut) == (0, 2, False)
     assert package.tables.count() == 6
     assert set(DownloadSession.objects.values_list("package", flat=True)) == {package.pk}
-    assert {position(one) for one in (houston, seattle, popup)} == {package.to_no}
-    assert {said_by(one) for one in (houston, seattle, popup)} == {f"{{'USRT': {package.to_no}}}"}
+    assert {position(database) for database in (houston, seattle, popup)} == {package.to_no}
+    assert {said_by(database) for database in (houston, seattle, popup)} == {
+        f"{{'USRT': {package.to_no}}}"
+    }
 
 
 def test_one_further_back_takes_several_packages(houston, popup):
@@ -107,9 +109,9 @@ def test_one_further_back_takes_several_packages(houston, popup):
         run("pipeline")
     ChannelDatabase.objects.filter(pk=popup.pk).update(is_enabled=True)
 
-    found = run(JobCode.DOWNLOAD)
+    result = run(JobCode.DOWNLOAD)
 
-    assert found["counts"] == {"distributed": 3}
+    assert result["counts"] == {"distributed": 3}
     assert lookup(popup) == lookup(houston)
     assert Package.objects.count() == 3
     assert DownloadSession.objects.filter(database=popup).count() == 3

@@ -27,7 +27,7 @@ from stores.pipeline.download.ranges import fold_sessions
 from tests.support.make import lookup, make_customer, make_event, out_of_reach, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
-from tests.support.traces import trace
+from tests.support.traces import knows_account, trace
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def bring(database, *names: str) -> list:
 def arrivals(guid) -> dict[str, tuple]:
     """Between which times a customer arrived at each database, by its label."""
     return {
-        one.database.label: (one.earliest_at, one.delivered_at)
-        for one in CustomerDelivery.objects.filter(customer__guids=guid).select_related(
+        delivery.database.label: (delivery.earliest_at, delivery.delivered_at)
+        for delivery in CustomerDelivery.objects.filter(customer__guids=guid).select_related(
             "database__channel"
         )
     }
@@ -81,7 +81,7 @@ def test_the_rows_that_stay_grow_with_packages_and_with_databases(
     bring(houston, *"FGH")
     long_after()
     assert (Package.objects.count(), DownloadRange.objects.count()) == (8, 3)
-    assert {one.sessions for one in DownloadRange.objects.all()} == {8}
+    assert {folded.sessions for folded in DownloadRange.objects.all()} == {8}
     assert failed_checks() == {}
 
 
@@ -105,14 +105,18 @@ def test_a_trace_says_between_which_times_it_was(houston, popup, long_after):
     exact, first = min((at, label) for label, (at, _) in arrivals(bo).items())
     long_after()
 
-    found = trace(str(bo))
+    customer_trace = trace(str(bo))
 
-    assert found.state == "distributed"
-    assert {one.database: one.knows_account for one in found.channels} == {
+    assert customer_trace.state == "distributed"
+    assert knows_account(customer_trace) == {
         "houston": True,
         "popup": True,
     }
-    [event] = [one for one in found.events if (one.kind, one.channel) == ("delivered", first)]
+    [event] = [
+        event
+        for event in customer_trace.events
+        if (event.kind, event.channel) == ("delivered", first)
+    ]
     # The other one was visited after it.
     assert event.at > exact
     assert event.text.startswith("Delivered in version 1 between ")
@@ -200,12 +204,13 @@ def test_shortcuts_are_folded_apart_from_the_chain(houston, popup, long_after, m
 
     long_after()
 
-    found = DownloadRange.objects.filter(database=popup).order_by("from_no")
-    assert [(one.is_shortcut, one.sessions) for one in found] == [(True, 1), (False, 1)]
-    told = [arrivals(guid)["popup"] for guid in guids]
-    assert all(earliest <= at <= latest for (earliest, latest), at in zip(told, exact, strict=True))
+    ranges = DownloadRange.objects.filter(database=popup).order_by("from_no")
+    assert [(row.is_shortcut, row.sessions) for row in ranges] == [(True, 1), (False, 1)]
+    folded = [arrivals(guid)["popup"] for guid in guids]
+    for (earliest, latest), moment in zip(folded, exact, strict=True):
+        assert earliest <= moment <= latest
     # Its own shortcut came later than the packages that the others took.
-    assert told[0][0] > arrivals(guids[2])["houston"][1]
+    assert folded[0][0] > arrivals(guids[2])["houston"][1]
     assert failed_checks() == {}
 
 
@@ -239,7 +244,7 @@ def test_a_database_set_back_lacks_what_lies_behind_its_position(
         CustomerDelivery.objects.held_of(Customer.objects.get(guids=guid)) for guid in (ann, bo)
     ]
 
-    assert [popup.pk in one for one in held] == [True, False]
+    assert [popup.pk in databases for databases in held] == [True, False]
     run("pipeline")
     assert lookup(popup) == lookup(houston)
     long_after()
@@ -303,6 +308,6 @@ def test_an_imported_customer_of_a_range_is_found_by_account(houston, popup, lon
     run(JobCode.DOWNLOAD)
     long_after()
 
-    found = trace("USRT:IMPORTED")
+    customer_trace = trace("USRT:IMPORTED")
 
-    assert [one.knows_account for one in found.channels] == [True, True]
+    assert [place.knows_account for place in customer_trace.channels] == [True, True]

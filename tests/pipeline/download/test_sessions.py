@@ -38,7 +38,7 @@ from tests.support.make import (
 from tests.support.processes import dying_at
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
-from tests.support.traces import trace
+from tests.support.traces import knows_account, trace
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_after_a_crash_the_channel_tells_what_it_received(store, ann, point):
     assert not DownloadSession.objects.open().exists()
     assert lookup(store) == [("005001", "Ann")]
     assert pending(store) == []
-    assert [one.at for one in trace(str(ann)).channels if one.database == store.label] == [
+    assert [place.at for place in trace(str(ann)).channels if place.database == store.label] == [
         applied.applied_at
     ]
     assert failed_checks() == {}
@@ -120,9 +120,9 @@ def test_a_position_lost_at_hq_is_read_from_the_channel(store, ann):
     run(JobCode.DOWNLOAD)
     ChannelDatabase.objects.update(position=0)
 
-    found = run(JobCode.DOWNLOAD)
+    result = run(JobCode.DOWNLOAD)
 
-    assert found["outcome"] == "nothing_to_do"
+    assert result["outcome"] == "nothing_to_do"
     assert pending(store) == []
 
 
@@ -135,9 +135,9 @@ def test_a_restored_channel_is_sent_what_it_lacks(popup, seattle, back_up):
     backup.restore()
     assert len(lookup(popup)) == 1
 
-    found = run("pipeline")
+    result = run("pipeline")
 
-    assert found["counts"] == {"distributed": 1}
+    assert result["counts"] == {"distributed": 1}
     assert lookup(popup) == lookup(seattle)
     assert failed_checks() == {}
 
@@ -149,9 +149,9 @@ def test_a_new_channel_is_sent_everything_and_needs_no_preparation(houston, regi
     popup = register("popup")
     assert len(pending(popup)) == 2
 
-    found = run(JobCode.DOWNLOAD)
+    result = run(JobCode.DOWNLOAD)
 
-    assert found["counts"] == {"distributed": 2}
+    assert result["counts"] == {"distributed": 2}
     assert lookup(popup) == lookup(houston)
     assert failed_checks() == {}
 
@@ -163,9 +163,9 @@ def test_a_refused_customer_holds_up_nobody_and_is_tried_again(store, seattle, a
     make_customer(seattle, "Bad")
     refuse_customer(store, "Bad")
 
-    found = run("pipeline")
+    result = run("pipeline")
 
-    assert found["outcome"] == "succeeded"
+    assert result["outcome"] == "succeeded"
     assert lookup(store) == [("005001", "Ann")]
     refused = DownloadException.objects.open().get()
     assert (refused.database, refused.reason, refused.tries) == (store, "refused", 1)
@@ -193,7 +193,7 @@ def test_a_refused_customer_s_arrival_is_that_of_its_session(store, seattle):
     bad = make_customer(seattle, "Bad")
     refuse_customer(store, "Bad")
     run("pipeline")
-    assert {one.database: one.knows_account for one in trace(str(bad)).channels} == {
+    assert knows_account(trace(str(bad))) == {
         store.label: False,
         seattle.label: True,
     }
@@ -202,13 +202,15 @@ def test_a_refused_customer_s_arrival_is_that_of_its_session(store, seattle):
 
     run(JobCode.DOWNLOAD)
 
-    told = trace(str(bad))
+    customer_trace = trace(str(bad))
     [tick] = [
-        event for event in told.events if (event.kind, event.channel) == ("delivered", store.label)
+        event
+        for event in customer_trace.events
+        if (event.kind, event.channel) == ("delivered", store.label)
     ]
     settled = DownloadException.objects.get()
     assert (tick.session, tick.at) == (str(settled.session_id), settled.settled_at)
-    assert told.state == "distributed"
+    assert customer_trace.state == "distributed"
 
 
 def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle):
@@ -271,9 +273,9 @@ def test_what_is_sent_again_stays_distributed_meanwhile(store, seattle, ann):
     sessions.start_over(seattle)
 
     assert (pending(store), pending(seattle)) == ([], [])
-    found = trace(str(ann))
-    assert (found.state, found.waiting_for) == ("distributed", None)
-    assert all(channel.knows_account for channel in found.channels)
+    customer_trace = trace(str(ann))
+    assert (customer_trace.state, customer_trace.waiting_for) == ("distributed", None)
+    assert all(channel.knows_account for channel in customer_trace.channels)
     assert not filter_customers(owed="any").exists()
     query(store, "DELETE FROM customer")
     query(seattle, "DELETE FROM customer")
@@ -307,7 +309,7 @@ def test_an_edit_that_is_refused_leaves_the_earlier_version_known(store, seattle
     run("pipeline")
 
     assert lookup(store) == [("005001", "Ann")]
-    known = {one.database: one.knows_account for one in trace(str(ann)).channels}
+    known = knows_account(trace(str(ann)))
     assert known == {store.label: True, seattle.label: True}
     assert trace(str(ann)).waiting_for.code == "not_distributed"
 
@@ -375,9 +377,9 @@ def test_a_session_that_is_cancelled_while_it_begins_writes_nothing(store, ann, 
         enter_channel(step, session, tables)
 
     monkeypatch.setattr("stores.pipeline.download.download.note_downloaded", canceled_meanwhile)
-    found = run(JobCode.DOWNLOAD, channels=[store.channel.code])
+    result = run(JobCode.DOWNLOAD, channels=[store.channel.code])
 
-    assert found["outcome"] == "failed"
+    assert result["outcome"] == "failed"
     assert lookup(store) in ([], [("Pending sync", "Ann")])
     assert pending(store) != []
 

@@ -16,7 +16,7 @@ from stores.web.lists.customers import filter_customers
 from tests.support.make import lookup, make_customer, pending, query, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
-from tests.support.traces import trace
+from tests.support.traces import knows_account, trace
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def test_a_package_that_is_refused_in_part_is_not_passed(strict, seattle):
 def test_a_database_knows_its_part_of_a_refused_package(strict, seattle):
     good, bad = trace(account_of("Good")), trace(account_of("Bad"))
 
-    assert {one.database: one.knows_account for one in good.channels} == {
+    assert knows_account(good) == {
         strict.label: True,
         seattle.label: True,
     }
-    assert {one.database: one.knows_account for one in bad.channels} == {
+    assert knows_account(bad) == {
         strict.label: False,
         seattle.label: True,
     }
@@ -87,7 +87,7 @@ def test_a_database_takes_a_refused_customer_at_the_next_try(strict, seattle):
 
     assert pending(strict) == [account_of("Good")]
     assert session_of(strict).status == DownloadStatus.APPLY_FAILED
-    knows = {one.database: one.knows_account for one in trace(account_of("Bad")).channels}
+    knows = knows_account(trace(account_of("Bad")))
     assert knows[strict.label]
 
 

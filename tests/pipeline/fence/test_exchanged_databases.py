@@ -122,9 +122,9 @@ def test_the_database_of_another_channel_is_not_visited(houston, seattle, back_u
     backup.database = houston
     backup.restore()
 
-    found = run(JobCode.UPLOAD)
+    result = run(JobCode.UPLOAD)
 
-    assert [step["outcome"] for step in found["steps"]] == ["failed", "succeeded"]
+    assert [step["outcome"] for step in result["steps"]] == ["failed", "succeeded"]
     assert open_incidents(houston) == [IncidentKind.WRONG_DATABASE]
 
 

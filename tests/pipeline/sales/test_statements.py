@@ -293,9 +293,9 @@ def test_every_number_leads_to_the_trace_with_the_documents(store):
     order_numbers = orders.values_list("number", flat=True)
 
     for number in ("T-1", "R-77", "W-1", *order_numbers, invoice_number):
-        found = trace(number)
-        assert found.account_number == customer_of(ann).account_number, number
-        documents = [(document["id"], document["state"]) for document in found.documents]
+        customer_trace = trace(number)
+        assert customer_trace.account_number == customer_of(ann).account_number, number
+        documents = [(document["id"], document["state"]) for document in customer_trace.documents]
         assert documents == [("T-2", "posted"), ("T-1", "posted")], number
 
 

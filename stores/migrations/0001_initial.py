@@ -3384,6 +3384,7 @@ class Migration(migrations.Migration):
         sql("open_sales"),
         sql("sale_parts"),
         sql("statement_hash"),
+        sql("staged_rows"),
         sql("views"),
         sql("guards_quarantine"),
         sql("guards_run"),

@@ -430,17 +430,14 @@ def of_integrity() -> Iterator[ComposedStatement]:
         changed = shown_customers.changed_fields(kind, looked_at, history)
         yield entry("integrity/changed_fields", changed, of=kind.name)
     for copy in COMPARED_EVENTS:
-        columns = sql.SQL(upload_checks.FALSE_RECEIPT).format(source=sql.Literal(copy.source))
-        receipts = upload_checks.receipts(copy, COPIES, columns)
+        receipts = upload_checks.receipts(copy, COPIES)
         yield entry("integrity/receipts", receipts, of=copy.source)
         yield entry("integrity/vanished", upload_checks.vanished(copy, COPIES), of=copy.source)
-    yield entry("integrity/miscounted_uploads", upload_checks.miscounted_uploads())
-    yield entry("integrity/miscounted_batches", upload_checks.miscounted_batches())
-    yield entry("integrity/lost_or_doubled", upload_checks.lost_or_doubled_query())
+    yield entry("integrity/lost_or_doubled", upload_checks.LOST_OR_DOUBLED)
     for table, statement in upload_checks.changed(COPIES).items():
         name = "changed_documents" if table == HEADER.event else "changed_events"
         yield entry(f"integrity/{name}", statement, of=table)
-    for table in identity.NAMING:
+    for table in identity.TABLES_WITH_GUIDS:
         yield entry("integrity/never_given", identity.never_given(table, COPIES), of=table)
     for word in runs.CARRIED:
         yield entry("integrity/miscounted_runs", runs.miscounted(word), of=word)

@@ -1,4 +1,7 @@
-"""The parts of a check: queries for what is wrong, and rules that the database must have."""
+"""How an invariant is checked: queries must find nothing wrong, and the database must have rules.
+
+A rule is a constraint, unique index or trigger that guards the invariant.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +21,17 @@ MAX_OFFENDING = 20
 
 @dataclass(frozen=True)
 class Check:
-    """The result for one invariant: whether it holds, and the first rows that break it."""
+    """The result for one invariant.
+
+    `checked` is how many rows were looked at, `offending` the first that break the invariant, and
+    `late` how many are not processed yet, which does not break it.
+    """
 
     id: str
     title: str
     ok: bool
     checked: int
     offending: list[dict[str, Any]]
-    # Rows that are not processed yet, which does not break the invariant.
     late: int = 0
 
 
@@ -45,7 +51,7 @@ RULE_QUERIES = {
 
 @dataclass(frozen=True)
 class DatabaseRule:
-    """A constraint, unique index or trigger of HQ's database that guards an invariant."""
+    """A rule of HQ's database. `kind` is a key of RULE_QUERIES."""
 
     kind: str
     table: str
@@ -55,7 +61,7 @@ class DatabaseRule:
         return f"{self.kind} {self.name} on {self.table}"
 
     def is_there(self) -> bool:
-        """Whether it exists, is validated and enabled."""
+        """Return whether the rule exists, is validated and enabled."""
         statement = f"SELECT EXISTS ({RULE_QUERIES[self.kind]})"
         return bool(fetch_one(statement, {"table": self.table, "name": self.name})[0])
 
@@ -64,27 +70,28 @@ def check_result(
     id: str,
     title: str,
     checked: int,
-    *breaches: DatabaseRule | Query | list[dict[str, Any]],
+    *requirements: DatabaseRule | Query | list[dict[str, Any]],
     names: Mapping[str, Name] | None = None,
     late: int = 0,
 ) -> Check:
-    """Check an invariant: a database rule must be there, and a query must find nothing.
+    """Return whether an invariant holds: each rule exists, and each query finds nothing.
 
-    A breach may also be a list of the rows that were found. `names` are the holes of the queries.
+    A requirement may also be a list of offending rows that the caller has found. `names` fill the
+    holes of the queries.
     """
     offending: list[dict[str, Any]] = []
-    for breach in breaches:
-        if isinstance(breach, DatabaseRule):
-            offending += [] if breach.is_there() else [{"missing": str(breach)}]
-        elif isinstance(breach, list):
-            offending += breach
+    for requirement in requirements:
+        if isinstance(requirement, DatabaseRule):
+            offending += [] if requirement.is_there() else [{"missing": str(requirement)}]
+        elif isinstance(requirement, list):
+            offending += requirement
         else:
-            offending += offending_rows(breach, **(names or {}))
+            offending += offending_rows(requirement, **(names or {}))
     return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 
 
 def offending_rows(statement: Query, /, **names: Name) -> list[dict[str, Any]]:
-    """The first rows of a query that looks for what is wrong."""
+    """Return the first rows of a query that looks for what is wrong, each as a dict."""
     query = as_composable(with_names(statement, names))
     with connection.cursor() as cursor:
         cursor.execute(

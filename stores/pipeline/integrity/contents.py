@@ -1,8 +1,10 @@
-"""What channels hold of customers and what belongs to them, compared with HQ's rows as they are.
+"""Compare the rows that channels have of customers with HQ's rows.
 
-Both sides tell their rows as 256 fingerprints, by the hash of the key: how many, and the sum of
-the hashes of what they say. Only where these differ are the rows read, as hashes too. Compared is
-what a database says it has, with no newer version pending. The map of GUIDs is compared by itself.
+The rows of a table are divided into 256 buckets by the hash of their key. First both sides compute
+the fingerprint of each bucket: the number of rows, and the sum of the hashes of their contents.
+Only the rows of buckets with different fingerprints are read, as hashes too, and compared one by
+one. Compared are the customers that a channel holds: it says that it has their latest change. The
+map of GUIDs is compared elsewhere.
 """
 
 import hashlib
@@ -10,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -43,7 +45,7 @@ ROWS_IN_BUCKETS = load(__file__, "rows_in_buckets")
 HELD_ROW_COLUMNS = """database_id bigint, "table" text, key text, content text, company text,
     account_number text, part text, hq_version bigint, is_active boolean"""
 HELD_BUCKET_COLUMNS = """database_id bigint, "table" text, bucket integer"""
-# Customers of whom each channel says that it has their latest change.
+# The customers that each channel holds.
 HELD_CUSTOMERS = """
     SELECT seen.database_id, customer.id AS customer_id
       FROM {channels} seen
@@ -57,14 +59,14 @@ HELD_CUSTOMERS = """
                           AND exception.customer_id = customer.id
                           AND (exception.settled_at IS NULL
                                OR exception.settled_at > seen.read_at))"""
-# The same with the version that each channel should have at least, also of customers who changed
-# again since: the latest that was delivered, unless something happened to the database later.
+# The same with the lowest version that each channel should have. Customers that have changed again
+# are added, with the version that was delivered last, unless an incident has happened since.
 HELD_VERSIONS = f"""
     SELECT held.database_id, customer.id AS customer_id, customer.hq_version AS version,
            true AS is_latest
       FROM ({HELD_CUSTOMERS}) held JOIN customer ON customer.id = held.customer_id
      UNION ALL
-    SELECT seen.database_id, customer.id, delivered.version, false
+    SELECT seen.database_id, customer.id AS customer_id, delivered.version, false AS is_latest
       FROM {{channels}} seen
       JOIN channel_database ON channel_database.id = seen.database_id
       JOIN channel ON channel.id = channel_database.channel_id
@@ -85,7 +87,7 @@ HELD_VERSIONS = f"""
                           AND exception.customer_id = customer.id
                           AND (exception.settled_at IS NULL
                                OR exception.settled_at > seen.read_at))"""  # noqa: S608
-# Customers of whom a channel says that it has the change, and lacks them, the version or a GUID.
+# The customers that a channel says it has, but that it lacks, or their version or a GUID.
 NOT_ARRIVED = f"""
     SELECT DISTINCT held.database_id, customer.account_number, customer.id AS customer_id
       FROM ({HELD_VERSIONS}) held JOIN customer ON customer.id = held.customer_id
@@ -97,22 +99,18 @@ NOT_ARRIVED = f"""
              ON shown.database_id = held.database_id AND shown.company = customer.company_id
             AND shown.account_number = customer.account_number
      WHERE coalesce(shown.hq_version, -1) < held.version
-        OR held.is_latest AND guid.async_account IS NOT NULL AND mapped.async_account IS NULL"""  # noqa: S608
+        OR (held.is_latest AND guid.async_account IS NOT NULL AND mapped.async_account IS NULL)"""  # noqa: S608
 SENT = sql.SQL(
     f"SELECT customer_id FROM ({HELD_CUSTOMERS}) held WHERE database_id = %(database)s"  # noqa: S608
 )
-NULL_MARK = "\x01"
-VALUE_SEPARATOR = "\x1f"
-# The same for a statement that people can read.
-NULL_LITERAL, SEPARATOR_LITERAL = sql.SQL(r"E'\x01'"), sql.SQL(r"E'\x1f'")
+# What stands for NULL and between two values in a text that is hashed, and the same in SQL.
+NULL_MARK, NULL_LITERAL = b"\x01", sql.SQL(r"E'\x01'")
+SEPARATOR, SEPARATOR_LITERAL = b"\x1f", sql.SQL(r"E'\x1f'")
 
 
 @dataclass(frozen=True)
 class HeldContents:
-    """Rows of channels where their fingerprints differ from HQ's, and which fingerprints do.
-
-    Shape: as HELD_ROW_COLUMNS and HELD_BUCKET_COLUMNS say.
-    """
+    """Work tables: the buckets with different fingerprints, and the channels' rows in these."""
 
     channels: WorkTable
     rows: WorkTable
@@ -120,10 +118,10 @@ class HeldContents:
 
 
 class WrongRow(NamedTuple):
-    """A row of a channel that is not as HQ has it, or that HQ never sent.
+    """A row of a channel that differs from HQ's, or is extra: HQ never sent it.
 
-    `customer` is None if HQ has no such account, `version` the row's in the channel; `part` names
-    one of the customer's addresses, contacts, affiliations or attributes.
+    `customer` is None if HQ has no such account. `part` is the id of an address, contact,
+    affiliation or attribute. `version` is the version that the channel has.
     """
 
     database: int
@@ -136,13 +134,14 @@ class WrongRow(NamedTuple):
 
 
 def text_of(column: str, kind: str) -> sql.Composable:
-    """A column as a text that is the same on both engines and in HQ."""
+    """Return a column of `row` as a text that is the same on both engines and in HQ."""
     forms = {"boolean": "{}::int::text", "date": "to_char({}, 'YYYY-MM-DD')"}
     value = sql.SQL(forms.get(kind, "{}::text")).format(sql.Identifier("row", column))
     return sql.SQL("coalesce({}, {})").format(value, NULL_LITERAL)
 
 
-def hashed_rows(target: Target, rows: sql.Composable) -> sql.Composed:
+def hashed_row_cte(target: Target, rows: sql.Composable) -> sql.Composed:
+    """Return the CTE `hashed_row` of the rows of a table. See its file."""
     kinds = dict(zip(target.columns, target.types, strict=True))
     return HASHED_ROWS.format(
         name=sql.Literal(target.table),
@@ -154,6 +153,7 @@ def hashed_rows(target: Target, rows: sql.Composable) -> sql.Composed:
 
 
 def joined_texts(target: Target, columns: Sequence[str]) -> sql.Composed:
+    """Return columns of `row` as one text, which joined_values() makes of the same values."""
     kinds = dict(zip(target.columns, target.types, strict=True))
     return sql.SQL("concat_ws({}, {})").format(
         SEPARATOR_LITERAL, listed(text_of(column, kinds[column]) for column in columns)
@@ -162,6 +162,7 @@ def joined_texts(target: Target, columns: Sequence[str]) -> sql.Composed:
 
 @contextmanager
 def held_contents(channels: WorkTable) -> Iterator[HeldContents]:
+    """Make the work tables, which are empty."""
     with (
         session_table("held_row", HELD_ROW_COLUMNS) as rows,
         session_table("held_bucket", HELD_BUCKET_COLUMNS) as buckets,
@@ -171,9 +172,8 @@ def held_contents(channels: WorkTable) -> Iterator[HeldContents]:
 
 @contextmanager
 def sent_customers(channels: WorkTable, database: int) -> Iterator[WorkTable]:
-    """Whom a database should have as HQ has them. Shape: customer_id."""
-    query = SENT.format(channels=channels)
-    with query_table("sent", query, {"database": database}) as sent:
+    """Make a work table of the customers that a database holds, with the column customer_id."""
+    with query_table("sent", SENT, {"database": database}, channels=channels) as sent:
         sent.analyze()
         yield sent
 
@@ -184,9 +184,9 @@ def sent_customers(channels: WorkTable, database: int) -> Iterator[WorkTable]:
 def read_contents(
     channel: BaseDatabaseWrapper, database: ChannelDatabase, held: HeldContents
 ) -> int:
-    """Compare fingerprints, and keep the rows of the channel where they differ.
+    """Compare all fingerprints, and copy the channel's rows into `held` where they differ.
 
-    Effects: the tables of `held`. Returns how many rows were compared.
+    Return how many rows were compared.
     """
     with transaction.atomic(), sent_customers(held.channels, database.pk) as sent:
         return sum(read_table(channel, database, table, held, sent) for table in CONTENT_TABLES)
@@ -199,7 +199,7 @@ def read_table(
     held: HeldContents,
     sent: WorkTable,
 ) -> int:
-    """Compare the fingerprints of one table, and keep its rows where they differ."""
+    """Compare the fingerprints of one table. Return how many rows the channel has in it."""
     theirs = table_fingerprints(channel, table)
     ours = parse_fingerprints(fetch(fingerprint_query(table.target, rows_of_hq(table, sent))))
     if buckets := differing_buckets(theirs, ours):
@@ -213,14 +213,14 @@ def read_table(
 
 
 def rows_of_hq(table: OutboundTable, sent: WorkTable) -> sql.Composable:
-    """HQ's rows of the customers that were sent, as the channel should have them."""
+    """Return the query for HQ's rows of these customers, as the channel should have them."""
     return sql.SQL("(SELECT * FROM ({}) sent_rows ({}))").format(
         table.rows_of(sent), identifiers(table.target.columns)
     )
 
 
 def fingerprint_query(target: Target, rows: sql.Composable) -> sql.Composed:
-    return FINGERPRINTS.format(hashed_rows=hashed_rows(target, rows))
+    return FINGERPRINTS.format(hashed_row=hashed_row_cte(target, rows))
 
 
 def table_fingerprints(channel: BaseDatabaseWrapper, table: OutboundTable) -> Fingerprints:
@@ -229,8 +229,8 @@ def table_fingerprints(channel: BaseDatabaseWrapper, table: OutboundTable) -> Fi
             cursor.execute(fingerprint_query(table.target, in_channel(table.target)))
             return parse_fingerprints(cursor.fetchall())
     fingerprints: Fingerprints = {}
-    for byte, content, _ in sqlite_rows(channel, table.target):
-        add_row(fingerprints, byte, int(content[:8], 16))
+    for bucket, content, _ in sqlite_rows(channel, table.target):
+        add_row(fingerprints, bucket, int(content[:8], 16))
     return fingerprints
 
 
@@ -241,7 +241,7 @@ def in_channel(target: Target) -> sql.Composable:
 def sqlite_rows(
     channel: BaseDatabaseWrapper, target: Target
 ) -> Iterator[tuple[int, str, dict[str, bytes | None]]]:
-    """Each row of a table: its bucket, the hash of what it says, and its values as they are."""
+    """Yield the bucket of each row of a table, the hash of its content, and its values."""
     columns = ", ".join(f'CAST("{column}" AS BLOB)' for column in target.columns)
     for values in channel.connection.execute(
         f'SELECT {columns} FROM "{target.table}"'  # noqa: S608 - our own names
@@ -253,9 +253,7 @@ def sqlite_rows(
 
 
 def joined_values(values: Iterable[bytes | None]) -> bytes:
-    return VALUE_SEPARATOR.encode().join(
-        NULL_MARK.encode() if value is None else value for value in values
-    )
+    return SEPARATOR.join(NULL_MARK if value is None else value for value in values)
 
 
 def write_rows(
@@ -265,27 +263,34 @@ def write_rows(
     buckets: Sequence[int],
     rows: IO[bytes],
 ) -> None:
+    """Write the channel's rows in some buckets as COPY data for the work table held_row."""
     if channel.vendor == "postgresql":
         query = rows_in_buckets(target, database.pk, buckets)
         with channel.cursor() as cursor:
             cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT").format(query), rows)
         return
-    text, whole = LENIENT_READERS["text"], LENIENT_READERS["bigint"]
-    for byte, content, row in sqlite_rows(channel, target):
-        if byte in buckets:
-            key = joined_values([row[column] for column in target.key])
-            fields: list[Any] = [str(database.pk), target.table, text(key), content]
-            fields += [
-                text(row[column]) for column in ("company", "account_number", target.key[-1])
-            ]
-            fields += [whole(row["hq_version"]), LENIENT_READERS["boolean"](row["is_active"])]
-            rows.write("\t".join(fields).encode() + b"\n")
+    read_text, read_number = LENIENT_READERS["text"], LENIENT_READERS["bigint"]
+    for bucket, content, row in sqlite_rows(channel, target):
+        if bucket not in buckets:
+            continue
+        fields = [
+            str(database.pk),
+            target.table,
+            read_text(joined_values([row[column] for column in target.key])),
+            content,
+            read_text(row["company"]),
+            read_text(row["account_number"]),
+            read_text(row[target.key[-1]]),
+            read_number(row["hq_version"]),
+            LENIENT_READERS["boolean"](row["is_active"]),
+        ]
+        rows.write("\t".join(fields).encode() + b"\n")
 
 
 def rows_in_buckets(target: Target, database: int, buckets: Sequence[int]) -> sql.Composed:
     return ROWS_IN_BUCKETS.format(
         database=sql.Literal(database),
-        hashed_rows=hashed_rows(target, in_channel(target)),
+        hashed_row=hashed_row_cte(target, in_channel(target)),
         buckets=sql.Literal(list(buckets)),
     )
 
@@ -294,7 +299,7 @@ def rows_in_buckets(target: Target, database: int, buckets: Sequence[int]) -> sq
 
 
 def find_wrong_rows(database: int, held: HeldContents) -> list[WrongRow]:
-    """The rows of a channel that are not as HQ has them by now. Needs what read_contents kept."""
+    """Return the rows that differ between HQ and the channel, of those that `held` contains."""
     wrong = []
     with sent_customers(held.channels, database) as sent:
         for table in CONTENT_TABLES:
@@ -308,7 +313,7 @@ def find_wrong_rows(database: int, held: HeldContents) -> list[WrongRow]:
 
 def wrong_statement(table: OutboundTable, held: HeldContents, sent: WorkTable) -> sql.Composed:
     return WRONG_ROWS.format(
-        hashed_rows=hashed_rows(table.target, rows_of_hq(table, sent)),
+        hashed_row=hashed_row_cte(table.target, rows_of_hq(table, sent)),
         held_rows=held.rows,
         held_buckets=held.buckets,
         sent=sent,

@@ -1,4 +1,8 @@
-"""Checks of customers: HQ shows the latest event of each, with unchanged values."""
+"""Checks of customers: HQ shows the latest event of each, with unchanged values.
+
+A row of HQ, of a customer, an address and so on, shows an event if that event wrote it last. The
+row has the database, generation and counter of that event. Checked are all customers or a sample.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +44,7 @@ DEFAULTED_COLUMNS = {
 
 @contextmanager
 def sampled_customers(*, full: bool) -> Iterator[WorkTable]:
-    """A work table of the customers to be checked, all or a sample. Shape: customer_id."""
+    """Make a work table of the customers to be checked, with the column customer_id."""
     customers = count_rows("customer")
     sample = ""
     if not full and customers > CUSTOMER_SAMPLE:
@@ -55,7 +59,7 @@ def sampled_customers(*, full: bool) -> Iterator[WorkTable]:
 
 @contextmanager
 def shown_rows(looked_at: WorkTable) -> Iterator[WorkTable]:
-    """A work table of the rows of these customers, with the event that each of them shows."""
+    """Make a work table that says of each row of these customers which event it shows."""
     with empty_table("shown", SHOWN_COLUMNS) as shown:
         for kind in EVENT_KINDS:
             with applied_history(kind, looked_at) as history:
@@ -83,6 +87,7 @@ def shown_statement(
 
 
 def wrong_rows(evidence: Evidence, condition: str) -> list[dict[str, Any]]:
+    """Return the rows of the work table `shown` with a condition."""
     return offending_rows(
         f"""SELECT customer.account_number, shown."table"
               FROM {{shown}} shown JOIN customer ON customer.id = shown.customer_id
@@ -107,7 +112,7 @@ def the_last_event_is_shown(evidence: Evidence) -> Check:
 
 
 def brought_back(kind: EventKind) -> list[dict[str, Any]]:
-    """Rows that an edit made active again although a person has still to decide about it."""
+    """Return rows that an edit has made active again before a person has decided about that."""
     return offending_rows(
         """SELECT customer.account_number, {table_name} AS "table", 'removed' AS what
              FROM edit_conflict conflict
@@ -165,13 +170,14 @@ def fields_arrive_unchanged(evidence: Evidence) -> Check:
 
 
 def fields_that_changed(kind: EventKind, looked_at: WorkTable) -> list[dict[str, Any]]:
+    """Return the rows that differ from the event that they show."""
     with applied_history(kind, looked_at) as history:
         history.analyze()
         return offending_rows(changed_fields(kind, looked_at, history))
 
 
 def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) -> sql.Composed:
-    """Query for the rows that differ from the event that they show, and the differing columns."""
+    """Return the query for rows that differ from the event that they show. See its file."""
     expected = {
         column: expected_value(kind, column) for column in kind.columns if column != "is_primary"
     }
@@ -193,7 +199,7 @@ def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) ->
 
 
 def expected_value(kind: EventKind, column: str) -> sql.Composable:
-    """The value that a column must have by `event`. A default may stand for an empty value."""
+    """Return the value that `event` gives a column. A default may stand for an empty value."""
     if column in DEFAULTED_COLUMNS.get(kind.name, ()):
         return sql.SQL(f"coalesce(nullif({normalized_text(column, 'event')}, ''), row.{column})")
     return normalized_column(kind, column)

@@ -1,11 +1,13 @@
-"""What channels know: nothing else than HQ gave them, all of it, and each person once."""
+"""Checks of what channels know: nothing but what HQ gave them, all of it, and each person once.
+
+A statement of a check finds what is wrong. `seen` is a channel database with what HQ read of it;
+`{map}` and `{customers}` are copies of the channels' tables account_map and customer.
+"""
 
 from typing import Any
 
-from psycopg2 import sql
-
 from stores.hqdb.sql import fetch, fetch_one
-from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows, offending_rows
+from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows
 from stores.pipeline.integrity.contents import HELD_CUSTOMERS, HELD_VERSIONS, find_wrong_rows
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
@@ -29,63 +31,48 @@ def channels_know_nothing_else(evidence: Evidence) -> Check:
     )
 
 
-# Customers of whom a channel says that it has their latest change, as HQ has them.
-HELD = f"""FROM ({HELD_CUSTOMERS}) held
-           JOIN {{channels}} c USING (database_id) JOIN customer k ON k.id = held.customer_id"""
-# Customers that an enabled database lacks, by its position or as an exception.
-PENDING = """FROM {channels} c JOIN channel_database b ON b.id = c.database_id
-             JOIN channel h ON h.id = b.channel_id JOIN customer k ON k.company_id = h.company_id
-            WHERE (k.change_no > b.position
-                   OR EXISTS (SELECT FROM download_exception e
-                               WHERE e.database_id = b.id AND e.customer_id = k.id
-                                 AND e.settled_at IS NULL))"""
+# The customers that an enabled database lacks, by its position or as an exception.
+PENDING_CUSTOMERS = """
+    SELECT seen.label, database.id AS database_id, customer.account_number,
+           greatest(customer.created_at, customer.modified_at) AS changed_at
+      FROM {channels} seen
+      JOIN channel_database database ON database.id = seen.database_id
+      JOIN channel ON channel.id = database.channel_id
+      JOIN customer ON customer.company_id = channel.company_id
+     WHERE customer.change_no > database.position
+        OR EXISTS (SELECT FROM download_exception exception
+                    WHERE exception.database_id = database.id
+                      AND exception.customer_id = customer.id
+                      AND exception.settled_at IS NULL)"""
 
 
 def channels_know_what_was_delivered(evidence: Evidence) -> Check:
-    (pending,) = fetch_one(sql.SQL(f"SELECT count(*) {PENDING}").format(**evidence.names))
-    (held,) = fetch_one(
-        sql.SQL(f"SELECT count(*) {HELD} JOIN guid_map m ON m.customer_id = k.id").format(
-            **evidence.names
-        )
-    )
+    names = evidence.names
+    accounts_of_held = f"""SELECT count(*) FROM ({HELD_CUSTOMERS}) held
+                             JOIN guid_map USING (customer_id)"""  # noqa: S608
+    pending = f"SELECT count(*) FROM ({PENDING_CUSTOMERS}) pending"  # noqa: S608
     return check_result(
         "I18",
         "Every enabled channel has the account of every GUID of its company, or its delivery is"
         " pending and no download has skipped it.",
-        int(held),
+        int(fetch_one(accounts_of_held, **names)[0]),
         evidence.snapshot.unreachable,
-        offending_rows(
-            f"""SELECT c.label AS channel, m.async_account::text, 'lacks the account' AS what
-                {HELD} JOIN guid_map m ON m.customer_id = k.id
-                 WHERE NOT EXISTS (SELECT FROM {{map}} v
-                                    WHERE v.database_id = c.database_id
-                                      AND v.async_account = m.async_account)""",  # noqa: S608
-            **evidence.names,
-        ),
-        offending_rows(
-            f"""SELECT c.label AS channel, k.account_number, 'passed by' AS what {PENDING}
-                  AND EXISTS (SELECT FROM {{last_starts}} w
-                               WHERE w.step = 'download' AND w.database_id = b.id
-                                 AND greatest(k.created_at, k.modified_at)
-                                     < w.since - {GRACE})""",  # noqa: S608
-            **evidence.names,
-        ),
-        late=int(pending),
+        f"""SELECT seen.label AS channel, guid.async_account::text, 'lacks the account' AS what
+              FROM ({HELD_CUSTOMERS}) held
+              JOIN {{channels}} seen USING (database_id)
+              JOIN guid_map guid USING (customer_id)
+             WHERE NOT EXISTS (SELECT FROM {{map}} mapped
+                                WHERE mapped.database_id = held.database_id
+                                  AND mapped.async_account = guid.async_account)""",  # noqa: S608
+        f"""SELECT pending.label AS channel, pending.account_number, 'passed by' AS what
+              FROM ({PENDING_CUSTOMERS}) pending
+             WHERE EXISTS (SELECT FROM {{last_starts}} download
+                            WHERE download.step = 'download'
+                              AND download.database_id = pending.database_id
+                              AND pending.changed_at < download.since - {GRACE})""",  # noqa: S608
+        names=names,
+        late=int(fetch_one(pending, **names)[0]),
     )
-
-
-# Customers up to the position of a database whom no session and no range has brought.
-NEVER_SENT = """
-    SELECT trim(database_place(channel_database.id)) AS channel, customer.account_number,
-           'no session or range' AS what
-      FROM channel_database JOIN channel ON channel.id = channel_database.channel_id
-      LEFT JOIN (SELECT database_id, range_agg(changes) AS changes
-                   FROM delivered_range GROUP BY database_id) sent
-             ON sent.database_id = channel_database.id
-     CROSS JOIN LATERAL unnest(int8multirange(int8range(0, channel_database.position, '(]'))
-                               - coalesce(sent.changes, int8multirange())) gap
-      JOIN customer ON customer.company_id = channel.company_id
-                   AND customer.change_no >= lower(gap) AND customer.change_no < upper(gap)"""
 
 
 def positions_are_true(evidence: Evidence) -> Check:
@@ -97,48 +84,55 @@ def positions_are_true(evidence: Evidence) -> Check:
         " made.",
         count_rows(evidence.copies.channels, "position > 0"),
         evidence.snapshot.unreachable,
-        offending_rows(
-            f"""SELECT c.label AS channel, k.account_number, held.version,
-                       v.hq_version AS in_channel
-                  FROM ({HELD_VERSIONS}) held
-                  JOIN {{channels}} c USING (database_id) JOIN customer k ON k.id = held.customer_id
-                  LEFT JOIN {{customers}} v
-                         ON v.database_id = c.database_id AND v.company = k.company_id
-                        AND v.account_number = k.account_number
-                 WHERE v.hq_version IS NULL OR v.hq_version < held.version""",  # noqa: S608
-            **evidence.names,
-        ),
-        offending_rows(
-            """SELECT c.label AS channel, c.position AS in_channel, c.noted_position AS noted
-                 FROM {channels} c JOIN channel_database b ON b.id = c.database_id
-                WHERE c.position < c.noted_position AND c.generation = b.generation
-                  AND b.position >= c.noted_position""",
-            **evidence.names,
-        ),
-        offending_rows(
-            """SELECT c.label AS channel, c.position AS in_channel, o.change_no AS latest
-                 FROM {channels} c JOIN channel_database b ON b.id = c.database_id
-                 JOIN channel h ON h.id = b.channel_id JOIN company o ON o.code = h.company_id
-                WHERE c.position > o.change_no""",
-            **evidence.names,
-        ),
-        offending_rows(NEVER_SENT),
-        offending_rows(
-            """SELECT p.company_id AS company, p.from_no, p.to_no, 'rows differ' AS what
-                 FROM package p LEFT JOIN package_table t ON t.package_id = p.id
-                WHERE p.dropped_at IS NULL
-                GROUP BY p.id HAVING coalesce(sum(t.rows), 0) <> p.rows
-                    OR coalesce(sum(octet_length(t.data)), 0) <> p.size_bytes"""
-        ),
+        f"""SELECT seen.label AS channel, customer.account_number, held.version,
+                   shown.hq_version AS in_channel
+              FROM ({HELD_VERSIONS}) held
+              JOIN {{channels}} seen USING (database_id)
+              JOIN customer ON customer.id = held.customer_id
+              LEFT JOIN {{customers}} shown
+                     ON shown.database_id = held.database_id
+                    AND shown.company = customer.company_id
+                    AND shown.account_number = customer.account_number
+             WHERE shown.hq_version IS NULL OR shown.hq_version < held.version""",  # noqa: S608
+        """SELECT seen.label AS channel, seen.position AS in_channel, seen.noted_position AS noted
+             FROM {channels} seen JOIN channel_database database ON database.id = seen.database_id
+            WHERE seen.position < seen.noted_position AND seen.generation = database.generation
+              AND database.position >= seen.noted_position""",
+        """SELECT seen.label AS channel, seen.position AS in_channel, company.change_no AS latest
+             FROM {channels} seen
+             JOIN channel_database database ON database.id = seen.database_id
+             JOIN channel ON channel.id = database.channel_id
+             JOIN company ON company.code = channel.company_id
+            WHERE seen.position > company.change_no""",
+        # Customers up to the position of a database that no session and no range has brought.
+        """SELECT trim(database_place(database.id)) AS channel, customer.account_number,
+                  'no session or range' AS what
+             FROM channel_database database JOIN channel ON channel.id = database.channel_id
+             LEFT JOIN (SELECT database_id, range_agg(changes) AS changes
+                          FROM delivered_range GROUP BY database_id) sent
+                    ON sent.database_id = database.id
+            CROSS JOIN LATERAL unnest(int8multirange(int8range(0, database.position, '(]'))
+                                      - coalesce(sent.changes, int8multirange())) gap
+             JOIN customer ON customer.company_id = channel.company_id
+                          AND customer.change_no >= lower(gap)
+                          AND customer.change_no < upper(gap)""",
+        """SELECT package.company_id AS company, package.from_no, package.to_no,
+                  'rows differ' AS what
+             FROM package LEFT JOIN package_table content ON content.package_id = package.id
+            WHERE package.dropped_at IS NULL
+            GROUP BY package.id
+           HAVING coalesce(sum(content.rows), 0) <> package.rows
+               OR coalesce(sum(octet_length(content.data)), 0) <> package.size_bytes""",
         other_contents(evidence.copies) if evidence.snapshot.with_rows else [],
+        names=evidence.names,
     )
 
 
 def other_contents(copies: Copies) -> list[dict[str, Any]]:
-    channels = sql.SQL("SELECT database_id, label FROM {channels}").format(**copies.names)
+    """Return the rows of channels with another content than HQ's."""
     return [
         {"channel": label, "table": row.table, "account_number": row.account}
-        for database, label in fetch(channels)
+        for database, label in fetch("SELECT database_id, label FROM {channels}", **copies.names)
         for row in find_wrong_rows(database, copies.held)
     ]
 
@@ -153,8 +147,9 @@ def tills_see_each_person_once(evidence: Evidence) -> Check:
     )
 
 
-# The pair that HQ had confirmed or intended before it read the channel, or has by now.
-FENCED = """(seen.epoch, seen.nonce) IN (
+# The channel is in the state of a visit that HQ had confirmed or intended before it read the
+# channel, or has confirmed or intended by now.
+IS_AT_LAST_VISIT = """(seen.epoch, seen.nonce) IN (
               (seen.confirmed_epoch, seen.confirmed_nonce::text),
               (seen.intended_epoch, seen.intended_nonce::text),
               (known.confirmed_epoch, known.confirmed_nonce::text),
@@ -175,7 +170,7 @@ def channels_are_at_the_last_visit(evidence: Evidence) -> Check:
               FROM {{channels}} seen JOIN channel_database known ON known.id = seen.database_id
              WHERE known.confirmed_nonce IS NOT NULL
                AND (seen.identity IS DISTINCT FROM known.database_id::text
-                    OR NOT coalesce({FENCED}, false))
+                    OR NOT coalesce({IS_AT_LAST_VISIT}, false))
                AND NOT EXISTS (SELECT FROM incident
                                 WHERE incident.database_id = seen.database_id
                                   AND incident.closed_at IS NULL)""",  # noqa: S608

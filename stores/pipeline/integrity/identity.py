@@ -1,4 +1,9 @@
-"""Checks of identity: one account for each GUID, numbers without gaps, and whole conversions."""
+"""Checks of identity: one account for each GUID, numbers without gaps, and whole conversions.
+
+Tills identify a customer by a GUID until HQ has created an account with a number; `guid_map` has
+the account of each GUID. `seen` is a channel database that was read, `{map}` what its own table
+account_map holds.
+"""
 
 from psycopg2 import sql
 
@@ -6,13 +11,7 @@ from stores.hqdb.files import load
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.guids import GIVEN_TO_CHANNEL
-from stores.pipeline.integrity.checks import (
-    Check,
-    DatabaseRule,
-    check_result,
-    count_rows,
-    offending_rows,
-)
+from stores.pipeline.integrity.checks import Check, DatabaseRule, check_result, count_rows
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
 from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
@@ -146,43 +145,44 @@ def accounts_stay_in_their_company(evidence: Evidence) -> Check:
             GROUP BY guid_map.async_account, guid_map.company_id
            HAVING bool_and(event.company_id <> guid_map.company_id)""",
         *(
-            offending_rows(
+            sql.SQL(
                 """SELECT seen.label AS channel, {source} AS "table", held.company,
                           held.account_number
                      FROM {copy} held JOIN {channels} seen USING (database_id)
                      JOIN channel_database ON channel_database.id = held.database_id
                      JOIN channel ON channel.id = channel_database.channel_id
-                    WHERE held.company <> channel.company_id""",
+                    WHERE held.company <> channel.company_id"""
+            ).format(
                 source=sql.Literal(copy.source),
                 copy=evidence.copies.of(copy),
                 channels=evidence.copies.channels,
             )
             for copy in (COMPARED_MAP, COMPARED_CUSTOMERS)
         ),
-        *(ACROSS_COMPANIES.format(view=kind.view) for kind in EVENT_KINDS),
-        SALES_ACROSS_COMPANIES,
-        *(never_given(table, evidence.copies) for table in NAMING),
+        *(
+            sql.SQL(
+                """SELECT event.event_id::text, {view_name} AS "table",
+                          event.company_id AS company, guid_map.company_id AS of_customer
+                     FROM {view} event JOIN guid_map USING (async_account)
+                    WHERE guid_map.company_id <> event.company_id
+                      AND event.status IN ('applied', 'superseded') AND event.is_by_guid"""
+            ).format(view=sql.Identifier(kind.view), view_name=sql.Literal(kind.view))
+            for kind in EVENT_KINDS
+        ),
+        """SELECT sale.event_id::text, 'retail_transaction' AS "table",
+                  sale.company_id AS company, customer.company_id AS of_customer
+             FROM retail_transaction sale JOIN customer ON customer.id = sale.customer_id
+            WHERE customer.company_id <> sale.company_id""",
+        *(never_given(table, evidence.copies) for table in TABLES_WITH_GUIDS),
     )
 
 
-# The tables with rows that refer to a customer.
-NAMING = (*(kind.event for kind in EVENT_KINDS), document_tables.DOCUMENT_TABLE)
-ACROSS_COMPANIES = """SELECT event.event_id::text, '{view}' AS "table",
-                             event.company_id AS company,
-                             guid_map.company_id AS of_customer
-                        FROM {view} event JOIN guid_map USING (async_account)
-                       WHERE guid_map.company_id <> event.company_id
-                         AND event.status IN ('applied', 'superseded') AND event.is_by_guid"""
-SALES_ACROSS_COMPANIES = """SELECT sale.event_id::text, 'retail_transaction' AS "table",
-                                   sale.company_id AS company,
-                                   customer.company_id AS of_customer
-                              FROM retail_transaction sale
-                              JOIN customer ON customer.id = sale.customer_id
-                             WHERE customer.company_id <> sale.company_id"""
+# The tables with rows that name a customer by GUID.
+TABLES_WITH_GUIDS = (*(kind.event for kind in EVENT_KINDS), document_tables.DOCUMENT_TABLE)
 
 
 def never_given(table: str, copies: Copies) -> sql.Composed:
-    """Query for rows with a GUID that their channel never received. See its file."""
+    """Return the query for rows with a GUID that their channel never received. See its file."""
     view = next((kind.view for kind in EVENT_KINDS if kind.event == table), None)
     return NEVER_GIVEN.format(
         name=sql.Literal(table),

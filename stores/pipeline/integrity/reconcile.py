@@ -200,10 +200,9 @@ def find_differences(buckets: dict[str, list[int]], copies: Copies) -> Differenc
     """What is wrong between the channel's rows and HQ's; of events in the buckets that differ."""
     found: Differences = {what: [] for what in DifferenceKind}
     for copy in COMPARED_EVENTS:
-        key_and_counter = sql.SQL("coalesce(held.event_id::text, '-'), held.replication_counter")
-        lacking = fetch(receipts(copy, copies, key_and_counter))
         found[DifferenceKind.UNKNOWN] += [
-            Found(copy.source, key, int(counter)) for key, counter in lacking
+            Found(copy.source, event_id or "-", int(counter))
+            for _, _, _, event_id, counter in fetch(receipts(copy, copies))
         ]
         first = [f"{byte:02x}" for byte in buckets[copy.source]]
         gone = vanished(copy, copies, "left(event.event_id::text, 2) = ANY(%(first)s)")

@@ -575,7 +575,6 @@ def unknown_events(sources: Sources) -> dict[int, dict[str, list[int]]]:
     """Acknowledged events that HQ holds neither as used nor as set aside."""
     events: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for copy in COMPARED_EVENTS:
-        columns = sql.SQL("held.database_id, held.replication_counter")
-        for database_id, counter in fetch(receipts(copy, sources.copies, columns)):
+        for database_id, _, _, _, counter in fetch(receipts(copy, sources.copies)):
             events[database_id][copy.source].append(counter)
     return events

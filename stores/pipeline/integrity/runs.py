@@ -1,4 +1,7 @@
-"""Checks of runs: they do not overlap, they end, and their counts match the rows they wrote."""
+"""Checks of runs: they do not overlap, they end, and their counts match the rows they wrote.
+
+A run of a job has steps, each of which works on one place: a channel database or a company.
+"""
 
 from contextlib import AbstractContextManager
 
@@ -6,23 +9,17 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.work_table import WorkTable, query_table
-from stores.pipeline.integrity.checks import (
-    GRACE,
-    Check,
-    DatabaseRule,
-    check_result,
-    count_rows,
-)
+from stores.pipeline.integrity.checks import GRACE, Check, DatabaseRule, check_result, count_rows
 from stores.pipeline.integrity.evidence import Evidence
 
 MISCOUNTED_RUNS = load(__file__, "miscounted_runs")
 
 
 def last_good_starts() -> AbstractContextManager[WorkTable]:
-    """A work table of the start of the last successful run of each step and place.
+    """Make a work table of the start, `since`, of the last successful run of each step and place.
 
-    Shape: step, database_id, company_id, since. Runs before an incident or a repair of the database
-    do not count, nor downloads while they were on hold.
+    Runs before an incident or a repair of the database do not count, nor downloads while they were
+    on hold.
     """
     return query_table(
         "last_start",
@@ -58,12 +55,12 @@ def runs_do_not_overlap(evidence: Evidence) -> Check:
     )
 
 
-# How many rows carry the id of a run, by what it counts in its steps.
+# The number of rows with the id of each run, by the name of the count in its steps.
 CARRIED = {
     "converted": """SELECT run_id, count(*) AS carried FROM guid_map
                      WHERE origin = 'created' GROUP BY run_id""",
     "staged": "SELECT run_id, sum(staged) AS carried FROM upload_session GROUP BY run_id",
-    # What arrived of a package that is held up counts when it is applied.
+    # A package that arrived in part is counted when the rest arrives.
     "distributed": """SELECT run_id, sum(customers) AS carried FROM download_session
                        WHERE status = 'applied' GROUP BY run_id""",
 }
@@ -92,7 +89,7 @@ def runs_end_and_count_truly(evidence: Evidence) -> Check:
 
 
 def miscounted(word: str) -> sql.Composed:
-    """Query for runs that counted more or fewer rows than carry their id."""
+    """Return the query for runs with more or fewer rows than they counted."""
     return MISCOUNTED_RUNS.format(word=sql.Literal(word), carried=sql.SQL(CARRIED[word]))
 
 

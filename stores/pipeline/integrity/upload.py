@@ -1,4 +1,8 @@
-"""Checks of uploads: no event of a channel is lost or changed, and every row is accounted for."""
+"""Checks of uploads: no event of a channel is lost or changed, and every row is accounted for.
+
+HQ acknowledges an event in its channel once it is staged or quarantined at HQ. `seen` is a channel
+database that was read, `held` an event in the copy of its table.
+"""
 
 import hashlib
 import json
@@ -11,8 +15,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import identifiers, listed
 from stores.models import Quarantine
-from stores.pipeline.events import document_tables
-from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
+from stores.pipeline.events.document_tables import DOCUMENT_KEY, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import stored_value
 from stores.pipeline.events.tables import STAGED_TABLES, TRAVELLING_TABLES
@@ -35,15 +38,12 @@ from stores.pipeline.integrity.tables import (
 )
 from stores.pipeline.upload.documents import description_query
 
-CHANGED_EVENTS = load(__file__, "changed_events")
 CHANGED_DOCUMENTS = load(__file__, "changed_documents")
-# The tables of staged events; and by table their views, and the table of sales.
+CHANGED_EVENTS = load(__file__, "changed_events")
+LOST_OR_DOUBLED = load(__file__, "lost_or_doubled")
+RECEIPTS = load(__file__, "receipts")
+VANISHED = load(__file__, "vanished")
 STAGING_TABLES = [kind.event for kind in EVENT_KINDS]
-CAPTURED_ROWS = {
-    **{kind.event: kind.view for kind in EVENT_KINDS},
-    document_tables.DOCUMENT_TABLE: document_tables.DOCUMENT_TABLE,
-}
-CAPTURED_TABLES = [table.event for table in STAGED_TABLES]
 # Channels may delete events this long after HQ has acknowledged them.
 RETENTION = "interval '35 days'"
 
@@ -61,23 +61,15 @@ def no_false_receipts(evidence: Evidence) -> Check:
     )
 
 
-RECEIPTS = load(__file__, "receipts")
-VANISHED = load(__file__, "vanished")
-MISCOUNTED_UPLOADS = load(__file__, "miscounted_uploads")
-MISCOUNTED_BATCHES = load(__file__, "miscounted_batches")
-LOST_OR_DOUBLED = load(__file__, "lost_or_doubled")
-FALSE_RECEIPT = """seen.label AS channel, {source} AS "table", held.event_id::text,
-       held.replication_counter"""
-
-
 def false_receipts(copy: ComparedTable, copies: Copies) -> list[dict[str, Any]]:
-    columns = sql.SQL(FALSE_RECEIPT).format(source=sql.Literal(copy.source))
-    return offending_rows(receipts(copy, copies, columns))
+    """Return the acknowledged events that HQ does not have."""
+    rows = offending_rows(receipts(copy, copies))
+    return [{name: row[name] for name in row if name != "database_id"} for row in rows]
 
 
-def receipts(copy: ComparedTable, copies: Copies, columns: sql.Composable) -> sql.Composed:
+def receipts(copy: ComparedTable, copies: Copies) -> sql.Composed:
+    """Return the query for acknowledged events that HQ does not have. See its file."""
     return RECEIPTS.format(
-        columns=columns,
         copy=copies.of(copy),
         channels=copies.channels,
         event=sql.Identifier(copy.source),
@@ -85,8 +77,8 @@ def receipts(copy: ComparedTable, copies: Copies, columns: sql.Composable) -> sq
     )
 
 
-# Events that an upload has skipped: they are not acknowledged, although a later event of the table
-# was, and another upload has run since.
+# Events of a table that uploads have skipped: they are not acknowledged, although a later event was
+# acknowledged before the last successful upload began.
 SKIPPED = sql.SQL(
     f"""WITH acknowledged AS (
           SELECT event.database_id, max(event.replication_counter) AS counter
@@ -127,18 +119,20 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
     )
 
 
-def vanished(copy: ComparedTable, copies: Copies, condition: str = "") -> sql.Composed:
+def vanished(copy: ComparedTable, copies: Copies, condition: str = "true") -> sql.Composed:
+    """Return the query for events of HQ that their channel no longer has. See its file."""
     return VANISHED.format(
         name=sql.Literal(copy.source),
         event=sql.Identifier(copy.source),
         copy=copies.of(copy),
         channels=copies.channels,
         retention=sql.SQL(RETENTION),
-        condition=sql.SQL(condition or "true"),
+        condition=sql.SQL(condition),
     )
 
 
-EXCUSED = """NOT EXISTS (SELECT FROM incident
+# No incident explains why the event is gone.
+IS_UNEXPLAINED = """NOT EXISTS (SELECT FROM incident
                   WHERE incident.database_id = event.database_id AND incident.closed_at IS NULL
                     AND incident.kind IN ('channel_restored', 'event_vanished'))"""
 
@@ -148,9 +142,9 @@ def hq_holds_only_what_was_captured(evidence: Evidence) -> Check:
         "I9",
         "Headquarters has no event that its channel never had, unless the channel was restored or"
         " the event is past its retention time.",
-        sum(count_rows(table) for table in CAPTURED_TABLES),
+        sum(count_rows(table.event) for table in STAGED_TABLES),
         evidence.snapshot.unreachable,
-        *(vanished(copy, evidence.copies, EXCUSED) for copy in COMPARED_EVENTS),
+        *(vanished(copy, evidence.copies, IS_UNEXPLAINED) for copy in COMPARED_EVENTS),
     )
 
 
@@ -160,7 +154,7 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
         "Every row that an upload read is accounted for, and a recount agrees, for every upload"
         " and day.",
         count_rows("upload_session"),
-        lost_or_doubled_query(),
+        LOST_OR_DOUBLED,
         *(
             DatabaseRule("trigger", table, "arrivals_are_counted")
             for table in (*TRAVELLING_TABLES, "quarantine")
@@ -171,38 +165,28 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
             for table in STAGING_TABLES
         ),
         DatabaseRule("trigger", "upload_batch", "a_batch_is_converted_once"),
-        miscounted_uploads(),
-        miscounted_batches(),
+        # Uploads with other rows than they counted, or whose counts do not add up.
+        """WITH staged AS (
+             SELECT session_id AS id, count(*) AS rows FROM staged_row
+              WHERE session_id IS NOT NULL GROUP BY session_id),
+           quarantined AS (
+             SELECT session_id AS id, count(*) AS rows FROM quarantine GROUP BY session_id)
+           SELECT id::text AS session, upload.read, upload.staged, staged.rows AS staged_rows,
+                  upload.quarantined, quarantined.rows AS quarantined_rows
+             FROM upload_session upload FULL JOIN staged USING (id) FULL JOIN quarantined USING (id)
+            WHERE upload.id IS NULL
+               OR upload.read <> upload.staged + upload.unchanged + upload.quarantined
+                                 + upload.waiting
+               OR upload.staged <> coalesce(staged.rows, 0)
+               OR upload.quarantined <> coalesce(quarantined.rows, 0)""",
+        # Batches with other events than they counted, and events without a batch.
+        """WITH staged AS (
+             SELECT batch_id AS id, count(*) AS rows FROM staged_row
+              WHERE batch_id IS NOT NULL GROUP BY batch_id)
+           SELECT id AS batch, batch.rows, staged.rows AS staged_rows
+             FROM upload_batch batch FULL JOIN staged USING (id)
+            WHERE batch.rows IS DISTINCT FROM staged.rows""",
     )
-
-
-def miscounted_uploads() -> sql.Composed:
-    rows = (f"SELECT session_id FROM {rows}" for rows in CAPTURED_ROWS.values())  # noqa: S608
-    return MISCOUNTED_UPLOADS.format(staged=sql.SQL(" UNION ALL ".join(rows)))
-
-
-def miscounted_batches() -> sql.Composed:
-    """Query for batches with other events than they count, and events without a batch."""
-    rows = (f"SELECT batch_id FROM {table}" for table in STAGING_TABLES)  # noqa: S608
-    return MISCOUNTED_BATCHES.format(staged=sql.SQL(" UNION ALL ".join(rows)))
-
-
-def lost_or_doubled_query() -> sql.Composed:
-    events = (
-        f"""SELECT database_id, '{table}' AS "table", staged_at AS at, 1::bigint AS rows
-              FROM {rows} WHERE session_id IS NOT NULL"""  # noqa: S608
-        for table, rows in CAPTURED_ROWS.items()
-    )
-    parts = (
-        f"""SELECT sale.database_id, '{part.event}', sale.staged_at, 1
-              FROM {part.event} part JOIN {HEADER.event} sale ON sale.id = part.transaction_id
-             WHERE sale.session_id IS NOT NULL
-            UNION ALL
-            SELECT database_id, '{part.event}', first_seen_at, rows_aside(raw, '{part.event}')
-              FROM quarantine WHERE "table" = '{HEADER.event}'"""  # noqa: S608
-        for part in DOCUMENT_PARTS
-    )
-    return LOST_OR_DOUBLED.format(held=sql.SQL(" UNION ALL ".join([*events, *parts])))
 
 
 def quarantine_is_lossless(evidence: Evidence) -> Check:
@@ -218,7 +202,7 @@ def quarantine_is_lossless(evidence: Evidence) -> Check:
 
 
 def pending_as_well(kind: EventKind) -> sql.Composed:
-    """Query for open quarantined rows of which an event of the same id is pending."""
+    """Return the query for open quarantined rows with a pending event of the same id."""
     return sql.SQL(
         """SELECT quarantine.id, quarantine.event_id::text, 'pending as well' AS what
              FROM quarantine JOIN {view} event ON event.event_id = quarantine.event_id
@@ -228,6 +212,7 @@ def pending_as_well(kind: EventKind) -> sql.Composed:
 
 
 def damaged_rows() -> Iterator[dict[str, Any]]:
+    """Yield the quarantined rows that are not as they were quarantined, or lack a reason."""
     rows = Quarantine.objects.values_list("pk", "raw", "payload_hash", "reason", "attempts")
     for pk, raw, payload_hash, reason, attempts in rows.iterator():
         is_whole = hashlib.sha256(raw).digest() == bytes(payload_hash) and is_row(bytes(raw))
@@ -289,6 +274,7 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
 
 
 def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
+    """Return the query for events with other values in the channel than at HQ. See its file."""
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == kind.event)
     columns = [column for column in kind.sent_columns if column != "replication_counter"]
     sent = {column: sql.SQL(stored_value(kind, column, "held")) for column in columns}
@@ -309,6 +295,7 @@ def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
 
 
 def changed_documents(copies: Copies) -> sql.Composed:
+    """Return the query for sales with another content in the channel. See its file."""
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == HEADER.event)
     lines, payments = COMPARED_PARTS[HEADER.event]
     described = description_query(
@@ -321,6 +308,7 @@ def changed_documents(copies: Copies) -> sql.Composed:
 
 
 def changed(copies: Copies) -> dict[str, sql.Composed]:
+    """Return the queries for events and sales that differ between channel and HQ, by table."""
     return {
         **{kind.event: changed_events(kind, copies) for kind in EVENT_KINDS},
         HEADER.event: changed_documents(copies),

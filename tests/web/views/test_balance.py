@@ -16,7 +16,7 @@ from stores.models.job import JobCode
 from stores.pipeline.convert.balance import count_balance
 from stores.pipeline.events.tables import TRAVELLING_TABLES
 from stores.pipeline.integrity.checks import offending_rows
-from stores.pipeline.integrity.upload import lost_or_doubled_query
+from stores.pipeline.integrity.upload import LOST_OR_DOUBLED
 from tests.support.damage import damage
 from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, make_sale, run
@@ -172,7 +172,7 @@ def test_a_released_sale_counts_on_the_day_it_arrived(sales, houston):
 
     lines = totals_of("retail_transaction_line")
     assert (lines["captured"], lines["posted"]) == (16, 12)
-    assert offending_rows(lost_or_doubled_query()) == []
+    assert offending_rows(LOST_OR_DOUBLED) == []
 
 
 def delete_first_row(table):
@@ -192,7 +192,7 @@ def tables_with_losses(table):
         # Make every day out of date, so that all days are counted again.
         damage("UPDATE balance SET captured = captured - 1")
         count_balance(Company.objects.get(), is_moved=True)
-        verified = {row["table"] for row in offending_rows(lost_or_doubled_query())}
+        verified = {row["table"] for row in offending_rows(LOST_OR_DOUBLED)}
         shown = set(DayBalance.objects.unbalanced().values_list("table", flat=True))
         transaction.set_rollback(True)
     return verified, shown
@@ -207,4 +207,4 @@ def test_verify_and_the_balance_find_a_loss_in_any_table(sales):
     losses = {table: tables_with_losses(table) for table in expected}
 
     assert losses == {table: (tables, tables) for table, tables in expected.items()}
-    assert offending_rows(lost_or_doubled_query()) == []
+    assert offending_rows(LOST_OR_DOUBLED) == []

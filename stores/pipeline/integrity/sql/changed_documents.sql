@@ -1,4 +1,4 @@
--- Sales that were changed in their channel after they were sent, lines and payments included.
+-- Changed sales: one row for each of which its channel has changed the header, a line or a payment.
 --
 -- For check I40, and for reconcile. HQ saved the hash of a sale when it arrived, so corrections
 -- made at HQ are not differences. {described}: the channels' sales, each with its present hash.

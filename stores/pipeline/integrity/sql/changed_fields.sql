@@ -1,9 +1,9 @@
--- Rows of some customers that differ from the event that they show, and the differing columns.
+-- Changed rows: one row for each row of some customers that differs from the event that it shows.
 --
 -- For check I16. {looked_at}: the customers. {table_name}, {table}: the table of the rows. {owner}:
 -- its column with the customer. {history}: what was applied of these customers. {columns}: those of
--- `row`. {expected}: the values that they must have by `event`. {differing}: the name of each
--- differing column.
+-- `row`. {expected}: the values that they must have by `event`. {differing}: for each column its
+-- name if it differs, else NULL.
 SELECT customer.account_number, {table_name} AS "table",
        array_to_string(ARRAY[{differing}], ' ') AS columns
   FROM {looked_at} checked

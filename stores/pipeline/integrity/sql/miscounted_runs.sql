@@ -1,10 +1,13 @@
--- Runs whose counts differ from the number of rows that have the id of the run, unless of both some were removed.
+-- Miscounted runs: one row for each run of which a count differs from the number of its rows.
 --
--- For check I29. {word}: the count in the steps of a run. {carried}: a query for run_id and the
--- number of rows.
-SELECT counted.id::text AS run, {word} AS word, counted.counted, rows_of_run.carried
-  FROM (SELECT run.id, coalesce(sum((step.counts ->> {word})::bigint), 0) AS counted
-          FROM job_run run JOIN run_step step ON step.run_id = run.id
-         WHERE run.steps_removed_at IS NULL GROUP BY run.id) counted
-  LEFT JOIN ({carried}) rows_of_run ON rows_of_run.run_id = counted.id
- WHERE counted.counted <> coalesce(rows_of_run.carried, 0)
+-- For check I29. Runs whose steps were removed have no counts any more. {word}: the count, by its
+-- name in the steps. {carried}: a query for run_id and `carried`, the number of rows of each run.
+WITH counted AS (
+  SELECT run.id, coalesce(sum((step.counts ->> {word})::bigint), 0) AS counted
+    FROM job_run run JOIN run_step step ON step.run_id = run.id
+   WHERE run.steps_removed_at IS NULL
+   GROUP BY run.id),
+carried AS ({carried})
+SELECT counted.id::text AS run, {word} AS word, counted.counted, carried.carried
+  FROM counted LEFT JOIN carried ON carried.run_id = counted.id
+ WHERE counted.counted <> coalesce(carried.carried, 0)

@@ -1,4 +1,4 @@
--- Rows with a GUID of another channel that their channel never received.
+-- Foreign GUIDs: one row for each event or sale with a GUID that its channel neither made nor got.
 --
 -- For check I6. {name}, {event}: the staging table, as a text and as a table. {is_of_guid}: that
 -- `event` was applied to the customer of `guid`. {map}: the GUIDs that channels have. {is_given}:

@@ -1,10 +1,11 @@
--- The acknowledged events of one table that HQ has neither staged nor quarantined.
+-- The false receipts of one table: one row for each event that HQ has acknowledged in its channel, but
+-- has neither staged nor quarantined.
 --
 -- For checks I7 and I15, reconcile and recover. A copied database has the receipts of its original,
--- so HQ may have an event from any database. {columns}: columns of the channel's event `held` and
--- of the channel `seen`. {copy}: the channels' events. {channels}: the channels. {name}, {event}:
--- the staging table.
-SELECT {columns}
+-- so HQ may have an event from any database. {copy}: the channels' events. {channels}: the
+-- channels. {name}, {event}: the staging table.
+SELECT held.database_id, seen.label AS channel, {name} AS "table", held.event_id::text,
+       held.replication_counter
   FROM {copy} held JOIN {channels} seen USING (database_id)
   LEFT JOIN {event} event ON event.event_id = held.event_id
  WHERE event.event_id IS NULL AND held.acknowledged_at IS NOT NULL

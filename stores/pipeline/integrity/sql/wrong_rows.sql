@@ -1,16 +1,16 @@
--- The rows of a channel that differ from HQ's, or that HQ never sent.
+-- The wrong rows of a channel: one row for each that differs from HQ's, or that HQ never sent.
 --
 -- Run by contents.find_wrong_rows(). A row that only the channel has is wrong if it is active, and
--- if its customer has no pending delivery or no account at HQ. {hashed_rows}: the rows that the
--- channel should have, with hashes. {held_rows}: the channel's rows in the buckets of
--- {held_buckets}, where the fingerprints differ. {sent}: the customers without a pending delivery.
-WITH expected AS (
-  SELECT hashed.*, get_byte(sha256(convert_to(hashed.key, 'UTF8')), 0) AS bucket
-    FROM ({hashed_rows}) hashed),
+-- if its customer has no pending delivery or no account at HQ. {hashed_row}: a CTE of the rows that
+-- the channel should have, with hashes; see _hashed_rows.sql. {held_rows}: the channel's rows in
+-- the buckets of {held_buckets}, where the fingerprints differ. {sent}: the customers without a
+-- pending delivery.
+WITH {hashed_row},
 compared AS (
-  SELECT expected.*
-    FROM expected
-    JOIN {held_buckets} held ON held.bucket = expected.bucket
+  SELECT hashed_row.*
+    FROM hashed_row
+    JOIN {held_buckets} held
+      ON held.bucket = get_byte(sha256(convert_to(hashed_row.key, 'UTF8')), 0)
    WHERE held.database_id = %(database)s AND held."table" = %(table)s),
 held AS (
   SELECT * FROM {held_rows} WHERE database_id = %(database)s AND "table" = %(table)s)

@@ -1,11 +1,11 @@
-"""The channel side of a trace: which events of a person a channel has, and what it knows of them.
+"""Search the channels for a person: the pending events of the person, and the accounts known there.
 
-For commands only: a page never opens a channel. Looked at are events that the channel has no
-acknowledgement for, so HQ may not have fetched them. Values are compared as text inside the
-channel, so that a till's malformed row is looked at like any other and does not stop the search.
+An event is pending in a channel if HQ has not acknowledged it, so that HQ may not have it yet. The
+search runs for commands only, because pages never open a channel. It compares values as text inside
+the channel, so that a malformed row of a till is compared like any other and does not stop it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,13 +28,13 @@ SEARCHED_MODELS: dict[str, type[channeldb.Event]] = {
     "affiliation": channeldb.AffiliationEvent,
     "attribute": channeldb.AttributeEvent,
 }
-# What a phone number may hold besides digits; a number with anything else will be quarantined.
+# The other characters of a phone number. A customer with any further one is quarantined at HQ.
 BETWEEN_DIGITS = "+()./-*# xX"
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """Whom to look for: by ids, and by what people remember. `phone` is digits only."""
+    """The person to search for, who meets any of these criteria. `phone` has only digits."""
 
     async_accounts: Sequence[str] = ()
     account_numbers: Sequence[str] = ()
@@ -44,7 +44,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class PendingEvent:
-    """An event that the channel has no acknowledgement for: HQ may not have fetched it."""
+    """An event of the person that HQ has not acknowledged."""
 
     kind: str
     async_account: str | None
@@ -54,7 +54,7 @@ class PendingEvent:
 
 @dataclass(frozen=True)
 class KnownAccount:
-    """A GUID for which the channel knows an account."""
+    """An account of the person that the channel knows."""
 
     async_account: str
     company: str
@@ -64,7 +64,7 @@ class KnownAccount:
 
 @dataclass(frozen=True)
 class ChannelResult:
-    """What one channel database showed, or the sentence that says why it showed nothing."""
+    """What was found in one channel database, or the sentence that says why it was not searched."""
 
     database: ChannelDatabase
     pending: list[PendingEvent] = field(default_factory=list)
@@ -73,9 +73,9 @@ class ChannelResult:
 
 
 def search_channels(criteria: Criteria) -> list[ChannelResult]:
-    """Look for somebody in every enabled channel database, one after the other.
+    """Search every enabled channel database, one after the other.
 
-    A channel that cannot be looked into is part of the answer. Effects: none, in any database.
+    A channel that cannot be searched has a result that says so.
     """
     databases = ChannelDatabase.objects.enabled().with_channel()
     return [search_channel(database, criteria) for database in databases]
@@ -84,29 +84,31 @@ def search_channels(criteria: Criteria) -> list[ChannelResult]:
 def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResult:
     try:
         with connect(database) as alias:
-            pending = list(pending_events(alias, criteria))
-            named = {event.async_account for event in pending if event.async_account}
-            guids = {*criteria.async_accounts, *named}
-            return ChannelResult(database, pending, list(known_accounts(alias, criteria, guids)))
+            pending = find_pending_events(alias, criteria)
+            guids = {event.async_account for event in pending if event.async_account}
+            known = find_known_accounts(alias, criteria, guids | set(criteria.async_accounts))
+            return ChannelResult(database, pending, known)
     except ChannelError as error:
         return ChannelResult(database, error=str(error))
     except (DatabaseError, ValueError):
-        # A row may hold bytes that are no text; the driver's words would quote them.
+        # A row may hold bytes that are not text. The driver's message would quote them.
         return ChannelResult(
             database, error=f"Channel {database.label} holds a row that is unreadable."
         )
 
 
-def pending_events(alias: str, criteria: Criteria) -> Iterator[PendingEvent]:
-    """The person's events that the channel has no acknowledgement for, customer events first.
+def find_pending_events(alias: str, criteria: Criteria) -> list[PendingEvent]:
+    """Return the person's pending events.
 
-    Only these name e-mail and phone; the GUIDs that they name are searched in the others, too.
+    Customer events are searched first, because only these have e-mail and phone. Other events are
+    found by the GUIDs of the customer events.
     """
     guids = set(criteria.async_accounts)
+    pending = []
     for kind, model in SEARCHED_MODELS.items():
         condition = Q(guid__in=guids) | Q(account_number__in=criteria.account_numbers)
         if kind == "customer":
-            condition |= contact_condition(criteria)
+            condition |= has_contact(criteria)
         events = (
             model.objects.using(alias)
             .unacknowledged()
@@ -114,23 +116,28 @@ def pending_events(alias: str, criteria: Criteria) -> Iterator[PendingEvent]:
             .annotate(guid=Lower(Cast("async_account", TextField())))
             .annotate(at=Cast("occurred_at", TextField()))
             .filter(condition)
+            .values_list("guid", "account_number", "at")
         )
-        for guid, account, at in events.values_list("guid", "account_number", "at"):
-            if guid:
-                guids.add(guid)
-            yield PendingEvent(kind, guid, account, parse_time(at))
+        found = [PendingEvent(kind, guid, account, parse_time(at)) for guid, account, at in events]
+        guids.update(event.async_account for event in found if event.async_account)
+        pending += found
+    return pending
 
 
-def known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> Iterator[KnownAccount]:
-    usable = [guid for guid in guids if GUID_FORM.fullmatch(guid)]
-    for row in channeldb.AccountMap.objects.using(alias).filter(
-        Q(async_account__in=usable) | Q(account_number__in=criteria.account_numbers)
-    ):
-        yield KnownAccount(str(row.async_account), row.company, row.account_number, row.received_at)
+def find_known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> list[KnownAccount]:
+    valid_guids = [guid for guid in guids if GUID_FORM.fullmatch(guid)]
+    rows = channeldb.AccountMap.objects.using(alias).filter(
+        Q(async_account__in=valid_guids) | Q(account_number__in=criteria.account_numbers)
+    )
+    return [
+        KnownAccount(str(row.async_account), row.company, row.account_number, row.received_at)
+        for row in rows
+    ]
 
 
-def contact_condition(criteria: Criteria) -> Q:
-    # Nothing, unless e-mail or phone is given.
+def has_contact(criteria: Criteria) -> Q:
+    """Return the condition that a customer event has the e-mail or the phone number."""
+    # True of no event, unless e-mail or phone is given.
     condition = Q(pk__in=[])
     if criteria.email:
         condition |= Q(email__iexact=criteria.email) | Q(receipt_email__iexact=criteria.email)
@@ -140,6 +147,7 @@ def contact_condition(criteria: Criteria) -> Q:
 
 
 def digits_only(column: str) -> Combinable:
+    """Return the expression for a phone number without its other characters."""
     digits: Combinable = F(column)
     for character in BETWEEN_DIGITS:
         digits = Replace(digits, Value(character), Value(""), output_field=TextField())
@@ -147,7 +155,7 @@ def digits_only(column: str) -> Combinable:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """The time that a till wrote, or None if it wrote something else."""
+    """Return the time that a till wrote, or None if it wrote something else."""
     try:
         time = datetime.fromisoformat(text or "")
     except ValueError:

@@ -1,19 +1,19 @@
-"""The days that headquarters takes, and a business date as people type it."""
+"""The dates that headquarters accepts, and business dates as people type them."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
 
-# What every reader of a row can hold, also at the edge of a time zone.
+# Every program that reads a row can hold these dates, in any time zone.
 EARLIEST_DATE, LATEST_DATE = date(1900, 1, 2), date(9999, 12, 30)
 DATE_PATTERN = r"\d{4}-\d\d-\d\d"
 
 
 class NoBusinessDate(ValueError):
-    """What somebody typed names no day on which a store can have sold."""
+    """The text is not a date on which a store can have sold. The message says why."""
 
 
 def business_date(text: str) -> date:
-    """A day as people type it: 2026-03-01, and no other form. Errors: NoBusinessDate."""
+    """Parse a date in the form 2026-03-01. Raise NoBusinessDate for any other text or date."""
     try:
         day = date.fromisoformat(text) if re.fullmatch(DATE_PATTERN, text, re.ASCII) else None
     except ValueError:
@@ -29,5 +29,5 @@ def business_date(text: str) -> date:
 
 
 def latest_business_date() -> date:
-    """The last day on which a store can have sold: east of Greenwich it may be tomorrow here."""
+    """Return tomorrow's date in UTC: in stores far to the east, tomorrow has begun."""
     return datetime.now(UTC).date() + timedelta(days=1)

@@ -1,7 +1,8 @@
-"""Optional fields that break a rule: the customer is staged, and the field marked for correction.
+"""Marks of optional fields to be corrected.
 
-A mark is made with the event and found to be settled after conversions and edits: when the customer
-shows another value that is right, or a later event has said it anew.
+A customer whose optional field breaks a rule is staged all the same, and the field is marked, so
+that a person can correct it. A mark is settled once the customer has a right value in the field, or
+once a later event states the field again.
 """
 
 import json
@@ -18,12 +19,13 @@ from stores.pipeline.events.kinds import CUSTOMER
 from stores.pipeline.events.rules import OPTIONAL_RULES, rule_parameters, stored_value
 
 RECORD_FIELDS = load(__file__, "record_fields")
-SETTLE_FIELDS = load(__file__, "settle_fields")
-# Another event was applied after the marked one, and is of a later time.
-IS_LATER = """later.status = 'applied' AND later.operation <> 'deactivate'
-              AND later.event_id <> marked.event_id AND later.applied_at >= marked.applied_at
-              AND least(later.occurred_at, later.staged_at) > marked.at"""
 IS_LOST = f"birth_date IS NOT NULL AND ({stored_value(CUSTOMER, 'birth_date')}) IS NULL"
+IS_RIGHT = " ".join(
+    f"WHEN '{rule.field}' THEN ({rule.broken}) IS NOT TRUE" for rule in OPTIONAL_RULES
+)
+SETTLE_FIELDS = load(__file__, "settle_fields").format(
+    is_right=sql.SQL(f"CASE mark.field {IS_RIGHT} END")
+)
 
 
 def record_fields(
@@ -32,10 +34,10 @@ def record_fields(
     database: int | None = None,
     unread: Mapping[int, Mapping[str, Any]] = {},
 ) -> int:
-    """Mark the optional fields of incoming customers that break a rule. Returns fields.
+    """Mark the optional fields of incoming customers that break a rule. Return how many.
 
-    `unread` are values that no column can hold, by counter and column. Effects: field_to_correct,
-    in the caller's transaction; what is marked already stays as it is.
+    `unread` has the values that no column can hold, by replication counter and column. A field that
+    is already marked stays as it is. This happens in the caller's transaction.
     """
     values = rule_parameters(company.pk) | {"database": database, "unread": json.dumps(unread)}
     recorded = run_sql(record_statement(incoming), values)
@@ -68,11 +70,12 @@ def record_statement(incoming: WorkTable) -> sql.Composed:
 
 
 def settle_fields(company: Company, customer: Customer | None = None) -> int:
-    """Close the marks of fields that are right by now, of a company or of one customer.
+    """Settle the marks of a company, or of one customer, whose fields are right. Return how many.
 
-    Returns how many. Effects: field_to_correct, in the caller's transaction.
+    This happens in the caller's transaction.
     """
     values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
+    # A mark is made before its event has a customer.
     run_sql(
         """UPDATE field_to_correct mark SET customer_id = event.customer_id
              FROM staged_customer event
@@ -82,11 +85,4 @@ def settle_fields(company: Company, customer: Customer | None = None) -> int:
               AND event.status IN ('applied', 'superseded')""",
         values,
     )
-    return run_sql(settle_statement(), values)
-
-
-def settle_statement() -> sql.Composed:
-    cases = (f"WHEN '{rule.field}' THEN ({rule.broken}) IS NOT TRUE" for rule in OPTIONAL_RULES)
-    return SETTLE_FIELDS.format(
-        is_right=sql.SQL(f"CASE mark.field {' '.join(cases)} END"), is_later=sql.SQL(IS_LATER)
-    )
+    return run_sql(SETTLE_FIELDS, values)

@@ -1,12 +1,12 @@
-"""Which GUIDs a channel may name: those that it made, and those of its company that it was given.
+"""Which GUIDs a channel can know: those that it made, and those that HQ has given it.
 
-A GUID is made once, at a till. Other channels learn it from headquarters (HQ), together with the
-account it became, in `account_map`. Source: docs/channel-schema.md.
+A GUID is made once, at a till. Other channels of the company get it from headquarters (HQ) with the
+account that HQ created for it, in their table account_map. Source: docs/channel-schema.md.
 """
 
 from psycopg2 import sql
 
-# SQL condition: HQ has noted once that a database of {channel} has the customer of `guid`.
+# SQL condition: HQ has once delivered the customer of `guid` to a database of {channel}.
 GIVEN_TO_CHANNEL = """EXISTS (SELECT FROM customer_delivery delivery
                      JOIN channel_database receiver ON receiver.id = delivery.database_id
                     WHERE receiver.channel_id = {channel}
@@ -14,11 +14,11 @@ GIVEN_TO_CHANNEL = """EXISTS (SELECT FROM customer_delivery delivery
 
 
 def is_foreign(row: str, *, channel: tuple[str, str]) -> sql.Composable:
-    """Condition on a staged row and its `guid` in guid_map: one that its channel could not know.
+    """Return the SQL condition that a channel could not know the GUID of a row that it sent.
 
-    `channel` is the column with the channel of the row. What was there when the row came was judged
-    then, with what the channel held; so this is about GUIDs that became an account later. What HQ
-    makes names whom it likes.
+    `row` is the alias of the staged row, `guid` that of the GUID's row in guid_map, and `channel`
+    the column with the channel of the row. A GUID that had an account when the row arrived was
+    checked by the upload. A row that HQ made may have any GUID.
     """
     return sql.SQL(
         """({row}.database_id IS NOT NULL AND guid.channel_id <> {channel}

@@ -1,8 +1,9 @@
-"""Whether numbers may be issued: HQ is compared with its journal, and with its channels.
+"""Check that HQ has not lost numbers that it issued, before it issues others.
 
-A folder that is set back as a whole, the journal in it, shows neither in the file nor in the
-identity of server and database. But the server was started then: so after each start channels are
-asked before a number is given, unless an upload has been there already. Source: ADR 0010.
+HQ loses numbers if its database is restored from a backup. The number journal shows that, unless
+the journal was restored with the database. Then the database server was restarted, and the channels
+still have the numbers. So the channels are compared with HQ after each start of the server, before
+the first number is issued. Source: ADR 0010.
 """
 
 from django.db import transaction
@@ -19,17 +20,16 @@ SERVER_START = Func(function="pg_postmaster_start_time", output_field=DateTimeFi
 
 
 def require_numbers() -> None:
-    """Refuse to issue numbers if HQ seems to have forgotten some.
+    """Raise StepFailed if HQ may have lost numbers.
 
-    Effects: those of journal.compare(); channels are visited, once after each start of HQ's server.
-    Errors: StepFailed with one sentence.
+    Effects: the number journal is completed; channels are visited after a start of HQ's server.
     """
     number_journal.check_journal()
     check_channels()
 
 
 def require_posting() -> None:
-    """The same for numbers of orders and invoices, which an incident of their own may stop."""
+    """Raise StepFailed if HQ may have lost numbers, or if an incident stops posting."""
     require_numbers()
     if incident := Incident.objects.blocking_posting().order_by("pk").first():
         raise StepFailed(
@@ -38,19 +38,18 @@ def require_posting() -> None:
 
 
 def check_channels() -> None:
-    """See that HQ was compared with its channels since its server was started.
+    """Visit the channels that have not been compared with HQ since its server was started.
 
-    One that cannot be visited keeps nobody waiting, unless none can. Effects: an incident when a
-    channel knows more than HQ, which stops conversion. Errors: StepFailed.
+    Raise StepFailed if none could be visited, or if a channel knows numbers that HQ does not, which
+    is an incident. A single channel that cannot be visited does not matter.
     """
-    # One that HQ has never written to has nothing to tell.
+    # HQ has never written to the others, so that they know no numbers.
     databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
-    seen = Q(recognised_start=SERVER_START)
-    # One in trouble is left alone until its next try.
-    to_ask = databases.not_paused().exclude(seen | Q(failed_start=SERVER_START))
-    for database in to_ask.with_channel():
+    was_compared = Q(recognised_start=SERVER_START)
+    has_failed = Q(failed_start=SERVER_START)
+    for database in databases.not_paused().exclude(was_compared | has_failed).with_channel():
         check_channel(database)
-    if databases.exists() and not databases.filter(seen).exists():
+    if databases.exists() and not databases.filter(was_compared).exists():
         stopping = Incident.objects.blocking_conversion().order_by("pk").first()
         raise StepFailed(
             stopping.message
@@ -61,7 +60,7 @@ def check_channels() -> None:
 
 
 def check_channel(database: ChannelDatabase) -> None:
-    """Compare HQ with one channel; trouble with it is noted."""
+    """Compare HQ with one channel. If it cannot be visited, save that this was tried."""
     try:
         with open_visit(database) as channel:
             FencedChannel(channel, database, transaction.atomic).check_identity(

@@ -1,4 +1,4 @@
-"""Rows that a database refuses, and that cannot be set aside: they wait, and a person is told."""
+"""Incidents about rows that a database refuses. These rows wait where they are."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,10 @@ MAX_REPORTED_ROWS = 20
 def report_refused_rows(
     what: str, refused: Mapping[Key, str], *, database: ChannelDatabase | None = None
 ) -> None:
-    """Report the rows of one kind that a database refuses; without any the report is closed.
+    """Report the rows that a database refuses, or close the report if there are none.
 
-    `what` says in a word or two what they are. Effects: an incident, in the caller's transaction.
+    `what` is a noun for the rows, such as "customers". The incident is saved in the caller's
+    transaction.
     """
     if not refused:
         close_report(what, database)
@@ -32,14 +33,14 @@ def report_refused_rows(
 
 
 def reasons_of(refused: Mapping[Key, str]) -> str:
-    """The first things that the database said."""
+    """Return the first different messages of the database."""
     return ", ".join(sorted(set(refused.values()))[:3])
 
 
 def open_report(
     what: str, message: str, refused: Mapping[Key, str], *, database: ChannelDatabase | None
 ) -> None:
-    """Report rows that a database has just refused. Effects: an incident, as above."""
+    """Open or update the incident about rows that a database has refused."""
     rows = {str(key): text for key, text in list(refused.items())[:MAX_REPORTED_ROWS]}
     Incident.objects.report(
         IncidentKind.ROW_REFUSED, message, database=database, subject=what, detail={"rows": rows}
@@ -47,6 +48,7 @@ def open_report(
 
 
 def close_report(what: str, database: ChannelDatabase | None) -> None:
+    """Close the incident about refused rows, if there is one."""
     reports = Incident.objects.filter(
         kind=IncidentKind.ROW_REFUSED, database=database, subject=what
     )

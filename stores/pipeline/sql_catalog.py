@@ -352,7 +352,7 @@ def of_download() -> Iterator[ComposedStatement]:
 def of_fields_to_correct() -> Iterator[ComposedStatement]:
     record = fields_to_correct.record_statement(incoming(CUSTOMER))
     yield entry("pipeline/record_fields", record)
-    yield entry("pipeline/settle_fields", fields_to_correct.settle_statement())
+    yield entry("pipeline/settle_fields", fields_to_correct.SETTLE_FIELDS)
 
 
 # ------------------------------------------------------------------------------- sales

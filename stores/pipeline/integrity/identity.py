@@ -11,7 +11,13 @@ from stores.hqdb.files import load
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.guids import GIVEN_TO_CHANNEL
-from stores.pipeline.integrity.checks import Check, DatabaseRule, check_result, count_rows
+from stores.pipeline.integrity.checks import (
+    Check,
+    DatabaseRule,
+    check_result,
+    count_rows,
+    offending_rows,
+)
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
 from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
@@ -145,14 +151,13 @@ def accounts_stay_in_their_company(evidence: Evidence) -> Check:
             GROUP BY guid_map.async_account, guid_map.company_id
            HAVING bool_and(event.company_id <> guid_map.company_id)""",
         *(
-            sql.SQL(
+            offending_rows(
                 """SELECT seen.label AS channel, {source} AS "table", held.company,
                           held.account_number
                      FROM {copy} held JOIN {channels} seen USING (database_id)
                      JOIN channel_database ON channel_database.id = held.database_id
                      JOIN channel ON channel.id = channel_database.channel_id
-                    WHERE held.company <> channel.company_id"""
-            ).format(
+                    WHERE held.company <> channel.company_id""",
                 source=sql.Literal(copy.source),
                 copy=evidence.copies.of(copy),
                 channels=evidence.copies.channels,

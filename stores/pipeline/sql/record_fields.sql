@@ -1,7 +1,7 @@
--- Mark the optional fields of incoming customers that break a rule.
+-- Mark the optional fields of incoming customers that break a rule: insert one row for each.
 --
 -- Run by fields_to_correct.record_fields(). {incoming}: the customers. {any_broken}: that a row
--- breaks a rule. {fields}: each field with its rule, and whether that is broken. {is_lost}: that
+-- breaks any rule. {fields}: each field with its rule, and whether that is broken. {is_lost}: that
 -- staging cannot hold the day of birth, which is then kept in the mark.
 INSERT INTO field_to_correct (company_id, database_id, event_id, async_account, field, rule, value)
 SELECT %(company)s, %(database)s, event_id, async_account, optional.field, optional.rule,

@@ -1,5 +1,5 @@
--- Lost or doubled rows: one row for each channel, table and day (UTC) of which HQ holds another number
--- of rows than arrived, even if the balance has not seen it.
+-- Lost or doubled rows: one row for each channel, table and day (UTC) of which HQ holds another
+-- number of rows than arrived, even if the balance has not seen it.
 --
 -- For check I11. Lines and payments arrive on the day of their sale.
 WITH held_part AS (

@@ -1,5 +1,5 @@
--- The false receipts of one table: one row for each event that HQ has acknowledged in its channel, but
--- has neither staged nor quarantined.
+-- The false receipts of one table: one row for each event that HQ has acknowledged in its channel,
+-- but has neither staged nor quarantined.
 --
 -- For checks I7 and I15, reconcile and recover. A copied database has the receipts of its original,
 -- so HQ may have an event from any database. {copy}: the channels' events. {channels}: the

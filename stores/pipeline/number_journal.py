@@ -1,14 +1,15 @@
-"""The number journal: what was issued, kept beside the database, so that a restored HQ is noticed.
+"""The number journal: a file of all issued numbers, which shows when HQ was restored from a backup.
 
-An append-only file in NUMBER_JOURNAL_DIR. Its first line names it; each further one is a number of
-a company: company, number, GUID, account, channel, time and a hash of these, parted by tabs; or how
-far its orders or invoices are numbered: company, series, number, its text, time and a hash. It is
-written and synced after the commit that issued the numbers, and only numbers in a journal leave HQ.
-The database remembers how far it has followed the file, so that a start reads only what is new.
+The first line identifies the journal. Each other line is either an account number, with company,
+number, GUID, account, channel and time; or a *height*, the last number of a series of documents
+(orders or invoices), with company, series, number, its text and time. The fields are separated by
+tabs, and a checksum ends the line. Lines are appended and synced after the commit that issued the
+numbers, and only numbers that are in the journal leave HQ. The database saves how far it has read
+the file, so that each time only new lines are read.
 
-Numbers in the file that the database does not know mean that HQ was set back in time. The server
-and database on which HQ runs are compared too: a backup that was restored elsewhere shows there.
-Source: reliability 3.7, ADR 0010.
+If the journal has numbers that the database does not know, HQ was restored from an older backup.
+HQ also compares the server and database that it runs on, because a backup may be restored
+elsewhere. Source: reliability 3.7, ADR 0010.
 """
 
 import json
@@ -38,9 +39,9 @@ from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 
 FILE_NAME = "numbers.journal"
 TITLE_LINE = re.compile(rb"# syncline number journal ([0-9a-f-]{36})\n")
-# A hash and the end of the line.
+# The length of a checksum and the end of the line.
 ENDING = 17
-# How many fields a line has before its hash, by what it tells.
+# How many fields a line has before its checksum: that of an account number, and that of a height.
 NUMBER_FIELDS, HEIGHT_FIELDS = 6, 5
 MAX_REPORTED_NUMBERS = 100
 COLUMNS = ("company", "number", "guid", "account", "channel")
@@ -58,7 +59,7 @@ UNKNOWN_NUMBERS = """
                                WHERE guid.async_account = issued.guid
                                  AND guid.customer_id = customer.id)))
      ORDER BY issued.company, issued.number LIMIT %s"""
-# The first number of each company that a whole journal lacks; it is written from there on.
+# The first number of each company that the journal does not have, if all of it was loaded.
 FIRST_UNLOADED = """
     WITH lacking AS (
       SELECT company_id, min(number) AS number FROM customer
@@ -69,7 +70,7 @@ FIRST_UNLOADED = """
        GROUP BY company_id)
     SELECT company_id, coalesce(lacking.number, sequence.next)
       FROM number_sequence sequence FULL JOIN lacking USING (company_id)"""
-# Series of documents that go on beyond what the database has issued.
+# Series of documents of which the journal has a higher number than the database.
 HIGHER_HEIGHTS = """
     SELECT company, series, max(height.number), coalesce(max(issued.number), 0)
       FROM {heights} height LEFT JOIN issued_document issued USING (company, series)
@@ -94,7 +95,7 @@ MISSING_NUMBERS = r"""
              WHERE customer.company_id = {company}
                AND customer.number >= {first} AND customer.number < {following}
              ORDER BY customer.number) issued"""
-# What the file lacks of how far orders and invoices are numbered.
+# The heights that are above those in the journal.
 MISSING_HEIGHTS = r"""
     SELECT company, series, number, text, at,
            left(encode(sha256(convert_to(concat_ws(E'\t', company, series, number, text, at),
@@ -108,10 +109,7 @@ MISSING_HEIGHTS = r"""
 
 @dataclass(frozen=True)
 class LoadedJournal:
-    """The lines of a journal in work tables: what was issued, and how far documents are numbered.
-
-    Shape: as NUMBER_TABLE and HEIGHT_TABLE say.
-    """
+    """Work tables of the account numbers and heights in the journal."""
 
     numbers: WorkTable
     heights: WorkTable
@@ -122,25 +120,21 @@ class LoadedJournal:
 
 
 class JournalUnusable(StepFailed):
-    """The number journal cannot be read or written, so that no further number may be issued."""
+    """The number journal cannot be read or written, so that no number may be issued."""
 
 
 def check_journal() -> None:
-    """Refuse to issue numbers if HQ seems to have forgotten some.
-
-    Effects: HQ notes how far it has followed the journal, which is completed; or an incident.
-    Errors: StepFailed with one sentence.
-    """
+    """Raise StepFailed, and report an incident, if HQ has lost numbers. Complete the journal."""
     sentence = check_server() or append_missing()
     if sentence:
         raise StepFailed(sentence)
 
 
 def append_missing() -> str | None:
-    """Append to the journal what it lacks. Returns a sentence if it knows more than the database.
+    """Append the missing numbers to the journal. Return a sentence if HQ has lost numbers.
 
-    Effects: the file, synced, before HQ commits what it remembers of it; an incident while the file
-    cannot be read or written. Errors: JournalUnusable then.
+    The file is synced before HQ commits how far it has read it. Raise JournalUnusable, and report
+    an incident, if the file cannot be read or written.
     """
     failpoint("journal:before_append")
     try:
@@ -160,7 +154,7 @@ def append_missing() -> str | None:
 
 @contextmanager
 def loaded() -> Iterator[LoadedJournal]:
-    """Every line of the journal of this data directory."""
+    """Load all lines of the journal into work tables."""
     with (
         session_table("issued_number", NUMBER_TABLE) as numbers,
         session_table("issued_height", HEIGHT_TABLE) as heights,
@@ -173,6 +167,7 @@ def loaded() -> Iterator[LoadedJournal]:
 
 
 def first_unjournaled(company: str) -> int:
+    """Return the first account number that is not in the journal."""
     (following,) = fetch_one(
         """SELECT coalesce(max((following ->> %s)::bigint),
                            (SELECT start FROM number_sequence WHERE company_id = %s), 0)
@@ -193,7 +188,7 @@ def journal_path() -> Path:
 
 @contextmanager
 def open_journal() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
-    """The journal and what HQ knows of it, locked until the commit; made if there is none."""
+    """Open the journal, or create it, with HQ's row about it. Others wait until the commit."""
     lock_until_commit("number_journal")
     path = journal_path()
     if not path.exists():
@@ -207,7 +202,7 @@ def open_journal() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
 
 
 def create_journal(path: Path) -> None:
-    """An empty journal with a name of its own; whole or not there at all."""
+    """Create an empty journal with a new id. A crash leaves no incomplete file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
@@ -227,14 +222,14 @@ def sync_file(file: IO[bytes]) -> None:
 
 
 def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
-    """Compare the lines that HQ has not followed yet with the database.
+    """Compare the lines that HQ has not read yet with the database, and update `known`.
 
-    All of them, if the file is new to HQ, or was cut or exchanged meanwhile. Returns a sentence if
-    the database does not know one. Effects: an incident then; else `known` is brought up to date.
+    All lines are compared if the file is new to HQ, or was cut or replaced. Return a sentence, and
+    report an incident, if the database does not know a number.
     """
     beginning = file.tell()
-    is_whole = not was_followed(known, file)
-    if is_whole:
+    loads_all = not skip_known_lines(known, file)
+    if loads_all:
         known.following, known.heights = {}, {}
         file.seek(beginning)
     with (
@@ -244,7 +239,7 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
         journal = LoadedJournal(numbers, heights)
         load(file, journal)
         if not (sentence := report_forgotten(journal)):
-            following = FIRST_UNLOADED if is_whole else AFTER_LOADED
+            following = FIRST_UNLOADED if loads_all else AFTER_LOADED
             known.following |= dict(fetch(following, **journal.names))
             for company, highest in fetch(LOADED_HEIGHTS, **journal.names):
                 known.heights[company] = known.heights.get(company, {}) | highest
@@ -252,6 +247,7 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
 
 
 def load(file: IO[bytes], journal: LoadedJournal) -> None:
+    """Copy the rest of the file into the work tables."""
     for lines in batched(filter(None, map(parse, file)), EVENTS_PER_CHUNK):
         numbers = (as_copy_row(fields) for fields in lines if len(fields) == NUMBER_FIELDS)
         copy_in(journal.numbers.name, COLUMNS, b"".join(numbers), binary=False)
@@ -262,7 +258,7 @@ def load(file: IO[bytes], journal: LoadedJournal) -> None:
 
 
 def parse(line: bytes) -> list[bytes] | None:
-    """The fields of one line, or None if it is torn: its writer died, and it is written again."""
+    """Return the fields of a line, or None if it is incomplete because its writer has died."""
     text, _, checksum = line.rstrip(b"\n").rpartition(b"\t")
     fields = text.split(b"\t")
     is_whole = sha256(text).hexdigest()[:16].encode() == checksum
@@ -270,14 +266,14 @@ def parse(line: bytes) -> list[bytes] | None:
 
 
 def as_copy_row(fields: Sequence[bytes]) -> bytes:
-    """An issued number for COPY; GUID and channel are missing if the number is void."""
+    """Return an account number as COPY data. A void one has neither GUID nor channel."""
     company, number, guid, account, channel, _ = fields
     guid, channel = (rb"\N" if value == b"-" else value for value in (guid, channel))
     return b"\t".join([company, number, guid, account, channel]) + b"\n"
 
 
-def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
-    """Whether the file still has, up to the known size, what HQ has seen; it is read from there."""
+def skip_known_lines(known: NumberJournal, file: IO[bytes]) -> bool:
+    """Move to the end of the lines that HQ has read. Return False if these are not there."""
     if not known.size:
         return False
     file.seek(known.size - ENDING)
@@ -285,9 +281,9 @@ def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
 
 
 def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
-    """Write the numbers that the file lacks, sync it, and note how far HQ has followed it.
+    """Append the numbers that the file lacks, and save in `known` how far HQ has read it.
 
-    The numbers below `next` are read after it, so that none is passed over.
+    `next` is read before the numbers below it, so that none is left out.
     """
     limits: dict[str, int] = dict(
         fetch("SELECT company_id, next FROM number_sequence WHERE next > start")
@@ -308,7 +304,7 @@ def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
     )
     data += copy_out_text(MISSING_HEIGHTS, known=sql.Literal(json.dumps(known.heights)))
     if data:
-        # What a writer left who died in the middle of a line.
+        # A writer may have died in the middle of a line.
         append_data(data if ends_a_line(file) else b"\n" + data)
     known.size = file.seek(0, os.SEEK_END)
     file.seek(known.size - ENDING)
@@ -319,7 +315,7 @@ def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
 
 
 def append_data(data: bytes) -> None:
-    """Append and sync. A writer that is not alone any more overwrites nobody. Errors: OSError."""
+    """Append to the file and sync it. Appending cannot overwrite what another process wrote."""
     with journal_path().open("ab", buffering=0) as end:
         rest = memoryview(data)
         while rest:
@@ -333,7 +329,7 @@ def ends_a_line(file: IO[bytes]) -> bool:
 
 
 def report_unusable(error: OSError) -> str:
-    """Report a journal that cannot be written, in the system's own words. Returns the sentence."""
+    """Report that the journal cannot be written, with the system's message. Return the sentence."""
     incident = Incident.objects.report(
         IncidentKind.JOURNAL_UNUSABLE,
         f"The number journal cannot be written: {error.strerror}. No account number is issued, and "
@@ -345,6 +341,7 @@ def report_unusable(error: OSError) -> str:
 
 
 def report_forgotten(journal: LoadedJournal) -> str | None:
+    """Report the numbers that the database does not know. Return the sentence, if there are any."""
     rows = fetch(UNKNOWN_NUMBERS, [MAX_REPORTED_NUMBERS], **journal.names)
     higher = fetch(HIGHER_HEIGHTS, **journal.names)
     if not rows and not higher:
@@ -371,10 +368,10 @@ def report_forgotten(journal: LoadedJournal) -> str | None:
 
 
 def check_server() -> str | None:
-    """See that HQ still runs on the server and database on which it last issued numbers.
+    """Compare the server and database with those on which HQ last issued numbers.
 
-    Returns a sentence if it does not, until every enabled channel was visited and agreed, or a
-    person has closed the incident. Effects: the incident, opened and closed.
+    Return a sentence if they differ, until every enabled channel was visited and agrees, or a
+    person has closed the incident. The incident is opened and closed here.
     """
     here = server_identity()
     known, is_first = Headquarters.objects.get_or_create(pk=1, defaults={"identity": here})
@@ -408,10 +405,10 @@ def not_visited_since(incident: Incident) -> list[str]:
 
 
 def server_identity() -> dict[str, Any]:
-    """By what HQ knows its server and database again.
+    """Return what identifies HQ's server and database.
 
-    Shape: the database's oid, and the cluster's identifier and timeline where the role may read
-    them; a promoted standby has another timeline, a restored dump another oid.
+    This is the database's oid, and the cluster's identifier and timeline if the role may read them.
+    A promoted standby has another timeline, a restored dump another oid.
     """
     (oid,) = fetch_one("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
     (may_read,) = fetch_one(

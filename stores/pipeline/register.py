@@ -1,4 +1,4 @@
-"""Make a channel known: its row in HQ and its database. It begins without any customer."""
+"""Register a channel: its company and settings in HQ, and its own database, without customers."""
 
 from typing import Any
 
@@ -51,12 +51,11 @@ def register_channel(
     till_role: str | None = None,
     renew_identity: bool = False,
 ) -> ChannelDatabase:
-    """Register a channel and its company, make and migrate its database.
+    """Register a channel and its company, and create and migrate its database.
 
-    The same call again changes nothing. Effects: the channel's database, and HQ's set-up in one
-    transaction that commits once the database is ready. Errors: RegistrationRefused with one
-    sentence when values are wrong or differ from those registered; ChannelError when the database
-    cannot be made.
+    The same call again changes nothing. HQ's transaction commits once the database is ready. Raise
+    RegistrationRefused if values are wrong or differ from those registered, ChannelError if the
+    database cannot be created.
     """
     with transaction.atomic():
         owner = register_company(company, account_format, first_number, last_number)
@@ -81,10 +80,7 @@ def add_register(
     till_role: str | None = None,
     renew_identity: bool = False,
 ) -> ChannelDatabase:
-    """Give a registered channel a further database, that of an offline register.
-
-    Effects and errors as for register_channel.
-    """
+    """Add the database of an offline register to a channel."""
     channel = Channel.objects.filter(code=code).first()
     if channel is None:
         raise RegistrationRefused(f"There is no channel {code!r}.")
@@ -141,7 +137,7 @@ def ensure_channel(**values: Any) -> Channel:
 
 
 def ensure_default_customer(channel: Channel, account: str | None) -> None:
-    """The channel's default customer: an existing account, or one made outside the sequence."""
+    """Set the channel's default customer: an existing account, or one outside the sequence."""
     present = channel.default_customer
     if present is not None:
         if account is not None and present.account_number != account:
@@ -180,7 +176,7 @@ def open_database(
     till_role: str | None,
     is_copy: bool,
 ) -> ChannelDatabase:
-    """Describe a database and make it ready."""
+    """Register a database and prepare it."""
     database = ensure_database(channel, register, url, group)
     prepare_database(database, till_role, is_copy)
     return database
@@ -189,7 +185,7 @@ def open_database(
 def ensure_database(
     channel: Channel, register: str, url: str, group: str | None
 ) -> ChannelDatabase:
-    """The description of one database; made if new, compared if known."""
+    """Return the row of a database, which is created, or must be as it is registered."""
     url = embedded_url(channel, register) if url == EMBEDDED_URL else url
     known = ChannelDatabase.objects.filter(channel=channel, name=register).first()
     if known is not None:
@@ -209,15 +205,16 @@ def ensure_database(
 
 
 def embedded_url(channel: Channel, register: str) -> str:
-    """A new database in the embedded server, named after the channel."""
+    """Return the URL of a database in the embedded server, named after the channel."""
     words = [channel.code, register] if register else [channel.code]
     return "embedded:ch_" + "_".join(words).replace("-", "_").lower()
 
 
 def prepare_database(database: ChannelDatabase, till_role: str | None, is_copy: bool) -> None:
-    """Make and migrate the channel's own database, tell it its company, note its identity.
+    """Create and migrate the channel's own database, and save its identity.
 
-    A copy of another channel's database is refused, unless it is to get an identity of its own.
+    Raise RegistrationRefused if it is a copy of another channel's database, unless `is_copy` is
+    true, so that it gets a new identity.
     """
     create_database(database)
     migrate_database(database)
@@ -240,7 +237,7 @@ def prepare_database(database: ChannelDatabase, till_role: str | None, is_copy: 
 
 
 def require_valid(instance: Any, **options: str) -> None:
-    """Refuse a set-up row whose values break a rule, naming the option of the first field."""
+    """Raise RegistrationRefused, with the option of the field, if a value of the row is wrong."""
     unset = [
         field.name
         for field in instance._meta.fields

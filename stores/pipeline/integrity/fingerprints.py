@@ -1,6 +1,7 @@
-"""Fingerprints: what a table holds, told in 256 buckets, so that only what differs has to travel.
+"""Fingerprints of a table, by which two databases find out cheaply where they differ.
 
-A fingerprint is the number of rows in a bucket and the sum of their hashes.
+The rows are divided into 256 buckets. A fingerprint is the number of rows in a bucket and the sum
+of their hashes.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ Fingerprints: TypeAlias = dict[int, tuple[int, int]]
 
 
 def parse_fingerprints(rows: Iterable[Row]) -> Fingerprints:
-    """What a query for bucket, number of rows and sum of hashes has found."""
+    """Return the result of a query for bucket, number of rows and sum of hashes."""
     return {int(bucket): (int(count), int(total)) for bucket, count, total in rows}
 
 

@@ -1,16 +1,17 @@
 """Compare HQ with one channel database, both ways, and repair what can be repaired.
 
-Both sides tell their ids as 256 fingerprints, by the first byte: how many, and the sum of their
-hashes. Only where these differ the ids themselves travel. The channel is read first, as of one
-moment, and HQ later: whatever the channel acknowledged or was given before must be there.
+The ids of events are compared by fingerprints: of each of 256 buckets, by the first byte of the id,
+both sides compute the number of ids and the sum of their hashes. Only the ids of buckets that
+differ are read. The channel is read first, as of one moment, and HQ later: what the channel
+acknowledged or was sent before must be there.
 
-    acknowledged in the channel, unknown to HQ    mended: the channel offers it again
-    at HQ, gone from the channel                  told: set back, or deleted after its time
+    acknowledged in the channel, unknown to HQ    repaired: the channel sends it again
+    at HQ, gone from the channel                  reported: restored, or deleted after its time
     one event with two contents                   incident
     lines or payments without their header        incident
     an account or version that did not arrive     repaired: it is sent again
-    a row that says something else than HQ sent   repaired: it is sent in a higher version
-    a row of a customer that HQ never sent        mended: it is made inactive
+    a row with another content than HQ's          repaired: it is sent in a higher version
+    a row of a customer that HQ never sent        repaired: it becomes inactive
     an account that HQ did not give               incident; the channel is blocked
 """
 
@@ -68,18 +69,20 @@ from stores.pipeline.integrity.tables import (
 from stores.pipeline.integrity.upload import changed, receipts, vanished
 from stores.pipeline.integrity.versions import raise_versions_above
 
-# Differences of one kind at one channel that are written down; all are counted.
+# How many differences of one kind are saved. All are counted.
 MAX_REPORTED_DIFFERENCES = 100
-# Rows in one write of the channel.
-BATCH = 5_000
-# Query for the fingerprints of some ids, in buckets by their first byte.
-IDS = """SELECT get_byte(uuid_send(id), 0), count(*),
+# How many rows one transaction of the channel writes.
+BATCH_SIZE = 5_000
+# The highest version from which a customer can be raised further.
+MAX_VERSION = 1 << 62
+# The fingerprints of the ids of a query, by bucket.
+FINGERPRINTS_OF_IDS = """SELECT get_byte(uuid_send(id), 0), count(*),
                 sum(('x' || left(encode(sha256(uuid_send(id)), 'hex'), 8))::bit(32)::bigint)
            FROM ({}) ids WHERE id IS NOT NULL GROUP BY 1"""
 
 
 class Found(NamedTuple):
-    """A row that differs. `number` is what repair needs: an event's counter, or a customer's id."""
+    """A row that differs. For the repair, `number` is an event's counter or a customer's id."""
 
     table: str
     key: str
@@ -91,7 +94,10 @@ Differences: TypeAlias = dict[DifferenceKind, list[Found]]
 
 @dataclass
 class Comparison:
-    """What differs, of how many rows that were compared."""
+    """The rows that differ, by the kind of difference, and how many were compared.
+
+    `wrong` are the rows of the channel that can be repaired.
+    """
 
     compared: int
     rows: Differences
@@ -106,12 +112,12 @@ class Comparison:
 
 
 def compare_channel(step: RunStep) -> None:
-    """Compare and tell. Effects: differences and incidents in HQ. Errors: StepFailed if any."""
+    """Compare, and save the differences and incidents. Raise StepFailed if there are any."""
     reconcile(step, is_repair=False)
 
 
 def repair_channel(step: RunStep) -> None:
-    """Compare and repair. Effects: also acknowledgements taken back, customers sent again."""
+    """Compare, then withdraw acknowledgements and send customers again. Raise StepFailed too."""
     reconcile(step, is_repair=True)
 
 
@@ -130,18 +136,19 @@ def reconcile(step: RunStep, *, is_repair: bool) -> None:
 
 
 def compare_database(database: ChannelDatabase) -> Comparison:
-    """Look at the channel, then at HQ. Effects: work tables, gone at the end."""
+    """Read the channel, then HQ, and compare them."""
     with copies_of_channels() as copies:
         note_channel(database, copies)
         compared, buckets = 0, {}
         with read_transaction(connections[alias_of(database)]) as channel:
             for copy, content in zip(COMPARED_EVENTS, COMPARED_CONTENTS, strict=True):
                 channel_prints = id_fingerprints(channel, copy)
-                hq_prints = parse_fingerprints(fetch(IDS.format(held_at_hq(database, copy))))
+                hq_ids = FINGERPRINTS_OF_IDS.format(held_at_hq(database, copy))
+                hq_prints = parse_fingerprints(fetch(hq_ids))
                 rows = count_rows_in(channel_prints)
                 compared += rows
                 buckets[copy.source] = differing_buckets(channel_prints, hq_prints)
-                # What has no usable id has no bucket; on PostgreSQL there is no such row.
+                # An event without a valid id is in no bucket. PostgreSQL has no such event.
                 nameless = f" OR {WITHOUT_EVENT_ID}" if channel.vendor == "sqlite" else ""
                 condition = bucket_condition(buckets[copy.source]) + nameless
                 copy_table(channel, database, copies, copy, condition)
@@ -152,21 +159,22 @@ def compare_database(database: ChannelDatabase) -> Comparison:
             )
             read_state(channel, database, copies)
             compared += read_contents(channel, database, copies.held)
-            strays = read_orphans(channel, database)
+            orphans = read_orphans(channel, database)
         analyze_changed_tables()
         differences = find_differences(buckets, copies)
         wrong = find_content_differences(database, differences, copies)
         differences[DifferenceKind.STRAY] += [
-            Found(row["table"], row["transaction_id"]) for row in strays
+            Found(row["table"], row["transaction_id"]) for row in orphans
         ]
         return Comparison(compared, differences, wrong)
 
 
 def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Fingerprints:
+    """Return the fingerprints of the ids that the channel says are acknowledged."""
     if channel.vendor == "postgresql":
         held = f"SELECT event_id AS id FROM public.{copy.source} WHERE acknowledged_at IS NOT NULL"  # noqa: S608
         with channel.cursor() as cursor:
-            cursor.execute(IDS.format(held))
+            cursor.execute(FINGERPRINTS_OF_IDS.format(held))
             return parse_fingerprints(cursor.fetchall())
     fingerprints: Fingerprints = {}
     for (value,) in channel.connection.execute(
@@ -181,13 +189,14 @@ def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Finger
 
 
 def held_at_hq(database: ChannelDatabase, copy: ComparedTable) -> str:
-    """The ids of the events that HQ has from the database, used or set aside."""
+    """Return the query for the ids of the events that HQ has from the database."""
     return f"""SELECT event_id AS id FROM {copy.source} WHERE database_id = {database.pk}
                 UNION SELECT event_id FROM quarantine
                        WHERE database_id = {database.pk} AND "table" = '{copy.source}'"""  # noqa: S608
 
 
 def bucket_condition(buckets: Sequence[int]) -> str:
+    """Return the WHERE clause for the events in these buckets."""
     ranges = [
         f"(event_id >= '{lowest(byte)}'"
         + (f" AND event_id < '{lowest(byte + 1)}')" if byte < 255 else ")")
@@ -197,7 +206,7 @@ def bucket_condition(buckets: Sequence[int]) -> str:
 
 
 def find_differences(buckets: dict[str, list[int]], copies: Copies) -> Differences:
-    """What is wrong between the channel's rows and HQ's; of events in the buckets that differ."""
+    """Return all differences but those of contents. Events are compared in the given buckets."""
     found: Differences = {what: [] for what in DifferenceKind}
     for copy in COMPARED_EVENTS:
         found[DifferenceKind.UNKNOWN] += [
@@ -227,9 +236,9 @@ def find_differences(buckets: dict[str, list[int]], copies: Copies) -> Differenc
 def find_content_differences(
     database: ChannelDatabase, differences: Differences, copies: Copies
 ) -> list[WrongRow]:
-    """Name rows of customers that are not as HQ sent them. Returns those that can be mended.
+    """Add the rows of customers with another content to `differences`. Return those to repair.
 
-    Who did not arrive at all is told as that, and another GUID of an account is an incident.
+    A customer who did not arrive at all, or has another GUID, is another kind of difference.
     """
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -244,14 +253,14 @@ def find_content_differences(
     return [row for row in wrong if row.customer is not None]
 
 
-# A GUID for which the channel has another account than HQ.
+# GUIDs for which the channel has another account than HQ.
 FOREIGN = """
     SELECT held.async_account::text FROM {map} held
       LEFT JOIN guid_map guid USING (async_account)
       LEFT JOIN customer ON customer.id = guid.customer_id
      WHERE (held.company, held.account_number)
            IS DISTINCT FROM (customer.company_id::text, customer.account_number::text)"""
-# An account that the channel shows under another GUID than the one that created it.
+# Accounts that the channel has under another GUID than the one that created them.
 OTHER_GUID = """
     SELECT held.account_number FROM {customers} held
       JOIN customer ON customer.company_id = held.company
@@ -260,11 +269,9 @@ OTHER_GUID = """
      WHERE held.async_account IS NOT NULL
        AND held.async_account IS DISTINCT FROM guid.async_account"""
 
-# -------------------------------------------------------------------- telling
-
 
 def record_differences(step: RunStep, comparison: Comparison) -> None:
-    """Count the differences, name the first of each kind, and open incidents."""
+    """Count the differences, save the first of each kind, and open or close incidents."""
     step.add(compared=comparison.compared)
     for what, rows in comparison.rows.items():
         step.add(**{what.value: len(rows)})
@@ -282,7 +289,7 @@ def record_differences(step: RunStep, comparison: Comparison) -> None:
                 detail={"keys": [row.key for row in rows[:MAX_REPORTED_DIFFERENCES]]},
             )
     if not (comparison.rows[DifferenceKind.STRAY] or step.is_dry):
-        # Nobody needs to close what the till has put right.
+        # The till has sent the missing headers, so that no person needs to close this.
         resolved = Incident.objects.filter(
             database=step.its_database, kind=IncidentKind.PARTS_ALONE
         )
@@ -296,17 +303,17 @@ INCIDENTS = {
 }
 
 
-# -------------------------------------------------------------------- mending
+# ------------------------------------------------------------------ repairing
 
 
 def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> None:
-    """Let the channel offer again what HQ lacks, and send it again what did not arrive."""
+    """Let the channel send again what HQ lacks, and send again what the channel lacks."""
     counters: dict[str, list[int]] = defaultdict(list)
     for row in comparison.rows[DifferenceKind.UNKNOWN]:
         if row.number is not None:
             counters[row.table].append(row.number)
     for table, unknown in counters.items():
-        for batch in batched(unknown, BATCH):
+        for batch in batched(unknown, BATCH_SIZE):
             reopened = channel.reopen(table, batch)
             with step.chunk():
                 step.add(reopened=reopened)
@@ -320,10 +327,9 @@ def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> Non
 
 
 def repair_contents(step: RunStep, channel: FencedChannel, wrong: Sequence[WrongRow]) -> None:
-    """Send customers of wrong rows in a version above the channel's, and remove what is extra.
+    """Send the customers of wrong rows in a version above the channel's, and remove extra rows.
 
-    A channel takes a row again only in a higher version. Effects: changes of customers and versions
-    of what belongs to them; rows of the channel that HQ never sent become inactive.
+    A channel accepts a row again only in a higher version. An extra row becomes inactive.
     """
     highest: dict[int, int] = {}
     for row in wrong:
@@ -343,12 +349,8 @@ def repair_contents(step: RunStep, channel: FencedChannel, wrong: Sequence[Wrong
         channel.apply(removed, session=uuid4(), part=1, job="reconcile")
 
 
-# What somebody has put above it in a channel cannot be outdone.
-MAX_VERSION = 1 << 62
-
-
 def inactive_rows(target: Target, extra: Sequence[WrongRow]) -> TableData:
-    """Rows that HQ never sent, as removed ones of their customers."""
+    """Return the data that makes extra rows of a channel inactive."""
     part = target.key[-1]
     kind = dict(zip(target.columns, target.types, strict=True))[part]
     values = sql.SQL(", ").join(

@@ -1,9 +1,10 @@
-"""Bring a headquarters that was set back in time up to what its channels and its journal know.
+"""Recover a headquarters that was restored from an older backup.
 
-Everything is read first, each channel in one snapshot. Then one transaction of HQ imports what it
-forgot: who has which account, how far the numbers went, which versions channels hold. Where two
-sources contradict each other nothing is imported at all; a person decides. A repetition finds
-nothing left to do. Source: reliability 3.7.
+What HQ has forgotten is known to its channels and its number journal: the accounts of customers,
+the highest numbers, and the versions that channels have. All channels are read first, each in one
+snapshot. Then one transaction of HQ imports everything. If two sources contradict each other,
+nothing is imported, and a person decides. A repetition finds nothing left to do. Source:
+reliability 3.7.
 """
 
 from collections import defaultdict
@@ -37,9 +38,9 @@ ACCOUNT_COLUMNS = """company text, account text, guid uuid, channel_id bigint, n
     is_creator boolean, is_home boolean"""
 SEEN_HEIGHT_COLUMNS = "database_id bigint, label text, company text, series text, number bigint"
 MAX_REPORTED_CONFLICTS = 100
-# So many numbers may be missing because one channel has seen a higher one; more is for a person.
+# How far beyond all others the highest number of one channel is believed. It leaves void accounts.
 MAX_VOID = 100
-# Series -> columns of its next number and its format.
+# The columns of the next number and of the format of each series of documents.
 NUMBERED = {
     "order": ("next_order", "order_format"),
     "invoice": ("next_invoice", "invoice_format"),
@@ -49,20 +50,21 @@ SETTLED_BY_RECOVERY = (*BLOCKS_CONVERSION, IncidentKind.FORGOTTEN_ACCOUNT)
 
 @dataclass
 class Recovery:
-    """What HQ had forgotten, and what stands in the way of bringing it back."""
+    """What was imported, or would be in a dry run, and what makes that impossible."""
 
     accounts: int = 0
     guids: int = 0
     void: int = 0
     versions: int = 0
-    # Customers that channels refused, which HQ has forgotten; they are sent again.
+    # Customers that are sent again, because channels lack them.
     owed_again: int = 0
+    # The next account numbers that were raised, by company.
     counters: dict[str, int] = field(default_factory=dict)
-    # Orders and invoices that were issued and forgotten, for people.
+    # Orders and invoices that HQ had issued and does not know.
     documents: list[dict[str, Any]] = field(default_factory=list)
     # Databases whose highest numbers a person does not believe.
     distrusted: list[ChannelDatabase] = field(default_factory=list)
-    # Database -> table -> counters of events that HQ does not hold.
+    # The replication counters of events that HQ does not have, by database and table.
     unknown: dict[int, dict[str, list[int]]] = field(default_factory=dict)
     unreachable: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[dict[str, Any]] = field(default_factory=list)
@@ -84,14 +86,11 @@ class Recovery:
 def import_everything(
     *, dry_run: bool, most_void: int = MAX_VOID, distrusted: Sequence[str] = ()
 ) -> Recovery:
-    """Read channels and journal and import what HQ forgot, unless something contradicts.
+    """Import what HQ has forgotten from channels and journal, in one transaction.
 
-    A highest number that one channel alone has seen is believed up to `most_void` beyond all that
-    others know; of the channels with the codes `distrusted` it is not.
-
-    Effects: customers, GUID map, number sequences, change numbers, exceptions and the fence's pairs
-    of HQ, and an incident about orders and invoices, in one transaction; none in a dry run, or when
-    a channel is away or two sources contradict each other.
+    A highest number that only one channel has seen is believed up to `most_void` beyond all others,
+    unless the code of the channel is in `distrusted`. Nothing is imported in a dry run, if a
+    channel cannot be read, or if two sources contradict each other.
     """
     databases = ChannelDatabase.objects.enabled().with_channel()
     recovery = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
@@ -121,10 +120,9 @@ def import_everything(
 
 
 def correct_heights(recovery: Recovery) -> None:
-    """Have the channels that a person distrusts remember HQ's own highest numbers.
+    """Write HQ's highest numbers into the channels that a person distrusts.
 
-    Effects: `exchange_state` and `channel_setting` of these channels. Errors: ChannelError; a
-    repetition goes on.
+    Raise ChannelError if one cannot be reached. A repetition continues.
     """
     for database in recovery.distrusted:
         issued = fetch(
@@ -133,7 +131,7 @@ def correct_heights(recovery: Recovery) -> None:
             [database.channel.company_id],
         )
         with visit(database) as channel:
-            # The fence would not let a visit in that is behind the channel.
+            # Not by way of the fence, which refuses a channel with higher numbers than HQ's.
             if state := channel.state():
                 channel.correct_heights(
                     highest_issued(database), dict(issued), nonce=state.token.nonce
@@ -141,10 +139,9 @@ def correct_heights(recovery: Recovery) -> None:
 
 
 def reopen_events(recovery: Recovery) -> None:
-    """Let the channels send again what HQ does not hold any more.
+    """Withdraw the acknowledgements of events that HQ does not have, so that they are sent again.
 
-    Effects: acknowledged_at in the channels, a few thousand rows a transaction, under the fence.
-    Errors: ChannelError; what was done stays, and a repetition goes on.
+    Raise ChannelError if a channel cannot be reached. A repetition continues.
     """
     databases = ChannelDatabase.objects.with_channel().in_bulk(list(recovery.unknown))
     for database_id, tables in recovery.unknown.items():
@@ -156,7 +153,7 @@ def reopen_events(recovery: Recovery) -> None:
 
 
 def close_incidents() -> int:
-    """Close what stopped conversion. Returns how many incidents."""
+    """Close the incidents that stopped conversion. Return how many."""
     Headquarters.objects.filter(pk=1).update(identity=number_journal.server_identity())
     settled = Incident.objects.filter(kind__in=SETTLED_BY_RECOVERY)
     return settled.close("Headquarters was recovered from its channels and the number journal.")
@@ -167,12 +164,11 @@ def close_incidents() -> int:
 
 @dataclass(frozen=True)
 class Sources:
-    """What channels and journal know, in work tables.
+    """Work tables of what channels and journal know.
 
-    `accounts` is every account of a GUID, by whoever knows it: `is_home` says that the channel made
-    the GUID, `is_creator` that the account began with it. `heights` are the highest numbers of
-    accounts, orders and invoices that each channel has seen. Shape: as ACCOUNT_COLUMNS and
-    SEEN_HEIGHT_COLUMNS say.
+    `accounts` has each account of a GUID that a source knows: `is_home` says that the channel made
+    the GUID, `is_creator` that the account was created for it. `heights` has the highest numbers of
+    accounts, orders and invoices that each channel has seen.
     """
 
     copies: Copies
@@ -196,7 +192,7 @@ def what_others_know(
     journal: number_journal.LoadedJournal,
     distrusted: Sequence[ChannelDatabase] = (),
 ) -> Iterator[Sources]:
-    """Gather what channels and journal know; of the distrusted databases not their heights."""
+    """Fill the work tables. The highest numbers of distrusted databases are left out."""
     with (
         session_table("known_account", ACCOUNT_COLUMNS) as accounts,
         session_table("seen_height", SEEN_HEIGHT_COLUMNS) as heights,
@@ -255,7 +251,7 @@ def what_others_know(
 
 
 def unregistered_databases(sources: Sources) -> list[dict[str, Any]]:
-    """Databases that are not the registered ones: what they know is somebody else's."""
+    """Return the databases that are not the registered ones, so that they know nothing of use."""
     rows = fetch(
         """SELECT seen.label
              FROM {channels} seen JOIN channel_database ON channel_database.id = seen.database_id
@@ -311,7 +307,7 @@ CONFLICTS = {
 
 
 def conflicts(sources: Sources) -> list[dict[str, Any]]:
-    """Where two sources contradict each other, up to a number of each kind."""
+    """Return where two sources contradict each other: the first of each kind."""
     return [
         {"what": what, "about": about, "between": between}
         for what, statement in CONFLICTS.items()
@@ -321,7 +317,7 @@ def conflicts(sources: Sources) -> list[dict[str, Any]]:
     ]
 
 
-# Above what HQ, the journal and customers' accounts vouch for, or a second channel.
+# Numbers too far above all that HQ, the journal, customers' accounts or a second channel know.
 LONE_HEIGHTS = """
     WITH vouched AS (
       SELECT company, series, max(number) AS number
@@ -347,7 +343,7 @@ LONE_HEIGHTS = """
 
 
 def lone_heights(sources: Sources, most_void: int) -> list[dict[str, Any]]:
-    """Highest numbers that one channel alone has seen, too far beyond all that others know."""
+    """Return the highest numbers that one channel alone has seen, too far beyond all others."""
     return [
         {
             "what": "one channel alone has seen a number far beyond all others",
@@ -364,7 +360,7 @@ def lone_heights(sources: Sources, most_void: int) -> list[dict[str, Any]]:
 
 
 def raise_counters(sources: Sources) -> dict[str, int]:
-    """Put each company's next number above every number known anywhere. Returns those raised."""
+    """Raise each company's next number above every known number. Return those raised."""
     return dict(
         fetch(
             """UPDATE number_sequence SET next = highest.number + 1
@@ -389,10 +385,10 @@ def raise_counters(sources: Sources) -> dict[str, int]:
 
 
 def raise_change_numbers(sources: Sources, distrusted: Sequence[ChannelDatabase]) -> None:
-    """Put each company's change number above every position that a channel says it has.
+    """Raise each company's change number above the position of every channel.
 
-    What HQ learns anew is then a later change for every channel. One whose word is not believed is
-    sent everything again.
+    What HQ imports is then a later change for every channel. A distrusted channel is sent
+    everything again instead.
     """
     run_sql(
         """UPDATE company SET change_no = highest.position
@@ -409,9 +405,9 @@ def raise_change_numbers(sources: Sources, distrusted: Sequence[ChannelDatabase]
 
 
 def raise_documents(sources: Sources) -> list[dict[str, Any]]:
-    """Put each company's next order and invoice above every number known anywhere.
+    """Raise each company's next order and invoice above every known number.
 
-    Returns what was issued and HQ does not know, from and to.
+    Return the numbers that were issued and HQ does not know, as first and last.
     """
     forgotten = fetch(
         """SELECT company, series, coalesce(max(issued.number), 0), max(known.number)
@@ -438,7 +434,7 @@ def raise_documents(sources: Sources) -> list[dict[str, Any]]:
 
 
 def report_documents(documents: list[dict[str, Any]]) -> None:
-    """Stop posting until a person has seen what was posted, and perhaps exported, and forgotten."""
+    """Open the incident that stops posting until a person has reviewed what HQ has forgotten."""
     names = ", ".join(
         f"{document['series']}s {document['first']} to {document['last']} ({document['company']})"
         for document in documents[:5]
@@ -453,10 +449,10 @@ def report_documents(documents: list[dict[str, Any]]) -> None:
 
 
 def import_accounts(sources: Sources) -> tuple[int, int]:
-    """Customers that others know and HQ does not, and their GUIDs. Returns how many of each.
+    """Insert the customers and GUIDs that HQ does not know. Return how many of each.
 
-    A customer begins with what its channel's default customer gives it, as one that is converted;
-    its events, sent again, fill it. They must count as newer than this beginning.
+    A customer starts with the values of its channel's default customer, like a converted one. Its
+    events, which are sent again, must count as later, so that it starts in 1900.
     """
     accounts = run_sql(
         """INSERT INTO customer (company_id, account_number, number, hq_version, event_at,
@@ -493,7 +489,7 @@ def import_accounts(sources: Sources) -> tuple[int, int]:
 
 
 def number_imported() -> None:
-    """Give the customers that were imported the next change numbers of their companies."""
+    """Give the imported customers the next change numbers of their companies."""
     for company, ids in fetch(
         """SELECT company_id, array_agg(id ORDER BY id) FROM customer
             WHERE number IS NOT NULL AND state <> 'void' AND change_no IS NULL
@@ -508,21 +504,23 @@ def number_imported() -> None:
 
 
 def fill_gaps() -> int:
-    """Void accounts for numbers of which only the height is known, so that none is missing."""
+    """Insert a void account for each number that no source knows. Return how many."""
     return run_sql(
         """INSERT INTO customer (company_id, account_number, number, state, is_active)
-           SELECT sequence.company_id, account_text(sequence.format, n), n, 'void', false
-             FROM number_sequence sequence, generate_series(sequence.start, sequence.next - 1) n
+           SELECT sequence.company_id, account_text(sequence.format, issued.number),
+                  issued.number, 'void', false
+             FROM number_sequence sequence
+            CROSS JOIN generate_series(sequence.start, sequence.next - 1) AS issued (number)
             WHERE NOT EXISTS (SELECT FROM customer
                                WHERE customer.company_id = sequence.company_id
-                                 AND customer.number = n)"""
+                                 AND customer.number = issued.number)"""
     )
 
 
 def raise_versions(sources: Sources) -> int:
-    """Put HQ's versions above those that channels hold, each by a change. Returns customers.
+    """Raise the versions of customers of which a channel has a higher one. Return how many.
 
-    A channel keeps the higher version, so what HQ learns anew would never reach it.
+    A channel keeps the higher version, so that it would never accept what HQ imports.
     """
     behind = fetch(
         """WITH behind AS (
@@ -531,8 +529,8 @@ def raise_versions(sources: Sources) -> int:
                JOIN customer ON customer.company_id = held.company
                             AND customer.account_number = held.account_number
               GROUP BY customer.id HAVING max(held.hq_version) > customer.hq_version
-                  OR customer.event_at = '1900-01-01'
-                     AND max(held.hq_version) >= customer.hq_version)
+                  OR (customer.event_at = '1900-01-01'
+                      AND max(held.hq_version) >= customer.hq_version))
            SELECT company_id, json_object_agg(id, version ORDER BY id) FROM behind
             GROUP BY company_id ORDER BY company_id""",
         **sources.names,
@@ -544,9 +542,9 @@ def raise_versions(sources: Sources) -> int:
 
 
 def send_lacking_again(sources: Sources) -> int:
-    """Have channels sent again what they lack although they say that they have the change.
+    """Have customers sent again to the channels that have refused them. Return how many.
 
-    They refused it, and HQ has forgotten that. Returns how many customers, of each channel.
+    The channels say that they have the change, and HQ has forgotten that they refused it.
     """
     lacking: dict[int, list[int]] = defaultdict(list)
     for database_id, _, customer in fetch(NOT_ARRIVED, **sources.names):
@@ -558,7 +556,7 @@ def send_lacking_again(sources: Sources) -> int:
 
 
 def confirm_visits(sources: Sources) -> None:
-    """Take the latest visit of each channel as confirmed where HQ has forgotten it."""
+    """Save the last visit of each channel as confirmed, if HQ has forgotten it."""
     run_sql(
         """UPDATE channel_database known
               SET confirmed_epoch = seen.epoch, confirmed_nonce = seen.nonce::uuid,
@@ -572,7 +570,7 @@ def confirm_visits(sources: Sources) -> None:
 
 
 def unknown_events(sources: Sources) -> dict[int, dict[str, list[int]]]:
-    """Acknowledged events that HQ holds neither as used nor as set aside."""
+    """Return the replication counters of acknowledged events that HQ does not have."""
     events: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for copy in COMPARED_EVENTS:
         for database_id, _, _, _, counter in fetch(receipts(copy, sources.copies)):

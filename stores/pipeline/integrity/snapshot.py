@@ -1,4 +1,4 @@
-"""Read what is compared of every channel, each as of one moment, into work tables of HQ."""
+"""Copy what is compared of every channel into work tables of HQ, each channel as of one moment."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ CHANNEL_COLUMNS = """database_id bigint PRIMARY KEY, label text, read_at timesta
     generation integer, confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint,
     intended_nonce uuid, identity text, epoch bigint, nonce text, account_high jsonb,
     issued jsonb, positions jsonb, position bigint, noted_position bigint"""
-# Nobody is shown twice or by a GUID in what the tills search; the same words on both engines.
+# What tills must not find in their search: a person twice, or by a GUID. Valid on both engines.
 READ_LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
     SELECT 'shown twice' AS what, account_number AS who, count(*) AS times
       FROM customer_lookup WHERE NOT is_pending
@@ -61,19 +61,19 @@ READ_LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
     ) shown LIMIT 20"""
 
 
-# Lines and payments of which no header tells: an upload begins with headers and never sees them.
-READ_ORPHANS = """SELECT CAST(p.{key} AS BLOB), count(*) FROM {part} p
-             WHERE NOT EXISTS (SELECT 1 FROM {header} t WHERE t.{key} = p.{key})
-             GROUP BY p.{key} ORDER BY 1 LIMIT 100"""
+# Lines and payments without a header. Uploads begin with the headers, and never read these.
+READ_ORPHANS = """
+    SELECT CAST(part.{key} AS BLOB), count(*) FROM {part} part
+     WHERE NOT EXISTS (SELECT 1 FROM {header} header WHERE header.{key} = part.{key})
+     GROUP BY part.{key} ORDER BY 1 LIMIT 100"""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What was read of channels, in work tables: the channels, and copies of their tables.
+    """Work tables with the channels and copies of their tables, each row with a database_id.
 
-    Shape: `channels` as CHANNEL_COLUMNS says; a copy as its ComparedTable, with database_id.
-    `position` is up to which change a channel says it has everything, `noted_position` what HQ had
-    noted of it before.
+    The columns of `channels` are CHANNEL_COLUMNS: `position` is the last change that a channel says
+    it has, `noted_position` HQ's copy of that before the channel was read.
     """
 
     channels: WorkTable
@@ -94,26 +94,24 @@ class Copies:
 
 @dataclass
 class Snapshot:
-    """What was read of the channels, and of which of them it could not be."""
+    """What was read of the channels.
+
+    `full` tells that all events and customers are compared instead of samples, `with_rows` that the
+    rows that HQ wrote are compared, too. `shown` is what READ_LOOKUP found, `orphans` what
+    READ_ORPHANS found.
+    """
 
     copies: Copies
-    # Whether every event's content was read, and every customer is looked at, or a sample of each.
     full: bool = False
-    # Whether the rows that HQ wrote were compared.
     with_rows: bool = False
     unreachable: list[dict[str, Any]] = field(default_factory=list)
-    # What a channel's tills are shown that they must not be.
     shown: list[dict[str, Any]] = field(default_factory=list)
-    # Lines and payments without a header.
     orphans: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
 def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterator[Snapshot]:
-    """Copy what is compared from every enabled channel database into work tables.
-
-    `with_rows` compares the rows that HQ wrote as well, and keeps those of parts that differ.
-    """
+    """Copy what is compared of every enabled channel database."""
     with copies_of_channels() as copies:
         snapshot = Snapshot(copies, full, with_rows)
         for database in ChannelDatabase.objects.enabled().with_channel():
@@ -129,7 +127,7 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
 
 @contextmanager
 def copies_of_channels() -> Iterator[Copies]:
-    """Empty work tables for copies."""
+    """Make empty work tables for the copies."""
     with ExitStack() as stack:
         channels = stack.enter_context(session_table("seen_channel", CHANNEL_COLUMNS))
         held = stack.enter_context(held_contents(channels))
@@ -148,10 +146,9 @@ def copy_columns(copy: ComparedTable) -> sql.Composed:
 
 
 def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
-    """Copy one channel, all its tables as of one moment; nothing of it if it goes away."""
+    """Copy all tables of one channel as of one moment, or nothing if it cannot be reached."""
     with transaction.atomic():
-        # Before the channel is opened: what was noted earlier must be seen, and a visit that begins
-        # meanwhile only moves the fence on.
+        # HQ's row is read first: a visit that begins meanwhile only moves the fence on.
         copies = snapshot.copies
         note_channel(database, copies)
         with connect(database) as alias, read_transaction(connections[alias]) as channel:
@@ -175,7 +172,7 @@ def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
 
 
 def note_channel(database: ChannelDatabase, copies: Copies) -> None:
-    """Write down HQ's clock, and what HQ has noted of the channel by now."""
+    """Insert the channel with HQ's time and HQ's copy of the channel's state."""
     run_sql(
         """INSERT INTO {channels}
                   (database_id, label, read_at, generation, confirmed_epoch, confirmed_nonce,
@@ -193,18 +190,18 @@ def copy_contents(
     database: ChannelDatabase,
     copies: Copies,
     content: ComparedTable,
-    part: str,
+    condition: str,
 ) -> None:
-    """Copy events of one table, all or those of a sample, with what travels with them."""
-    copy_table(channel, database, copies, content, part)
-    for belonging in COMPARED_PARTS.get(content.source, ()):
-        condition = sampled_part_condition(content.source, part)
-        copy_table(channel, database, copies, belonging, condition)
+    """Copy the events of one table that meet a condition, with their lines and payments."""
+    copy_table(channel, database, copies, content, condition)
+    for part in COMPARED_PARTS.get(content.source, ()):
+        of_these = sampled_part_condition(content.source, condition)
+        copy_table(channel, database, copies, part, of_these)
 
 
 @contextmanager
 def read_transaction(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """A read transaction of the channel that sees one snapshot and locks nobody out."""
+    """Read the channel in one snapshot, without locking others out."""
     extend_timeout(channel, STATEMENT_TIMEOUT_S)
     if channel.vendor == "postgresql":
         with transaction.atomic(using=channel.alias), channel.cursor() as cursor:
@@ -223,42 +220,42 @@ def copy_table(
     database: ChannelDatabase,
     copies: Copies,
     copy: ComparedTable,
-    part: str = "",
+    condition: str = "",
 ) -> int:
-    """Copy one table, or a part of it, into its work table. Returns how many rows."""
-    return copy_stream(copies.of(copy), partial(write_rows, channel, database, copy, part))
+    """Copy the rows of one table that meet a condition. Return how many."""
+    return copy_stream(copies.of(copy), partial(write_rows, channel, database, copy, condition))
 
 
 def write_rows(
     channel: BaseDatabaseWrapper,
     database: ChannelDatabase,
     copy: ComparedTable,
-    part: str,
+    condition: str,
     rows: IO[bytes],
 ) -> None:
-    """The rows of one table in COPY's text format, the database's number in front."""
+    """Write rows of one table as COPY data, each with HQ's id of the database in front."""
     if channel.vendor == "postgresql":
         statement = sql.SQL("COPY (SELECT {}, {} FROM public.{}{}) TO STDOUT").format(
             sql.Literal(database.pk),
             identifiers([name for name, _ in copy.columns]),
             sql.Identifier(copy.source),
-            sql.SQL(part),
+            sql.SQL(condition),
         )
         with channel.cursor() as cursor:
             cursor.copy_expert(statement, rows)
         return
-    # As blobs: a damaged text must not fail the whole table.
+    # Read as blobs, so that a damaged text does not fail the whole table.
     columns = ", ".join(f'CAST("{name}" AS BLOB)' for name, _ in copy.columns)
     readers = [LENIENT_READERS[kind] for _, kind in copy.columns]
     for row in channel.connection.execute(
-        f'SELECT {columns} FROM "{copy.source}"{part}'  # noqa: S608 - our own names
+        f'SELECT {columns} FROM "{copy.source}"{condition}'  # noqa: S608 - our own names
     ):
         values = [reader(value) for reader, value in zip(readers, row, strict=True)]
         rows.write("\t".join([str(database.pk), *values]).encode() + b"\n")
 
 
 def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase, copies: Copies) -> None:
-    """Put what the channel knows of itself beside what HQ knew of it."""
+    """Update the inserted channel with the state that it has of itself."""
     columns = (
         *("database_id", "epoch", "nonce", "account_high", "positions"),
         f"({READ_ISSUED})",
@@ -292,9 +289,9 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase, copies: 
 
 
 def valid_numbers(text: str) -> str:
-    """The JSON of the highest numbers by company, with only what is a number in it.
+    """Return the JSON of highest numbers by company, without values that are not numbers.
 
-    One that no column of HQ could hold is as impossible as the highest that one can.
+    A number that no column of HQ can hold becomes the highest that one can, which is as impossible.
     """
     try:
         parsed = json.loads(text)
@@ -305,7 +302,7 @@ def valid_numbers(text: str) -> str:
 
 
 def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
-    """Whom the channel's tills would see twice, or by something else than the account."""
+    """Return what the channel's tills find but must not find in their search."""
     statement = (
         READ_LOOKUP if channel.vendor == "sqlite" else READ_LOOKUP.replace("AS BLOB", "AS TEXT")
     )
@@ -318,7 +315,7 @@ def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list
 
 
 def read_orphans(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
-    """Lines and payments whose header is not there, by table and transaction."""
+    """Return the lines and payments without a header, by table and transaction."""
     orphans = []
     for part in DOCUMENT_PARTS:
         statement = READ_ORPHANS.format(key=DOCUMENT_KEY, part=part.event, header=HEADER.event)

@@ -1,4 +1,7 @@
-"""Values of a SQLite channel, which may be anything, in COPY's text format."""
+"""Convert values of a SQLite channel, whose columns may hold anything, into COPY's text format.
+
+What is not a value of the column's type becomes NULL here; the checks find the row all the same.
+"""
 
 import re
 from collections.abc import Callable
@@ -24,7 +27,7 @@ def lenient_text(value: bytes | None) -> str:
 
 
 def reader_of_form(form: re.Pattern[str]) -> Callable[[bytes | None], str]:
-    """A reader of what has a form; anything else becomes NULL, which is nobody's."""
+    """Return a reader of values that have a form. Anything else becomes NULL."""
 
     def read(value: bytes | None) -> str:
         text = (value or b"").decode("ascii", "replace")
@@ -34,7 +37,7 @@ def reader_of_form(form: re.Pattern[str]) -> Callable[[bytes | None], str]:
 
 
 def lenient_time(value: bytes | None) -> str:
-    """COPY text of a time; a mark that is no time is still one, and the oldest."""
+    """Return a time. A value that is not a time is the oldest time, because it is not empty."""
     if value is None:
         return NULL_TEXT
     text = value.decode("ascii", "replace")

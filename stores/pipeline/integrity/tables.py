@@ -14,7 +14,10 @@ EVENT_SAMPLE = 2_000
 
 @dataclass(frozen=True)
 class ComparedTable:
-    """A table of the channels and the columns of it that are compared, with PostgreSQL's types."""
+    """A table of the channels, `source`, which is copied into the work table `target`.
+
+    `columns` are the columns that are compared, with PostgreSQL's types.
+    """
 
     target: str
     source: str
@@ -52,6 +55,7 @@ COMPARED_TABLES = (COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_EVENTS)
 
 
 def contents_of_table(table: StagedTable) -> ComparedTable:
+    """Return all columns that travel of a table."""
     columns = tuple(zip(table.sent_columns, table.types, strict=True))
     return ComparedTable(f"content_{table.event}", table.event, columns)
 
@@ -68,12 +72,18 @@ COPIED_TABLES = (
 )
 
 
-def sampled_part_condition(source: str, part: str) -> str:
-    return f" WHERE {DOCUMENT_KEY} IN (SELECT {DOCUMENT_KEY} FROM {source}{part})" if part else ""  # noqa: S608
+def sampled_part_condition(source: str, condition: str) -> str:
+    """Return the WHERE clause for the lines or payments of sales that meet a condition."""
+    if not condition:
+        return ""
+    return f" WHERE {DOCUMENT_KEY} IN (SELECT {DOCUMENT_KEY} FROM {source}{condition})"  # noqa: S608
 
 
 def sample_condition(rows: int) -> str:
-    """The condition for a sample of events: a range of ids, which are random, moving daily."""
+    """Return the WHERE clause for a sample of `rows` events, or nothing if all are compared.
+
+    Ids are random, so that a range of their first bytes is a sample. It moves every day.
+    """
     width = -(-256 * EVENT_SAMPLE // max(rows, 1))
     if width >= 256:
         return ""
@@ -84,4 +94,5 @@ def sample_condition(rows: int) -> str:
 
 
 def lowest(byte: int) -> str:
+    """Return the lowest id with a first byte."""
     return f"{byte:02x}000000-0000-0000-0000-000000000000"

@@ -1,13 +1,12 @@
-"""Check the promises of Syncline from the databases alone (reliability, section 2).
+"""Check the promises of Syncline, which are its invariants, from the databases alone.
 
-For commands and runs, because channels are opened. They are read first, each in one snapshot, into
-work tables of HQ; then HQ is looked at as of one later moment. HQ only adds rows, and
-acknowledges or delivers after it committed, so that what is true of the earlier channels must be
-true of the later HQ, while everything runs. Each check is a function of what was read; each
-statement names what is wrong, so that an empty answer is the proof.
+The channels are read first, each in one snapshot, into work tables of HQ; then HQ is read as of one
+later moment. HQ only adds rows, and acknowledges or delivers after it has committed. So what the
+channels say must be true of the later HQ, even while everything runs.
 
-Promises about how things come to rest are judged by the last run that succeeded: what was there
-five minutes before it began, and it passed by, is broken; anything else is late.
+Some invariants say that a run must process every row. They are judged by the last run that
+succeeded: a row that was there five minutes before the run began, and was not processed, breaks the
+invariant; any other row is late, which does not. Source: reliability, section 2.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,11 +55,8 @@ CHECKS: tuple[Callable[[Evidence], Check], ...] = (
 
 
 def verify(*, full: bool = False) -> list[Check]:
-    """Check every invariant, also while jobs run; contents by a sample unless `full`.
-
-    Effects: work tables, gone at the end.
-    """
-    # Each before HQ: a number is in the journal, and in a channel, only once HQ has committed it.
+    """Check every invariant. Contents are checked by a sample, unless `full` is true."""
+    # The order matters: a number is in the journal or in a channel only after HQ has committed it.
     with (
         channels_snapshot(full=full, with_rows=full) as snapshot,
         number_journal.loaded() as journal,
@@ -75,10 +71,10 @@ def verify(*, full: bool = False) -> list[Check]:
 
 @contextmanager
 def one_snapshot() -> Iterator[None]:
-    """See HQ as of one moment; within a dry run, whose transaction has begun, as it goes."""
-    is_rehearsal = connection.in_atomic_block
+    """Read HQ as of one moment, unless this is a dry run, whose transaction has begun already."""
+    is_dry_run = connection.in_atomic_block
     with transaction.atomic():
-        if not is_rehearsal:
+        if not is_dry_run:
             run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         run_sql(SET_TIMEOUT)
         yield

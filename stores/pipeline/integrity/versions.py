@@ -1,4 +1,4 @@
-"""Raise versions of customers: a channel that holds a higher one takes only one above it."""
+"""Raise versions of customers, because a channel accepts only a version above the one it has."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,11 @@ from stores.pipeline.events.kinds import CHILDREN
 
 
 def raise_versions_above(highest: Mapping[int, int], company: str) -> list[int]:
-    """Put customers of a company above the versions given, each by a change. Returns customers.
+    """Raise customers of a company above the given versions, by id. Return the ids.
 
-    What belongs to them gets their version. Whom no channel is to have gets no change number.
-    Effects: customers, their addresses, contacts and so on, in the caller's transaction.
+    Addresses, contacts and so on get the version of their customer. Each customer gets a change
+    number, so that it is sent, unless no channel is to have it. All this happens in the caller's
+    transaction.
     """
     rows = fetch(
         """UPDATE customer

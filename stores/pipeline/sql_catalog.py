@@ -388,9 +388,7 @@ def of_corrections() -> Iterator[ComposedStatement]:
         "error_before", "transaction_id bigint, rule text, field text, line_number integer"
     )
     failing = revalidate.STILL_FAILING.format(
-        errors=ERRORS,
-        blockers=made_from("blocker", sale_customers.BLOCKERS),
-        errors_before=before,
+        errors=ERRORS, blockers=made_from("blocker", sale_customers.BLOCKERS), errors_before=before
     )
     yield entry("corrections/still_failing", failing)
     queries = {

@@ -137,11 +137,7 @@ def close_accepted(session: DownloadSession, refused: Refusals) -> None:
                                  AND later.change_no > package.to_no
                                  AND later.change_no <= package.latest_no)
             GROUP BY change.customer_id""",
-        {
-            "package": session.package_id,
-            "database": session.database_id,
-            "refused": list(refused),
-        },
+        {"package": session.package_id, "database": session.database_id, "refused": list(refused)},
     )
     close_exceptions(session, dict(accepted))
 

@@ -23,11 +23,7 @@ from stores.hqdb.files import load
 from stores.hqdb.sql import copy_stream, fetch, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase
-from stores.pipeline.download.outbound import (
-    OUTBOUND_CHILDREN,
-    OUTBOUND_CUSTOMER,
-    OutboundTable,
-)
+from stores.pipeline.download.outbound import OUTBOUND_CHILDREN, OUTBOUND_CUSTOMER, OutboundTable
 from stores.pipeline.integrity.fingerprints import (
     Fingerprints,
     add_row,

@@ -41,10 +41,7 @@ MAX_REPORTED_CONFLICTS = 100
 # How far beyond all others the highest number of one channel is believed. It leaves void accounts.
 MAX_VOID = 100
 # The columns of the next number and of the format of each series of documents.
-NUMBERED = {
-    "order": ("next_order", "order_format"),
-    "invoice": ("next_invoice", "invoice_format"),
-}
+NUMBERED = {"order": ("next_order", "order_format"), "invoice": ("next_invoice", "invoice_format")}
 SETTLED_BY_RECOVERY = (*BLOCKS_CONVERSION, IncidentKind.FORGOTTEN_ACCOUNT)
 
 

@@ -299,10 +299,7 @@ def changed_documents(copies: Copies) -> sql.Composed:
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == HEADER.event)
     lines, payments = COMPARED_PARTS[HEADER.event]
     described = description_query(
-        copies.of(content),
-        copies.of(lines),
-        copies.of(payments),
-        key=("database_id", DOCUMENT_KEY),
+        copies.of(content), copies.of(lines), copies.of(payments), key=("database_id", DOCUMENT_KEY)
     )
     return CHANGED_DOCUMENTS.format(described=described, channels=copies.channels)
 

@@ -277,9 +277,7 @@ def errors_of(sales: Sequence[int]) -> Iterator[WorkTable]:
 
 def header_statement(errors: WorkTable) -> sql.Composed:
     return HEADER_ERRORS.format(
-        errors=errors,
-        rules=rules_as_values(HEADER_RULES),
-        any_broken=any_broken(HEADER_RULES),
+        errors=errors, rules=rules_as_values(HEADER_RULES), any_broken=any_broken(HEADER_RULES)
     )
 
 

@@ -5,15 +5,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from stores.channeldb import provision
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.models import ExchangeState
-from stores.channeldb.provision import (
-    create_database,
-    grant_till_role,
-    migrate_database,
-    renew_identity,
-    write_company,
-)
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
 from stores.models.customer import Customer
 from stores.pipeline.convert.accounts import import_account
@@ -68,7 +62,9 @@ def register_channel(
             country=country or "",
         )
         ensure_default_customer(channel, default_customer)
-        return open_database(channel, "", database, group, till_role, renew_identity)
+        registered = ensure_database(channel, "", database, group)
+        prepare_database(registered, till_role, is_copy=renew_identity)
+        return registered
 
 
 def add_register(
@@ -85,7 +81,9 @@ def add_register(
     if channel is None:
         raise RegistrationRefused(f"There is no channel {code!r}.")
     with transaction.atomic():
-        return open_database(channel, register, database, group, till_role, renew_identity)
+        registered = ensure_database(channel, register, database, group)
+        prepare_database(registered, till_role, is_copy=renew_identity)
+        return registered
 
 
 def register_company(
@@ -168,20 +166,6 @@ def make_default_customer(channel: Channel, account: str) -> Customer:
         ) from None
 
 
-def open_database(
-    channel: Channel,
-    register: str,
-    url: str,
-    group: str | None,
-    till_role: str | None,
-    is_copy: bool,
-) -> ChannelDatabase:
-    """Register a database and prepare it."""
-    database = ensure_database(channel, register, url, group)
-    prepare_database(database, till_role, is_copy)
-    return database
-
-
 def ensure_database(
     channel: Channel, register: str, url: str, group: str | None
 ) -> ChannelDatabase:
@@ -210,21 +194,21 @@ def embedded_url(channel: Channel, register: str) -> str:
     return "embedded:ch_" + "_".join(words).replace("-", "_").lower()
 
 
-def prepare_database(database: ChannelDatabase, till_role: str | None, is_copy: bool) -> None:
+def prepare_database(database: ChannelDatabase, till_role: str | None, *, is_copy: bool) -> None:
     """Create and migrate the channel's own database, and save its identity.
 
     Raise RegistrationRefused if it is a copy of another channel's database, unless `is_copy` is
     true, so that it gets a new identity.
     """
-    create_database(database)
-    migrate_database(database)
+    provision.create_database(database)
+    provision.migrate_database(database)
     if till_role:
-        grant_till_role(database, till_role)
+        provision.grant_till_role(database, till_role)
     is_new = database.confirmed_nonce is None
     with connect(database) as alias:
-        write_company(alias, database.channel.company_id)
+        provision.write_company(alias, database.channel.company_id)
         if is_new and is_copy:
-            renew_identity(alias)
+            provision.renew_identity(alias)
         state = ExchangeState.objects.using(alias).get()
     if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=state.pk).exists():
         raise RegistrationRefused(

@@ -160,11 +160,9 @@ def as_text(statement: sql.Composable) -> str:
 
 def composed_statements() -> list[ComposedStatement]:
     return [
-        *of_fence(),
         *of_upload(),
         *of_convert(),
-        *of_download(),
-        *of_fields_to_correct(),
+        *of_single_modules(),
         *of_sales(),
         *of_corrections(),
         *of_integrity(),
@@ -176,13 +174,6 @@ def entry(
 ) -> ComposedStatement:
     """The statement of a file, filled for a kind or table."""
     return ComposedStatement(f"{file}:{of}" if of else file, statement, is_for_channel)
-
-
-def of_fence() -> Iterator[ComposedStatement]:
-    present = made("present", incidents.PRESENT_COLUMNS)
-    for table in STAGED_TABLES:
-        statement = incidents.missing_statement(table, present)
-        yield entry("fence/missing_events", statement, of=table.event)
 
 
 # ------------------------------------------------------------------------------ upload
@@ -345,11 +336,12 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     yield entry("convert/close_removals", removals.close_statement(kind, edits), of=of)
 
 
-def of_download() -> Iterator[ComposedStatement]:
+def of_single_modules() -> Iterator[ComposedStatement]:
+    present = made("present", incidents.PRESENT_COLUMNS)
+    for table in STAGED_TABLES:
+        statement = incidents.missing_statement(table, present)
+        yield entry("fence/missing_events", statement, of=table.event)
     yield entry("download/fold_sessions", ranges.FOLD_SESSIONS)
-
-
-def of_fields_to_correct() -> Iterator[ComposedStatement]:
     record = fields_to_correct.record_statement(incoming(CUSTOMER))
     yield entry("pipeline/record_fields", record)
     yield entry("pipeline/settle_fields", fields_to_correct.SETTLE_FIELDS)

@@ -148,87 +148,89 @@ def a_sale_is_posted_once(evidence: Evidence) -> Check:
     )
 
 
-# What tills took for each statement, what the statement added up, and what it posted. Each branch
-# fills one of the three sums; the last two columns are the prepayments in them.
-AMOUNTS_OF_STATEMENTS = """
-    SELECT coalesce(sale.statement_id, sale.prepayment_statement_id) AS statement_id,
-           payment.tender_type, payment.currency,
-           payment.amount AS sold, 0 AS summed, 0 AS posted, 0 AS prepaid, 0 AS posted_prepaid
-      FROM retail_transaction sale
-      JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
-     WHERE sale.statement_id IS NOT NULL OR sale.prepayment_statement_id IS NOT NULL
-     UNION ALL
-    SELECT statement_id, tender_type, currency,
-           0 AS sold, amount AS summed, 0 AS posted, prepaid_amount AS prepaid, 0 AS posted_prepaid
-      FROM statement_tender
-     UNION ALL
-    SELECT statement_id, tender_type, currency,
-           0 AS sold, 0 AS summed, amount AS posted, 0 AS prepaid,
-           CASE kind WHEN 'prepayment' THEN amount ELSE 0 END AS posted_prepaid
-      FROM posted_payment WHERE kind IN ('payment', 'prepayment')"""
-# The totals of the sales of each statement, of the statement itself, and of its orders.
-TOTALS_OF_STATEMENTS = """
-    SELECT statement_id, currency, gross_amount AS sold, 0 AS summed, 0 AS ordered
-      FROM retail_transaction WHERE statement_id IS NOT NULL
-     UNION ALL
-    SELECT statement_id, currency, 0 AS sold, gross_amount AS summed, 0 AS ordered
-      FROM statement_total
-     UNION ALL
-    SELECT statement_id, currency, 0 AS sold, 0 AS summed, gross_amount AS ordered
-      FROM sales_order WHERE statement_id IS NOT NULL"""
-# What tills took on each business date, what was posted of it, and what was excluded.
-AMOUNTS_OF_DAYS = """
-    SELECT sale.channel_id, sale.business_date, payment.tender_type, payment.currency,
-           payment.amount AS sold, 0 AS posted, 0 AS excluded
-      FROM retail_transaction sale
-      JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
-     UNION ALL
-    SELECT statement.channel_id, statement.business_date, tender.tender_type, tender.currency,
-           0 AS sold, tender.amount AS posted, 0 AS excluded
-      FROM statement_tender tender JOIN statement ON statement.id = tender.statement_id
-     WHERE statement.state = 'posted'
-     UNION ALL
-    SELECT excluded.channel_id, excluded.business_date, payment.tender_type, payment.currency,
-           0 AS sold, 0 AS posted, payment.amount AS excluded
-      FROM excluded_sale excluded
-      JOIN retail_transaction_payment payment ON payment.transaction_id = excluded.transaction_id
-     WHERE excluded.reason <> ''"""
-
-
 def totals_are_those_of_the_sales(evidence: Evidence) -> Check:
     return check_result(
         "I25",
         "A statement posts exactly what was paid for its sales and orders, per tender and"
         " currency. With the exclusions, that is everything paid on the business date.",
         count_rows("statement", "state = 'posted'"),
-        f"""SELECT statement.id AS statement, amounts.tender_type, amounts.currency,
-                   sum(amounts.sold)::text AS sold, sum(amounts.summed)::text AS summed,
-                   sum(amounts.posted)::text AS posted
-              FROM statement
-              JOIN ({AMOUNTS_OF_STATEMENTS}) amounts ON amounts.statement_id = statement.id
-             WHERE statement.state = 'posted'
-             GROUP BY statement.id, amounts.tender_type, amounts.currency
-            HAVING sum(amounts.sold) <> sum(amounts.summed)
-                OR sum(amounts.sold) <> sum(amounts.posted)
-                OR sum(amounts.prepaid) <> sum(amounts.posted_prepaid)""",  # noqa: S608
-        f"""SELECT statement.id AS statement, totals.currency, sum(totals.sold)::text AS sold,
-                   sum(totals.summed)::text AS summed, sum(totals.ordered)::text AS ordered
-              FROM statement
-              JOIN ({TOTALS_OF_STATEMENTS}) totals ON totals.statement_id = statement.id
-             WHERE statement.state = 'posted'
-             GROUP BY statement.id, totals.currency
-            HAVING sum(totals.sold) <> sum(totals.summed)
-                OR sum(totals.sold) <> sum(totals.ordered)""",  # noqa: S608
-        f"""SELECT channel.code AS channel, amounts.business_date::text, amounts.tender_type,
-                   amounts.currency, sum(amounts.sold)::text AS sold,
-                   sum(amounts.posted)::text AS posted,
-                   sum(amounts.excluded)::text AS excluded
-              FROM ({AMOUNTS_OF_DAYS}) amounts
-              JOIN channel ON channel.id = amounts.channel_id
-             GROUP BY channel.code, amounts.business_date, amounts.tender_type,
-                   amounts.currency
-            HAVING sum(amounts.sold) <> sum(amounts.posted) + sum(amounts.excluded)""",  # noqa: S608
+        # What tills took for each statement, what the statement added up, and what it posted.
+        """WITH amounts AS (
+             SELECT coalesce(sale.statement_id, sale.prepayment_statement_id) AS statement_id,
+                    payment.tender_type, payment.currency, payment.amount AS sold,
+                    0 AS summed, 0 AS summed_prepaid, 0 AS posted, 0 AS posted_prepaid
+               FROM retail_transaction sale
+               JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
+              WHERE sale.statement_id IS NOT NULL OR sale.prepayment_statement_id IS NOT NULL
+              UNION ALL
+             SELECT statement_id, tender_type, currency, 0 AS sold,
+                    amount AS summed, prepaid_amount AS summed_prepaid,
+                    0 AS posted, 0 AS posted_prepaid
+               FROM statement_tender
+              UNION ALL
+             SELECT statement_id, tender_type, currency, 0 AS sold, 0 AS summed,
+                    0 AS summed_prepaid, amount AS posted,
+                    CASE kind WHEN 'prepayment' THEN amount ELSE 0 END AS posted_prepaid
+               FROM posted_payment WHERE kind IN ('payment', 'prepayment'))
+           SELECT statement.id AS statement, amounts.tender_type, amounts.currency,
+                  sum(amounts.sold)::text AS sold, sum(amounts.summed)::text AS summed,
+                  sum(amounts.posted)::text AS posted
+             FROM statement JOIN amounts ON amounts.statement_id = statement.id
+            WHERE statement.state = 'posted'
+            GROUP BY statement.id, amounts.tender_type, amounts.currency
+           HAVING sum(amounts.sold) <> sum(amounts.summed)
+               OR sum(amounts.sold) <> sum(amounts.posted)
+               OR sum(amounts.summed_prepaid) <> sum(amounts.posted_prepaid)""",
+        # The totals of the sales of each statement, of the statement itself, and of its orders.
+        """WITH totals AS (
+             SELECT statement_id, currency, gross_amount AS sold, 0 AS summed, 0 AS ordered
+               FROM retail_transaction WHERE statement_id IS NOT NULL
+              UNION ALL
+             SELECT statement_id, currency, 0 AS sold, gross_amount AS summed, 0 AS ordered
+               FROM statement_total
+              UNION ALL
+             SELECT statement_id, currency, 0 AS sold, 0 AS summed, gross_amount AS ordered
+               FROM sales_order WHERE statement_id IS NOT NULL)
+           SELECT statement.id AS statement, totals.currency, sum(totals.sold)::text AS sold,
+                  sum(totals.summed)::text AS summed, sum(totals.ordered)::text AS ordered
+             FROM statement JOIN totals ON totals.statement_id = statement.id
+            WHERE statement.state = 'posted'
+            GROUP BY statement.id, totals.currency
+           HAVING sum(totals.sold) <> sum(totals.summed)
+               OR sum(totals.sold) <> sum(totals.ordered)""",
+        # What tills took on each business date, what was posted of it, and what was excluded.
+        """WITH amounts AS (
+             SELECT sale.channel_id, sale.business_date, payment.tender_type, payment.currency,
+                    payment.amount AS sold, 0 AS posted, 0 AS excluded
+               FROM retail_transaction sale
+               JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
+              UNION ALL
+             SELECT statement.channel_id, statement.business_date, tender.tender_type,
+                    tender.currency, 0 AS sold, tender.amount AS posted, 0 AS excluded
+               FROM statement_tender tender JOIN statement ON statement.id = tender.statement_id
+              WHERE statement.state = 'posted'
+              UNION ALL
+             SELECT excluded.channel_id, excluded.business_date, payment.tender_type,
+                    payment.currency, 0 AS sold, 0 AS posted, payment.amount AS excluded
+               FROM excluded_sale excluded
+               JOIN retail_transaction_payment payment USING (transaction_id)
+              WHERE excluded.reason <> '')
+           SELECT channel.code AS channel, amounts.business_date::text, amounts.tender_type,
+                  amounts.currency, sum(amounts.sold)::text AS sold,
+                  sum(amounts.posted)::text AS posted, sum(amounts.excluded)::text AS excluded
+             FROM amounts JOIN channel ON channel.id = amounts.channel_id
+            GROUP BY channel.code, amounts.business_date, amounts.tender_type, amounts.currency
+           HAVING sum(amounts.sold) <> sum(amounts.posted) + sum(amounts.excluded)""",
     )
+
+
+POSTED_TABLES = (
+    "statement_tender",
+    "statement_total",
+    "statement_aggregate",
+    "sales_order",
+    "posted_payment",
+)
 
 
 def posted_is_frozen(evidence: Evidence) -> Check:
@@ -238,18 +240,13 @@ def posted_is_frozen(evidence: Evidence) -> Check:
         " posted.",
         count_rows("statement", "state = 'posted'"),
         DatabaseRule("trigger", "statement", "a_posted_statement_is_frozen"),
-        DatabaseRule("trigger", "statement_tender", "frozen_once_posted"),
-        DatabaseRule("trigger", "statement_total", "frozen_once_posted"),
-        DatabaseRule("trigger", "statement_aggregate", "frozen_once_posted"),
-        DatabaseRule("trigger", "sales_order", "frozen_once_posted"),
-        DatabaseRule("trigger", "posted_payment", "frozen_once_posted"),
+        *(DatabaseRule("trigger", table, "frozen_once_posted") for table in POSTED_TABLES),
         DatabaseRule("trigger", "retail_transaction", "only_open_statements_take_sales"),
         DatabaseRule("trigger", "retail_transaction", "frozen_once_settled"),
-        DatabaseRule("trigger", "retail_transaction_line", "frozen_once_settled"),
-        DatabaseRule("trigger", "retail_transaction_payment", "frozen_once_settled"),
         *(
-            DatabaseRule("trigger", table, "nothing_is_added_to_a_settled_transaction")
+            DatabaseRule("trigger", table, name)
             for table in ("retail_transaction_line", "retail_transaction_payment")
+            for name in ("frozen_once_settled", "nothing_is_added_to_a_settled_transaction")
         ),
         DatabaseRule("trigger", "posted_payment", "posted_payments_are_kept"),
         DatabaseRule("unique index", "statement", "one_statement_per_sequence"),

@@ -15,7 +15,7 @@ from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import READ_ISSUED
-from stores.hqdb.sql import copy_stream, identifiers, listed, run_sql
+from stores.hqdb.sql import Row, copy_stream, identifiers, listed, run_sql
 from stores.hqdb.statistics import analyze_changed_tables
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase
@@ -303,15 +303,10 @@ def valid_numbers(text: str) -> str:
 
 def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
     """Return what the channel's tills find but must not find in their search."""
-    statement = (
-        READ_LOOKUP if channel.vendor == "sqlite" else READ_LOOKUP.replace("AS BLOB", "AS TEXT")
-    )
-    with channel.cursor() as cursor:
-        cursor.execute(statement)
-        return [
-            {"channel": database.label, "what": what, "who": text_or_nothing(who), "times": times}
-            for what, who, times in cursor.fetchall()
-        ]
+    return [
+        {"channel": database.label, "what": what, "who": text_or_nothing(who), "times": times}
+        for what, who, times in fetch_texts(channel, READ_LOOKUP)
+    ]
 
 
 def read_orphans(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
@@ -319,18 +314,23 @@ def read_orphans(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> lis
     orphans = []
     for part in DOCUMENT_PARTS:
         statement = READ_ORPHANS.format(key=DOCUMENT_KEY, part=part.event, header=HEADER.event)
-        if channel.vendor != "sqlite":
-            statement = statement.replace("AS BLOB", "AS TEXT")
-        with channel.cursor() as cursor:
-            cursor.execute(statement)
-            orphans += [
-                {
-                    "channel": database.label,
-                    "table": part.event,
-                    "transaction_id": text_or_nothing(document),
-                    "rows": rows,
-                    "what": "no header",
-                }
-                for document, rows in cursor.fetchall()
-            ]
+        orphans += [
+            {
+                "channel": database.label,
+                "table": part.event,
+                "transaction_id": text_or_nothing(document),
+                "rows": rows,
+                "what": "no header",
+            }
+            for document, rows in fetch_texts(channel, statement)
+        ]
     return orphans
+
+
+def fetch_texts(channel: BaseDatabaseWrapper, statement: str) -> list[Row]:
+    """Run a statement whose texts are blobs, which only SQLite needs for damaged texts."""
+    if channel.vendor != "sqlite":
+        statement = statement.replace("AS BLOB", "AS TEXT")
+    with channel.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())

@@ -38,29 +38,25 @@ class SaleRule:
 
 def equals_sum(code: str, field: str, expected: str) -> SaleRule:
     """Return the rule that a field of the header equals an expression, such as a sum of lines."""
+    value = f"sale.{field}"
     return SaleRule(
-        code,
-        field,
-        f"sale.{field} <> {expected}",
-        f"({expected})::text",
-        f"sale.{field}::text",
-        True,
+        code, field, f"{value} <> {expected}", f"({expected})::text", f"{value}::text", True
     )
 
 
 def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
     """Return rules that amounts have no more decimal places than the unit of their currency."""
-    return tuple(
-        SaleRule(
-            "not_rounded",
-            column,
-            f"{of}.{column} <> round({of}.{column}, currency_places(sale.currency))",
-            f"round({of}.{column}, currency_places(sale.currency))::text",
-            f"{of}.{column}::text",
-            True,
+    rules = []
+    for column in columns:
+        amount = f"{of}.{column}"
+        rounded_amount = f"round({amount}, currency_places(sale.currency))"
+        broken = f"{amount} <> {rounded_amount}"
+        rules.append(
+            SaleRule(
+                "not_rounded", column, broken, f"{rounded_amount}::text", f"{amount}::text", True
+            )
         )
-        for column in columns
-    )
+    return tuple(rules)
 
 
 # The GUID and the account number of the sale identify different customers.

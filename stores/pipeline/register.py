@@ -150,7 +150,7 @@ def ensure_default_customer(channel: Channel, account: str | None) -> None:
 
 
 def make_default_customer(channel: Channel, account: str) -> Customer:
-    """A template customer outside the number sequence; it stays at HQ."""
+    """Make a customer outside the number sequence, which is a template and stays at HQ."""
     name = f"Default customer of {channel.name}"
     require_valid(
         Customer(company=channel.company, account_number=account, name=name),

@@ -1,8 +1,8 @@
-"""Every composed statement whole, with the work tables that it reads: for people, and EXPLAIN.
+"""List every statement that is in a file, complete, with the work tables that it reads.
 
-A statement in a file has holes; here each is filled as the code that runs it does, once for each
-kind of event or table that it is run for. Whoever adds a file adds it here: a test holds both
-together.
+A statement in a file has holes. Here they are filled as by the code that runs it, once for each
+kind of event or table that it is run for. People print the statements, and a test has PostgreSQL
+explain them. Each new file is added here, which a test checks.
 """
 
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def made_from(name: str, query: sql.Composable) -> MadeTable:
 
 
 def makers_of(statement: sql.Composable) -> list[sql.Composable]:
-    """The statements that make the work tables in a statement, each once and in order."""
+    """Return the statements that make the work tables in a statement, each once and in order."""
     if isinstance(statement, MadeTable):
         return list(statement.makers)
     makers: list[sql.Composable] = []
@@ -142,7 +142,7 @@ class ComposedStatement:
         return as_text(self.statement)
 
     def script(self) -> str:
-        """What a person runs: work tables, the plan of the statement, and nothing that stays."""
+        """Return a script that shows the plan of the statement, and leaves nothing behind."""
         where = "-- Run it in a channel's database.\n" if self.is_for_channel else ""
         makers = "".join(f"{as_text(maker)};\n\n" for maker in self.makers)
         return (
@@ -152,7 +152,7 @@ class ComposedStatement:
 
 
 def as_text(statement: sql.Composable) -> str:
-    """A statement as the server gets it, but for the values."""
+    """Return a statement as the server gets it, except for the values."""
     with connection.cursor() as cursor:
         text = statement.as_string(cursor.cursor)
     return (text % UNKNOWN_VALUES if "%(" in text else text).strip()
@@ -172,7 +172,7 @@ def composed_statements() -> list[ComposedStatement]:
 def entry(
     file: str, statement: sql.Composable, *, of: str = "", is_for_channel: bool = False
 ) -> ComposedStatement:
-    """The statement of a file, filled for a kind or table."""
+    """Return the statement of a file, with the holes filled for a kind or table."""
     return ComposedStatement(f"{file}:{of}" if of else file, statement, is_for_channel)
 
 

@@ -9,10 +9,7 @@ from stores.pipeline.integrity.verify import verify
 
 
 def check_promises(step: RunStep) -> None:
-    """Check all invariants and save the results.
-
-    Effects: table promise, in one transaction. Errors: StepFailed with the broken invariants.
-    """
+    """Check all invariants and save the results. Raise StepFailed if any is broken."""
     checks = verify()
     with step.chunk():
         step.add(checked=len(checks))

@@ -33,7 +33,7 @@ def recently_voided() -> QuerySet[Any, Any]:
 
 
 def quarantined_documents() -> QuerySet[Any, Any]:
-    """The number of quarantined sales and orders of each channel. No day contains them."""
+    """Return how many sales and orders of each channel are quarantined. No day contains them."""
     quarantined = Quarantine.objects.open().filter(table=HEADER.event)
     return (
         quarantined.order_by()

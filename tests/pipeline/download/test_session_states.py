@@ -4,11 +4,10 @@ From conftest.py: `houston` is a store on PostgreSQL (its first account is 00500
 another store on PostgreSQL; `popup` is one on SQLite.
 """
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.db.models.functions import Now
 
 from stores import failpoints
@@ -21,24 +20,13 @@ from stores.pipeline.download import packages, sessions
 from tests.support.make import lookup, make_customer, out_of_reach, run
 from tests.support.processes import dying_at
 from tests.support.promises import failed_checks
+from tests.support.refusals import hq_refuses
 from tests.support.traces import trace
 
 
-@contextmanager
-def headquarters_stores_no_package():
-    """Have HQ's database refuse every package, with a text that may not be passed on."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """CREATE FUNCTION no_package() RETURNS trigger LANGUAGE plpgsql AS
-               $$ BEGIN RAISE EXCEPTION 'secret' USING ERRCODE = 'disk_full'; END $$;
-               CREATE TRIGGER no_package BEFORE INSERT ON package
-               FOR EACH ROW EXECUTE FUNCTION no_package()"""
-        )
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("DROP FUNCTION no_package CASCADE")
+def headquarters_stores_no_package() -> AbstractContextManager[None]:
+    """Have HQ's database refuse every package, as if its disk was full."""
+    return hq_refuses("package", "true", code="53100")
 
 
 def convert(store, name: str) -> None:
@@ -97,34 +85,39 @@ def test_who_finds_a_package_does_not_start_another(houston, popup, monkeypatch)
     assert len(lookup(popup)) == 1
 
 
-def test_a_failing_package_stops_only_those_who_need_it(houston, seattle, popup):
+@pytest.fixture
+def behind(houston, seattle, popup) -> None:
+    """Popup lacks Ann, of whom there is a package; all lack Bo, of whom there is none yet."""
     make_customer(houston, "Ann")
     with out_of_reach(popup):
         run("pipeline")
     convert(houston, "Bo")
 
-    with headquarters_stores_no_package():
-        outcomes = [
-            run(JobCode.DOWNLOAD, channels=[code])["outcome"] for code in ("houston", "popup")
-        ]
 
-        assert outcomes == ["failed", "failed"]
-        assert {name for _, name in lookup(popup)} == {"Ann"}
-        failed = DownloadSession.objects.unmade().filter(database__in=[houston, popup])
-        assert {
-            (session.database, session.status, session.package, session.tries) for session in failed
-        } == {
-            (houston, DownloadStatus.CREATE_FAILED, None, 1),
-            (popup, DownloadStatus.CREATE_FAILED, None, 1),
-        }
-        assert {session.message for session in failed} == {
-            "Headquarters cannot make the next package (SQLSTATE 53100)."
-        }
+def test_a_failing_package_stops_only_those_who_need_it(houston, popup, behind):
+    with headquarters_stores_no_package():
+        for code in ("houston", "popup"):
+            assert run(JobCode.DOWNLOAD, channels=[code])["outcome"] == "failed"
+
+    assert {name for _, name in lookup(popup)} == {"Ann"}
+    failed = DownloadSession.objects.unmade().filter(database__in=[houston, popup])
+    assert failed.count() == 2
+    for session in failed:
+        assert (session.status, session.package) == (DownloadStatus.CREATE_FAILED, None)
+        assert session.tries == 1
+        assert session.message == "Headquarters cannot make the next package (SQLSTATE 53100)."
+
+
+def test_a_package_that_failed_is_made_at_the_next_try(houston, seattle, popup, behind):
+    with headquarters_stores_no_package():
+        run(JobCode.DOWNLOAD, channels=["houston"])
 
     assert run(JobCode.DOWNLOAD)["outcome"] == "succeeded"
+
     assert not DownloadSession.objects.unfinished().exists()
     session = DownloadSession.objects.filter(database=houston).first()
     assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 2, "")
+    assert {name for _, name in lookup(popup)} == {"Ann", "Bo"}
     assert lookup(popup) == lookup(houston) == lookup(seattle)
 
 

@@ -5,6 +5,7 @@ on SQLite; `ring` has houston and popup after a run, with Ann, Bo and two quaran
 """
 # ruff: noqa: S608 - only constants of this file are put into SQL
 
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 TRUE, FALSE = "(1 = 1)", "(1 = 0)"  # understood by both engines
 # Statements that damage a channel's tables of customers, each run in both channels.
 DAMAGES = {
-    "values_at_the_right_version_a6": [
+    "values at the right version": [
         "UPDATE customer SET first_name = 'Wrong' WHERE account_number = '005001'",
         f"UPDATE customer SET title = '', birth_date = '1990-01-01', is_blocked = {TRUE}",
         "DELETE FROM customer_address",
@@ -29,22 +30,30 @@ DAMAGES = {
         "UPDATE customer_affiliation SET affiliation = 'VIP'",
         "UPDATE customer_attribute SET value = 'Wrong'",
     ],
-    "values_at_a_version_far_ahead_a6": [
+    "values at a version far ahead": [
         "UPDATE customer SET hq_version = 900, last_name = 'Wrong'",
         "UPDATE customer_attribute SET value = 'Wrong', hq_version = 5000",
         f"UPDATE customer_contact SET hq_version = 7000, marketing_opt_in = {TRUE}",
     ],
-    "keys_a6": [
+    "keys": [
         "UPDATE customer SET async_account = NULL",
         "UPDATE customer_address SET account_number = '005002'",
         f"UPDATE customer_contact SET contact_id = '{uuid4()}' WHERE account_number = '005001'",
         "DELETE FROM account_map",
     ],
-    "an_added_row_a6": [
+    "an added row": [
         """INSERT INTO customer_affiliation (company, account_number, affiliation, hq_version)
            VALUES ('USRT', '005001', 'VIP', 1)""",
     ],
 }
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Channels, and what HQ had written into each before it was damaged."""
+
+    stores: list[ChannelDatabase]
+    rows_before: list[dict[str, list[tuple]]]
 
 
 @pytest.fixture
@@ -77,30 +86,39 @@ def rows_of_hq(store: ChannelDatabase) -> dict[str, list[tuple]]:
     return rows | {"account_map": query(store, account_map)}
 
 
-@pytest.mark.parametrize("statements", DAMAGES.values(), ids=DAMAGES)
-def test_damaged_customers_of_a_channel_are_found_and_repaired(full_ring, capsys, statements):
-    before = [rows_of_hq(store) for store in full_ring]
+@pytest.fixture(params=DAMAGES.values(), ids=DAMAGES)
+def damaged_ring(full_ring, capsys, request) -> Damaged:
+    """The ring, healthy until a moment ago; then its channels were damaged in one way."""
     assert failed_checks(full=True) == {}
     status, _ = reconcile(capsys, "--fix")
     assert status == 0
-
+    rows_before = [rows_of_hq(store) for store in full_ring]
     for store in full_ring:
-        for statement in statements:
+        for statement in request.param:
             query(store, statement)
+    return Damaged(full_ring, rows_before)
 
+
+@pytest.mark.finding(id="A6")
+def test_damaged_customers_of_a_channel_are_found(damaged_ring, capsys):
     # Which of the two finds it depends on what was damaged: the account map, or rows.
-    found_by = {Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT, Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS}
-    assert found_by & failed_checks(full=True).keys()
+    checks = {Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT, Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS}
+    assert checks & failed_checks(full=True).keys()
+
     _, document = reconcile(capsys)
+
     assert kinds_of_differences(document).keys() == {"houston", "popup"}
 
+
+@pytest.mark.finding(id="A6")
+def test_damaged_customers_of_a_channel_are_repaired(damaged_ring, capsys):
     # What is sent to one channel again is sent to the other one too, which may repair it.
-    for store in full_ring:
+    for store in damaged_ring.stores:
         status, _ = reconcile(capsys, "--fix", "--channel", store.channel.code)
         assert status in (0, 1)
         run(JobCode.DOWNLOAD)
 
-    assert [rows_of_hq(store) for store in full_ring] == before
+    assert [rows_of_hq(store) for store in damaged_ring.stores] == damaged_ring.rows_before
     assert failed_checks(full=True) == {}
     status, document = reconcile(capsys)
     assert (status, kinds_of_differences(document)) == (0, {})

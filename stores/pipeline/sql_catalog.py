@@ -195,7 +195,7 @@ def of_upload() -> Iterator[ComposedStatement]:
 
 
 def of_staging(kind: EventKind) -> Iterator[ComposedStatement]:
-    rows, of = incoming(kind), kind.name
+    rows, of = incoming(kind), kind.noun
     erased = made_from("of_erased", staging.rows_of_erased(rows))
     yield entry("upload/drop_known", staging.drop_statement(kind, rows), of=of)
     reject = staging.reject_statement(kind, rows, REJECTED)
@@ -252,9 +252,9 @@ def of_convert() -> Iterator[ComposedStatement]:
         yield from of_open_events(kind)
         yield from of_known_customers(kind)
         supersede = convert.supersede_statement(kind)
-        yield entry("convert/supersede_quarantined", supersede, of=kind.name)
+        yield entry("convert/supersede_quarantined", supersede, of=kind.noun)
         known = convert.EVENTS_OF_KNOWN.format(**kind.names)
-        yield entry("convert/events_of_known", known, of=kind.name)
+        yield entry("convert/events_of_known", known, of=kind.noun)
     for table in balance.HELD_ROWS:
         days = balance.DAYS_OF_BALANCE.format(name=sql.Literal(table))
         yield entry("convert/recount", balance.recount(table), of=table)
@@ -272,10 +272,10 @@ def of_new_customers() -> Iterator[ComposedStatement]:
         claim = merge.claim_of_new(CHUNK, kind, GUIDS)
         if kind is not AFFILIATION:
             insert = merge.merge_statement(claim, may_replace=False)
-            yield entry(merge_file(kind), insert, of=f"{kind.name}.insert")
-        yield entry(merge_file(kind), merge.merge_statement(claim), of=f"{kind.name}.new")
+            yield entry(merge_file(kind), insert, of=f"{kind.noun}.insert")
+        yield entry(merge_file(kind), merge.merge_statement(claim), of=f"{kind.noun}.new")
         unapplied = merge.unapplied_statement(claim)
-        yield entry("convert/settle_unapplied", unapplied, of=f"{kind.name}.new")
+        yield entry("convert/settle_unapplied", unapplied, of=f"{kind.noun}.new")
 
 
 def merge_file(kind: EventKind) -> str:
@@ -286,23 +286,23 @@ def merge_file(kind: EventKind) -> str:
 def of_open_events(kind: EventKind) -> Iterator[ComposedStatement]:
     claim_events = known_customers.claim_statement(CHUNK, kind, GUIDS)
     claimed = made_from("claimed_event", claim_events)
-    yield entry("convert/claim_events", claim_events, of=kind.name)
+    yield entry("convert/claim_events", claim_events, of=kind.noun)
     open_claimed = open_events.open_claimed_statement(CHUNK, kind, claimed)
-    yield entry("convert/open_claimed", open_claimed, of=kind.name)
+    yield entry("convert/open_claimed", open_claimed, of=kind.noun)
     take = open_events.take_events_statement(kind, DUE)
-    yield entry("convert/take_events", take, of=kind.name)
+    yield entry("convert/take_events", take, of=kind.noun)
     in_order = convert.in_order_statement(CHUNK, kind)
-    yield entry("convert/events_in_order", in_order, of=kind.name)
+    yield entry("convert/events_in_order", in_order, of=kind.noun)
     refused = open_events.refused_statement(kind, DUE)
-    yield entry("convert/fail_refused", refused, of=kind.name)
+    yield entry("convert/fail_refused", refused, of=kind.noun)
     if kind in merge.KINDS_WITH_ID:
         contested = apply.contested_statement(CHUNK, kind)
-        yield entry("convert/contested_ids", contested, of=kind.name)
+        yield entry("convert/contested_ids", contested, of=kind.noun)
 
 
 def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     claimed = made_from("claimed_event", known_customers.claim_statement(CHUNK, kind, GUIDS))
-    history, of = history_of(kind, claimed), kind.name
+    history, of = history_of(kind, claimed), kind.noun
     claim = merge.claim_of_known(CHUNK, kind, claimed)
     yield entry("convert/history", chunk.history_query(kind, claimed), of=of)
     if kind is CUSTOMER:
@@ -373,9 +373,9 @@ def of_corrections() -> Iterator[ComposedStatement]:
     for kind in EVENT_KINDS:
         rows = incoming(kind)
         broken = hq_events.broken_statement(kind, rows)
-        yield entry("corrections/broken_rules", broken, of=kind.name)
+        yield entry("corrections/broken_rules", broken, of=kind.noun)
         stage = hq_events.stage_statement(kind, rows)
-        yield entry("corrections/stage_event", stage, of=kind.name)
+        yield entry("corrections/stage_event", stage, of=kind.noun)
     before = made(
         "error_before", "transaction_id bigint, rule text, field text, line_number integer"
     )
@@ -416,9 +416,9 @@ def of_integrity() -> Iterator[ComposedStatement]:
     for kind in EVENT_KINDS:
         history = history_of(kind, looked_at)
         statement = shown_customers.shown_statement(kind, looked_at, shown, history)
-        yield entry("integrity/shown_rows", statement, of=kind.name)
+        yield entry("integrity/shown_rows", statement, of=kind.noun)
         changed = shown_customers.changed_fields(kind, looked_at, history)
-        yield entry("integrity/changed_fields", changed, of=kind.name)
+        yield entry("integrity/changed_fields", changed, of=kind.noun)
     for copy in COMPARED_EVENTS:
         receipts = upload_checks.receipts(copy, COPIES)
         yield entry("integrity/receipts", receipts, of=copy.source)

@@ -109,7 +109,7 @@ def operations_of_kind(
     if customer:
         names_customer |= Q(account_number=match.account_number, company=match.company)
         is_shown |= Q(customer=customer)
-    rows = STAGING_MODELS[kind.name].objects.filter(names_customer, is_shown)
+    rows = STAGING_MODELS[kind.noun].objects.filter(names_customer, is_shown)
     rows = rows.select_related("database__channel", "session", "made_by")
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in rows:

@@ -32,9 +32,9 @@ class CustomerOperation:
     @property
     def subject(self) -> str:
         """For example Customer, or Address home."""
-        column = DISTINGUISHING_COLUMNS.get(self.kind.name)
+        column = DISTINGUISHING_COLUMNS.get(self.kind.noun)
         value = getattr(self.row, column) if column else None
-        name = self.kind.name.capitalize()
+        name = self.kind.noun.capitalize()
         return f"{name} {value}" if value else name
 
     @property
@@ -68,7 +68,7 @@ class CustomerOperation:
         if self.kind is CUSTOMER and column in INHERITED_COLUMNS and not new:
             return False
         # A form at HQ sends back the default that HQ had filled in for a till.
-        is_default = column in DEFAULTED_COLUMNS.get(self.kind.name, ()) and not old
+        is_default = column in DEFAULTED_COLUMNS.get(self.kind.noun, ()) and not old
         return not (self.is_of_hq and is_default)
 
     @property

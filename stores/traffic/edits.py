@@ -18,8 +18,8 @@ from stores.traffic import people
 from stores.traffic.faults import BROKEN_TERMINAL
 from stores.traffic.store import OPEN_FOR, Store
 
-PART_COLUMNS = {kind.name: kind.columns for kind in (CUSTOMER, ADDRESS, CONTACT)}
-HQ_TABLE_OF_PART = {kind.name: kind.table for kind in (CUSTOMER, ADDRESS, CONTACT)}
+PART_COLUMNS = {kind.noun: kind.columns for kind in (CUSTOMER, ADDRESS, CONTACT)}
+HQ_TABLE_OF_PART = {kind.noun: kind.table for kind in (CUSTOMER, ADDRESS, CONTACT)}
 CHANGES = (
     ("customer", "update", 45),
     ("address", "update", 20),

@@ -524,7 +524,7 @@ def test_a_printed_statement_can_be_explained_and_leaves_nothing(call):
 def test_a_file_s_name_prints_every_statement_made_of_it(call):
     printed = call("print_sql", "convert/replay").out
     assert re.findall("^-- convert/replay:(\\w+)$", printed, re.MULTILINE) == [
-        kind.name for kind in EVENT_KINDS
+        kind.noun for kind in EVENT_KINDS
     ]
 
 

@@ -46,7 +46,7 @@ def idle_channels(houston, popup) -> list[ChannelDatabase]:
     for store in (houston, popup):
         ann = make_customer(store)
         for kind in CHILDREN:
-            make_event(kind.name, store, async_account=ann)
+            make_event(kind.noun, store, async_account=ann)
         make_customer(store, email="nobody")
         make_event("address", store, async_account=uuid4())
         make_sale(store, "10.00", async_account=ann)

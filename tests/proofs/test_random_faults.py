@@ -77,7 +77,7 @@ GOOD_RECEIPT = "GOOD"
 # The channel assigns the counter, and the rows of a sale must name the same transaction.
 CONSISTENT_COLUMNS = {"replication_counter", "transaction_id", "line_number"}
 EVENT_COLUMNS = {
-    kind.name: [column for column in kind.sent_columns if column not in CONSISTENT_COLUMNS]
+    kind.noun: [column for column in kind.sent_columns if column not in CONSISTENT_COLUMNS]
     for kind in EVENT_KINDS
 }
 SALE_COLUMNS = {

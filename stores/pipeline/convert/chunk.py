@@ -107,7 +107,7 @@ def history_query(kind: EventKind, customers: WorkTable) -> sql.Composed:
 
 def staged_columns(kind: EventKind) -> Sequence[str]:
     """The columns of the table in which events of a kind are staged."""
-    return [str(column.column) for column in STAGED_MODELS[kind.name]._meta.concrete_fields]
+    return [str(column.column) for column in STAGED_MODELS[kind.noun]._meta.concrete_fields]
 
 
 def mark_batches(chunk: Chunk, batches: Sequence[int]) -> None:

@@ -62,7 +62,7 @@ def normalized_column(
     kind: EventKind, column: str, *, event: str = "event", customer: str = "event.customer_id"
 ) -> sql.Composable:
     """A column of an event as HQ keeps it; `customer` is whose event it is."""
-    if special := NORMALIZED_COLUMNS.get((kind.name, column)):
+    if special := NORMALIZED_COLUMNS.get((kind.noun, column)):
         return sql.SQL(special).format(event=sql.SQL(event), customer=sql.SQL(customer))
     if kind.type_of(column) == "text":
         return sql.SQL(normalized_text(column, event))

@@ -144,7 +144,7 @@ def describe_case(case: Case) -> CaseDetail:
 
 def stored_event(kind: StagedTable, event_id: UUID) -> Any:
     if isinstance(kind, EventKind):
-        return STAGING_MODELS[kind.name].objects.filter(pk=event_id).first()
+        return STAGING_MODELS[kind.noun].objects.filter(pk=event_id).first()
     return RetailTransaction.objects.filter(event_id=event_id).first()
 
 

@@ -107,7 +107,7 @@ def apply_pending(customer: Customer) -> None:
 
 
 def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
-    events = STAGING_MODELS[kind.name].objects.of_customer(customer)
+    events = STAGING_MODELS[kind.noun].objects.of_customer(customer)
     return events.filter(status=StagingStatus.PENDING)
 
 

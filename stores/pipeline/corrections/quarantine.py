@@ -247,7 +247,7 @@ def lock_case(case: str) -> LockedCase:
         locked = failed.filter(table=kind.event, event_id__in=event_ids).first()
         if locked is None:
             continue
-        event = STAGING_MODELS[kind.name].objects.get(pk=locked.event_id)
+        event = STAGING_MODELS[kind.noun].objects.get(pk=locked.event_id)
         if database_id := event.database_id or event.for_database_id:
             database = ChannelDatabase.objects.with_channel().get(pk=database_id)
             return LockedCase(kind, database, event=event)

@@ -1,4 +1,9 @@
-"""The five kinds of events as the steps need them: tables, columns, keys."""
+"""The five kinds of events that channels send, and the tables that each of them travels through.
+
+An event is a row in which a till says what became of a customer, or of one of the customer's
+addresses, contacts, affiliations or attributes. The tables of a kind have the same columns in the
+channel and in HQ's staging; the rows of HQ that its events create and change are in a third table.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +14,8 @@ from stores.channeldb.models import Event
 from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE_BY_NAME
 from stores.hqdb.sql import Name
 
-# PostgreSQL's types of what travels, by the kinds of a channel's columns; texts have no limit yet.
+# PostgreSQL's types of incoming columns, by the kinds of a channel's columns. Texts have no limit
+# before the rules have been checked.
 MONEY_TYPE = "numeric"
 SENT_TYPES = {"counter": "bigint", "time": "timestamptz", "money": MONEY_TYPE}
 TYPE_OF_COLUMN = {
@@ -17,64 +23,56 @@ TYPE_OF_COLUMN = {
     for table in (*EVENT_TABLES, *PART_TABLES)
     for column in table.columns
 }
-# The SQL function that normalizes a text, where it is another than `normalize_text`: what is
-# compared and looked up holds no invisible letters.
-NORMALIZERS = {
-    "email": "normalize_email",
-    "receipt_email": "normalize_email",
-    "phone": "normalize_phone",
-} | dict.fromkeys(
-    (
-        *("operation", "account_number", "staff_id", "terminal_id", "customer_type", "language"),
-        *("currency", "customer_group", "vat_number", "purpose", "street_number", "county"),
-        *("state", "postal_code", "country", "kind", "affiliation", "attribute"),
-        *("transaction_id", "transaction_type", "entry_status", "confirmation_number"),
-        *("store_number", "delivery_mode", "receipt_number", "item_id", "unit", "tender_type"),
-    ),
-    "normalize_key",
-)
+# Texts for people to read. All others are compared or looked up, and lose their invisible letters.
+NAME_COLUMNS = ("title", "first_name", "middle_name", "last_name", "name")
+PROSE_COLUMNS = (*NAME_COLUMNS, "description", "building", "street", "city", "value")
 
 
 def normalized(column: str, of: str = "") -> str:
-    """SQL for the text of a column in the documented normalisation; `of` is its table."""
-    prefix = f"{of}." if of else ""
+    """Return SQL for the normalized text of a column; `of` is its table in the statement."""
+    value = f"{of}.{column}" if of else column
     if column == "locator":
+        kind = f"{of}.kind" if of else "kind"
         return (
-            f"CASE normalize_key({prefix}kind) WHEN 'email' THEN normalize_email({prefix}locator)"
-            f" WHEN 'phone' THEN normalize_phone({prefix}locator)"
-            f" ELSE normalize_key({prefix}locator) END"
+            f"CASE normalize_key({kind}) WHEN 'email' THEN normalize_email({value})"
+            f" WHEN 'phone' THEN normalize_phone({value}) ELSE normalize_key({value}) END"
         )
-    return f"{NORMALIZERS.get(column, 'normalize_text')}({prefix}{column})"
+    if column in ("email", "receipt_email"):
+        return f"normalize_email({value})"
+    if column == "phone":
+        return f"normalize_phone({value})"
+    return f"normalize_text({value})" if column in PROSE_COLUMNS else f"normalize_key({value})"
 
 
 @cache
 def sent_columns(table: str) -> tuple[str, ...]:
-    """The columns of a channel's table that travel to HQ, in order."""
+    """Return the columns of a channel's table that travel to HQ, in their order."""
     return tuple(name for name in TABLE_BY_NAME[table].column_names if name != "acknowledged_at")
 
 
-# What every event carries.
-EVENT_COLUMNS = sent_columns("async_customer")[: len(Event._meta.local_fields) - 1]
+# The columns that every event has. They come first in each table, and in this order.
+EVENT_COLUMNS = tuple(
+    str(field.column) for field in Event._meta.local_fields if field.column != "acknowledged_at"
+)
 
 
 @dataclass(frozen=True)
 class StagedTable:
-    """A table that channels send, such as that of a kind of event; `event` is its name there."""
+    """A table whose rows channels send. `event` is its name in the channel and in HQ's staging."""
 
     event: str
 
     @property
     def sent_columns(self) -> tuple[str, ...]:
-        """All columns that travel from the channel, in order."""
         return sent_columns(self.event)
 
     @property
     def types(self) -> tuple[str, ...]:
-        """PostgreSQL's types of the columns while they travel; texts have no limit yet."""
-        return tuple(map(self.type_of, self.sent_columns))
+        """PostgreSQL's types of the columns while they travel."""
+        return tuple(self.type_of(column) for column in self.sent_columns)
 
     def type_of(self, column: str) -> str:
-        return TYPE_OF_COLUMN.get(column, "text")
+        return TYPE_OF_COLUMN[column]
 
     @property
     def names(self) -> dict[str, Name]:
@@ -82,12 +80,13 @@ class StagedTable:
         return {"event": sql.Identifier(self.event), "name": sql.Literal(self.event)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EventKind(StagedTable):
-    """One kind of event: `event` table in channel and staging, `table` of HQ's rows.
+    """One of the five kinds of events. An entity is what an event is about, such as an address.
 
-    `key` names one entity among those of its customer; `primary` is the column within which only
-    one row of a customer may be primary.
+    `key` are the columns that tell apart the entities of one customer. `conflict` is the unique key
+    of HQ's table, for ON CONFLICT. Of the rows that a customer has with the same value in the
+    column `primary`, only one may be primary.
     """
 
     key: tuple[str, ...]
@@ -95,29 +94,31 @@ class EventKind(StagedTable):
     primary: str | None = None
 
     @property
-    def name(self) -> str:
+    def noun(self) -> str:
+        """What its events are about, in one word, such as "address"."""
         return self.event.removeprefix("async_")
 
     @property
     def view(self) -> str:
-        """The events with their state."""
-        return f"staged_{self.name}"
+        """HQ's view of the staged events with their state."""
+        return f"staged_{self.noun}"
 
     @property
     def table(self) -> str:
-        return "customer" if self.name == "customer" else f"customer_{self.name}"
+        """HQ's table of the rows that the events create and change."""
+        return "customer" if self.noun == "customer" else f"customer_{self.noun}"
 
     @property
     def owner(self) -> str:
-        """The column by which a row belongs to its customer."""
-        return "id" if self.name == "customer" else "customer_id"
+        """The column of that table with the id of the customer."""
+        return "id" if self.noun == "customer" else "customer_id"
 
     @property
     def names(self) -> dict[str, Name]:
-        """The holes of statements about the kind, which mean the same in every file.
+        """The holes of statements about a kind, with the same meaning in every file.
 
-        {event}: the staging table; {name}: the same as a text; {view}: the events with their state;
-        {table}: HQ's rows; {owner}: their customer; {key}: which of the customer's a row is.
+        {event}: the staging table; {name}: its name as a text; {view}, {table}, {owner}: as above;
+        {key}: the column that tells apart the rows of one customer.
         """
         names = super().names | {
             "view": sql.Identifier(self.view),
@@ -128,23 +129,32 @@ class EventKind(StagedTable):
 
     @property
     def entity(self) -> tuple[str, ...]:
-        """What names one entity in events: the customer, and which of its rows."""
+        """The columns that identify an entity: its customer and its key."""
         return ("customer_id", *self.key)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that this kind has beside what every event carries."""
-        return self.sent_columns[len(EVENT_COLUMNS) :]
+        """The columns that other kinds do not have."""
+        return tuple(column for column in self.sent_columns if column not in EVENT_COLUMNS)
 
 
-CUSTOMER = EventKind("async_customer", (), ("id",))
-ADDRESS = EventKind("async_address", ("address_id",), ("address_id",), primary="purpose")
-CONTACT = EventKind("async_contact", ("contact_id",), ("contact_id",), primary="kind")
-AFFILIATION = EventKind("async_affiliation", ("affiliation",), ("customer_id", "affiliation"))
-ATTRIBUTE = EventKind("async_attribute", ("attribute",), ("customer_id", "attribute"))
+CUSTOMER = EventKind(event="async_customer", key=(), conflict=("id",))
+ADDRESS = EventKind(
+    event="async_address", key=("address_id",), conflict=("address_id",), primary="purpose"
+)
+CONTACT = EventKind(
+    event="async_contact", key=("contact_id",), conflict=("contact_id",), primary="kind"
+)
+AFFILIATION = EventKind(
+    event="async_affiliation", key=("affiliation",), conflict=("customer_id", "affiliation")
+)
+ATTRIBUTE = EventKind(
+    event="async_attribute", key=("attribute",), conflict=("customer_id", "attribute")
+)
 
 CHILDREN = (ADDRESS, CONTACT, AFFILIATION, ATTRIBUTE)
-# Parents first: a child is never staged before a customer that was written before it.
+# Customers first: nothing of a customer is staged before the customer.
 EVENT_KINDS = (CUSTOMER, *CHILDREN)
-# What a new customer inherits; an edit that leaves it out keeps it.
+# What a new customer inherits from the default customer of its channel. An edit without a value
+# for one of these does not clear it.
 INHERITED_COLUMNS = ("customer_type", "language", "currency", "customer_group")

@@ -275,7 +275,7 @@ def max_lengths(kind: EventKind) -> dict[str, int]:
     """The texts of a kind of event that HQ holds only up to a length, in characters."""
     return {
         str(field.column): int(field.max_length)
-        for field in STAGED_MODELS[kind.name]._meta.concrete_fields
+        for field in STAGED_MODELS[kind.noun]._meta.concrete_fields
         if field.column in kind.sent_columns
         and isinstance(field, models.CharField | models.TextField)
         and field.max_length
@@ -310,7 +310,7 @@ def stored_values(kind: EventKind, columns: Sequence[str], of: str = "") -> sql.
 @cache
 def rules_for(kind: EventKind) -> tuple[Rule, ...]:
     """All rules of a kind, in the order in which they are reported."""
-    return (*COMMON_RULES, *kind_length_rules(kind), *KIND_RULES[kind.name])
+    return (*COMMON_RULES, *kind_length_rules(kind), *KIND_RULES[kind.noun])
 
 
 @cache

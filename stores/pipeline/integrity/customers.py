@@ -200,7 +200,7 @@ def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) ->
 
 def expected_value(kind: EventKind, column: str) -> sql.Composable:
     """Return the value that `event` gives a column. A default may stand for an empty value."""
-    if column in DEFAULTED_COLUMNS.get(kind.name, ()):
+    if column in DEFAULTED_COLUMNS.get(kind.noun, ()):
         return sql.SQL(f"coalesce(nullif({normalized_text(column, 'event')}, ''), row.{column})")
     return normalized_column(kind, column)
 

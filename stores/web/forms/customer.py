@@ -75,13 +75,13 @@ class PartForm(forms.Form):
         self.original_values = row_values(kind, row) if row else {}
         super().__init__(
             data,
-            prefix=f"{kind.name}-{place}",
+            prefix=f"{kind.noun}-{place}",
             initial=initial_values(kind, self.original_values),
             empty_permitted=row is None,
             use_required_attribute=False,
         )
         for column in kind.columns:
-            is_id = column == f"{kind.name}_id"
+            is_id = column == f"{kind.noun}_id"
             is_fixed = row is not None and column in kind.key
             if not is_id and not is_fixed:
                 self.fields[column] = event_field(kind, column)
@@ -92,7 +92,7 @@ class PartForm(forms.Form):
     def title(self) -> str:
         """The name by which people tell the row from others of its kind."""
         if not self.row:
-            return f"New {self.kind.name}"
+            return f"New {self.kind.noun}"
         if self.kind is ADDRESS:
             return str(self.original_values["purpose"] or "address").capitalize()
         if self.kind is CONTACT:
@@ -112,7 +112,7 @@ class PartForm(forms.Form):
         else:
             values["operation"] = Operation.CREATE
             if self.kind in (ADDRESS, CONTACT):
-                values[f"{self.kind.name}_id"] = uuid4()
+                values[f"{self.kind.noun}_id"] = uuid4()
         yield Edit(self.kind, values)
 
 

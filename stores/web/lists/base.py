@@ -122,7 +122,7 @@ def start_of(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time.min))
 
 
-EVENT_TABLE_CHOICES = [(kind.event, f"{kind.name.capitalize()} events") for kind in EVENT_KINDS]
+EVENT_TABLE_CHOICES = [(kind.event, f"{kind.noun.capitalize()} events") for kind in EVENT_KINDS]
 
 DOCUMENT_CHOICE = (HEADER.event, rows_word(HEADER.event))
 

@@ -69,7 +69,7 @@ def pipeline_counts() -> dict[str, Any]:
         "waiting": count_operations("waiting"),
         "failed": count_operations("failed"),
         "children": sum(
-            capped_count(STAGING_MODELS[kind.name].objects.open()) for kind in CHILDREN
+            capped_count(STAGING_MODELS[kind.noun].objects.open()) for kind in CHILDREN
         ),
         "quarantined": count_rows(
             filter_quarantine(status="open"),

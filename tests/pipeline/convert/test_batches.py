@@ -45,7 +45,7 @@ def row_versions() -> set[tuple[Any, ...]]:
 
 def make_one_of_each(store, guid, **columns: Any) -> None:
     for kind in EVENT_KINDS:
-        make_event(kind.name, store, async_account=guid, **columns)
+        make_event(kind.noun, store, async_account=guid, **columns)
 
 
 def test_an_upload_of_all_tables_is_one_batch(store):

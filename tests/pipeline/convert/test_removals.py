@@ -89,7 +89,7 @@ def active_in(shop: ChannelDatabase) -> dict[str, bool]:
     for kind in EVENT_KINDS:
         statement = f"SELECT is_active FROM {kind.table} WHERE account_number = '005001'"  # noqa: S608
         [(is_active,)] = query(shop, statement)
-        active[kind.name] = bool(is_active)
+        active[kind.noun] = bool(is_active)
     return active
 
 

@@ -49,7 +49,7 @@ def name_guid(
 ) -> None:
     """Write an event of each kind, and a sale, that name the GUID."""
     for kind in kinds:
-        make_event(kind.name, database, async_account=guid, operation="update")
+        make_event(kind.noun, database, async_account=guid, operation="update")
     make_sale(database, async_account=guid, transaction_id=f"T-{database.channel.code}")
 
 
@@ -179,7 +179,7 @@ def ann_and_cy(houston, foreign_shop) -> tuple[Customer, Customer]:
     """Ann of houston, with a row in every table, and Cy of the other company."""
     guid = make_customer(houston, "Ann")
     for kind in CHILDREN:
-        make_event(kind.name, houston, async_account=guid)
+        make_event(kind.noun, houston, async_account=guid)
     make_sale(houston, async_account=guid)
     make_customer(foreign_shop, "Cy")
     run(JobCode.PIPELINE)

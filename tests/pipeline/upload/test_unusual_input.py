@@ -183,13 +183,13 @@ def test_parts_that_arrive_before_their_customer_wait_for_it(store):
     guid = uuid4()
     with between_good_customers(store):
         for kind in CHILDREN:
-            make_event(kind.name, store, async_account=guid)
+            make_event(kind.noun, store, async_account=guid)
 
     run(JobCode.PIPELINE)
 
     assert_good_customers_are_converted(store)
     for kind in CHILDREN:
-        event = STAGING_MODELS[kind.name].objects.get()
+        event = STAGING_MODELS[kind.noun].objects.get()
         assert (event.status, event.reason) == ("pending", "parent_missing")
 
     make_customer(store, "Ann", guid=guid)

@@ -25,7 +25,7 @@ class WorkTable(sql.Identifier):
         (rows,) = fetch_one("SELECT count(*) FROM {table}", table=self)
         return int(rows)
 
-    def empty(self) -> None:
+    def clear(self) -> None:
         run_sql("TRUNCATE {table}", table=self)
 
     def analyze(self) -> None:

@@ -69,15 +69,15 @@ class BalanceParts(CountKey):
     Lines and payments count with their sale.
     """
 
-    captured = models.BigIntegerField(default=0)
-    converted = models.BigIntegerField(default=0)
-    linked = models.BigIntegerField(default=0)
+    captured = models.BigIntegerField(db_default=0)
+    converted = models.BigIntegerField(db_default=0)
+    linked = models.BigIntegerField(db_default=0)
     posted = models.BigIntegerField(db_default=0)
     voided = models.BigIntegerField(db_default=0)
-    waiting = models.BigIntegerField(default=0)
-    failed = models.BigIntegerField(default=0)
-    quarantined = models.BigIntegerField(default=0)
-    erased = models.BigIntegerField(default=0)
+    waiting = models.BigIntegerField(db_default=0)
+    failed = models.BigIntegerField(db_default=0)
+    quarantined = models.BigIntegerField(db_default=0)
+    erased = models.BigIntegerField(db_default=0)
     # None: never counted.
     counted_at = models.DateTimeField(null=True)
 

@@ -72,6 +72,7 @@ PARAMETERS = {
     "bigint[]": "sales ids locked counters others some databases batches",
     "boolean": "is_moved only_unchanged",
     "timestamptz": "earliest",
+    "interval": "tolerance",
     "date": "day",
     "time": "day_ends_at",
 }
@@ -255,10 +256,14 @@ def of_convert() -> Iterator[ComposedStatement]:
         yield entry("convert/supersede_quarantined", supersede, of=kind.noun)
         known = convert.EVENTS_OF_KNOWN.format(**kind.names)
         yield entry("convert/events_of_known", known, of=kind.noun)
-    for table in balance.HELD_ROWS:
+    for table in balance.RECOUNT:
         days = balance.DAYS_OF_BALANCE.format(name=sql.Literal(table))
-        yield entry("convert/recount", balance.recount(table), of=table)
+        yield entry(f"convert/{recount_file(table)}", balance.RECOUNT[table], of=table)
         yield entry("convert/days_of_balance", days, of=table)
+
+
+def recount_file(table: str) -> str:
+    return "recount_sales" if table in balance.SALES_TABLES else "recount_events"
 
 
 def of_new_customers() -> Iterator[ComposedStatement]:

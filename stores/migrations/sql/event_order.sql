@@ -8,3 +8,12 @@ LANGUAGE sql STABLE
 RETURN coalesce((SELECT channel.code || ' ' || channel_database.name
                    FROM channel_database JOIN channel ON channel.id = channel_database.channel_id
                   WHERE channel_database.id = database), '') COLLATE "C";
+
+-- Whether an event comes later than another one, so that what it says counts. The counter decides within a database,
+-- the time between databases. The function is simple enough for the planner to put it into the statement that calls it.
+CREATE FUNCTION is_later(at timestamptz, database bigint, generation integer, counter bigint,
+                         other_at timestamptz, other_database bigint, other_generation integer, other_counter bigint)
+RETURNS boolean
+LANGUAGE sql STABLE
+RETURN CASE WHEN other_database = database THEN (generation, counter) > (other_generation, other_counter)
+            ELSE (at, database_place(database)) > (other_at, database_place(other_database)) END;

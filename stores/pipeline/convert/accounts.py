@@ -1,8 +1,10 @@
-"""The only place that creates accounts: staged customers become HQ customers with a number.
+"""The only place that creates accounts: new customers get an account number of their company.
 
-Convert, Synchronize orders, end of day and the real-time service all come here and nowhere else.
-Of one company one conversion runs at a time, so nobody else waits for its number sequence; only who
-registers a channel does, for one chunk.
+A till identifies a customer that it creates by a GUID. Here the GUIDs of a chunk of events that HQ
+does not know yet are claimed, and become customers of HQ. Conversion, sales orders, end of day and
+the real-time service all create accounts through this module. Only one transaction at a time
+converts events of a company, so nobody waits for its number sequence, except for somebody who
+registers a channel at the same moment.
 """
 
 from collections.abc import Iterator
@@ -28,38 +30,13 @@ CREATE_CUSTOMERS = load(__file__, "create_customers")
 NEW_CUSTOMER_COLUMNS = "async_account uuid, customer_id bigint, channel_id bigint"
 
 
-@dataclass(frozen=True)
-class NewCustomers:
-    """The customers that a chunk has created."""
-
-    # Shape: async_account, customer_id, hq_version, databases.
-    claimed: WorkTable
-    count: int
-    # Customers for whom no number was left; they are not among the claimed ones.
-    failed: int
-    # Whether one of them has several events: it is replayed then, so that their order counts.
-    has_several_events: bool
-
-
-def require_issuing_allowed() -> None:
-    """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed.
-
-    Whoever converts new customers calls it first. What is imported takes no number.
-    """
-    if incident := Incident.objects.blocking_conversion().order_by("pk").first():
-        raise StepFailed(
-            f"No account number is issued until incident {incident.pk} is closed: "
-            f"{incident.message}"
-        )
-
-
 @contextmanager
-def new_customers(chunk: Chunk) -> Iterator[NewCustomers]:
-    """Give each GUID of the chunk that needs one its account, in the order of the GUIDs.
+def new_customers(chunk: Chunk) -> Iterator["NewCustomers"]:
+    """Give each GUID of the chunk that needs an account its number, in the order of the GUIDs.
 
-    Effects: customers with their change numbers, GUID map, number sequence; in the caller's
-    transaction. The events of customers for whom no number is left fail, and none is drawn for
-    them. Source: reliability 3.5, ADR 0006.
+    If the numbers run out, the events of the other GUIDs fail. Effects: customers with their change
+    numbers, inherited affiliations, the map of GUIDs, the number sequence; in the caller's
+    transaction. Source: reliability 3.5, ADR 0006.
     """
     with query_table("claimed_guid", claim_statement(chunk), chunk.values) as claimed:
         failed = drop_exhausted(chunk, claimed) if claimed.rows else 0
@@ -68,15 +45,41 @@ def new_customers(chunk: Chunk) -> Iterator[NewCustomers]:
         yield NewCustomers(claimed, count, failed, has_several_events=events > count)
 
 
+@dataclass(frozen=True)
+class NewCustomers:
+    """The customers that a chunk has created."""
+
+    # Shape: async_account, customer_id, hq_version, databases.
+    claimed: WorkTable
+    count: int
+    # The number of GUIDs for which no number was left. They are not in `claimed`.
+    failed: int
+    # If a customer has several events in the chunk, they have to be replayed in their order.
+    has_several_events: bool
+
+
+def require_issuing_allowed() -> None:
+    """Refuse new accounts while HQ may have forgotten numbers that it issued. Raises StepFailed.
+
+    Whoever converts new customers calls it first. Imported accounts take no number.
+    """
+    if incident := Incident.objects.blocking_conversion().order_by("pk").first():
+        raise StepFailed(
+            f"No account number is issued until incident {incident.pk} is closed: "
+            f"{incident.message}"
+        )
+
+
 def claim_statement(chunk: Chunk) -> sql.Composed:
     return CLAIM_GUIDS.format(events=chunk.events(CUSTOMER))
 
 
 def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:
-    """Fail the customers for whom no number is left, and drop them. Returns how many.
+    """Fail the events of GUIDs for which no number is left. Returns how many GUIDs these are.
 
-    The sequence is read without a lock: should another job take the last numbers meanwhile, its
-    constraint refuses ours and the chunk is done again.
+    Effects: open events; the GUIDs are deleted from `claimed`. The sequence is read without a lock.
+    If another transaction takes the last numbers meanwhile, the constraint of the sequence refuses
+    this one, and the chunk is tried again.
     """
     sequence = NumberSequence.objects.filter(company=chunk.company).first()
     remaining = sequence.left if sequence else 0
@@ -84,7 +87,7 @@ def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:
         return 0
     reason = "sequence_exhausted" if sequence else "sequence_missing"
     fail_exhausted(chunk, CUSTOMER, claimed, remaining, reason)
-    # The same order as in fail_exhausted.sql.
+    # These are the GUIDs that fail_exhausted.sql has failed: it has the same ORDER BY.
     return run_sql(
         """DELETE FROM {claimed} WHERE async_account IN
                (SELECT async_account FROM {claimed} ORDER BY async_account OFFSET %s)""",
@@ -94,7 +97,7 @@ def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:
 
 
 def insert_customers(chunk: Chunk, claimed: WorkTable, count: int) -> int:
-    """Customers, their inherited affiliations and the GUID map. Returns how many events."""
+    """Insert customers with what belongs to them. Returns the number of their events."""
     company = chunk.company
     values = chunk.values | {
         "first": reserve_numbers("number_sequence", "next", company.pk, count),
@@ -133,23 +136,25 @@ def create_statement(chunk: Chunk, claimed: WorkTable, created: WorkTable) -> sq
 
 
 def column_or_default(column: str) -> sql.Composable:
-    """A column of `new` in create_customers.sql, or what the default customer in `home` gives."""
+    """Return the value of a column in create_customers.sql.
+
+    `new` is the customer's newest event, `home` has the values of the default customer.
+    """
+    value = "new.{0}"
     if column == "customer_type":
-        text = "coalesce(nullif(new.{0}, ''), home.{0}, 'person')"
+        value = "coalesce(nullif(new.{0}, ''), home.{0}, 'person')"
     elif column in INHERITED_COLUMNS:
-        text = "coalesce(nullif(new.{0}, ''), home.{0})"
-    else:
-        text = "new.{0}"
-    return sql.SQL(text).format(sql.Identifier(column))
+        value = "coalesce(nullif(new.{0}, ''), home.{0})"
+    return sql.SQL(value).format(sql.Identifier(column))
 
 
 def import_account(
     company: Company, account_number: str, *, deliver: bool = True, **columns: object
 ) -> Customer:
-    """Make a customer whose account the sequence did not issue, such as a default customer.
+    """Create a customer whose account the sequence did not issue, such as a default customer.
 
-    Effects: the customer, with a change number if channels are to have it, in one transaction.
-    Errors: IntegrityError for an account that the sequence would issue.
+    Unless it is to `deliver`, channels are not sent the customer. Effects: the customer, in a
+    transaction. Raises IntegrityError for an account that the sequence could issue.
     """
     with transaction.atomic():
         change_no = reserve_changes(company.pk, 1) if deliver else None

@@ -1,8 +1,10 @@
-"""Apply the events of one chunk: new customers get an account, known ones are edited.
+"""Apply events to HQ's customers: new customers get an account, known ones are edited.
 
-`apply_chunk` is the conversion itself. `apply_or_fail` does it for single events and fails those of
-which the database refuses what comes of them; `convert_batch`, `apply_events` and `convert_guids`
-are the ways in for others than the conversion job.
+A *chunk* is what one transaction applies: whole batches of uploaded events, and single events that
+are tried again or come ahead of their batch. An event that cannot be applied is *opened*: a row of
+`open_event` keeps it with the reason, and it waits or has failed. An event is *claimed* when its
+customer has been found. The conversion job calls apply_chunk() and apply_or_fail(); the functions
+at the end of the file are for others that need some events applied at once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,20 +37,12 @@ from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, EventKind
 CONTESTED_IDS = load(__file__, "contested_ids")
 
 
-def lock_accounts(company: Company) -> None:
-    """Wait until nobody else converts events of the company.
-
-    It would wait for the number sequence anyhow, and so no two jobs ever hold the same event.
-    """
-    lock_until_commit(f"accounts:{company.pk}")
-
-
 def apply_chunk(chunk: Chunk) -> Applied:
-    """Apply all events of a chunk, or open those that cannot be applied.
+    """Apply the events of a chunk, and open those that cannot be applied.
 
-    Effects: customers and all that belongs to them, open and settled events; in the caller's
-    transaction, which has locked the company's accounts. Errors: the database's own, when it
-    refuses what comes of an event.
+    The caller has locked the company's accounts. Effects: customers and their addresses, contacts
+    and so on, open and settled events; in the caller's transaction. Errors: those of the database,
+    if it refuses the effect of an event.
     """
     updated, failed = 0, 0
     with prefer_index_scans(), new_customers(chunk) as created:
@@ -68,17 +62,20 @@ def apply_chunk(chunk: Chunk) -> Applied:
 def complete_new_customers(
     chunk: Chunk, kind: EventKind, created: NewCustomers, *, contested: Sequence[str]
 ) -> None:
-    """Give new customers what belongs to them of one kind; of themselves, what all events say."""
+    """Write what the events of one kind say of the chunk's new customers."""
     claim = claim_of_new(chunk, kind, created.claimed, contested=contested)
-    needs_replay = created.has_several_events if kind is CUSTOMER else merge_children_of_new(claim)
+    # The customers themselves were created as their newest events say.
+    needs_replay = created.has_several_events
+    if kind is not CUSTOMER:
+        needs_replay = merge_children_of_new(claim)
     if needs_replay:
         replay_new(claim)
 
 
 def contested_ids(chunk: Chunk, kind: EventKind) -> list[str]:
-    """Ids of addresses or contacts that several customers name in the chunk.
+    """Return the ids of addresses or contacts that several customers name in the chunk.
 
-    Whose they are is decided over all its events, those of new and of known customers together.
+    All events with such an id are applied as those of known customers are, to be compared.
     """
     return [str(key) for (key,) in fetch(contested_statement(chunk, kind), chunk.values)]
 
@@ -88,35 +85,45 @@ def contested_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
 
 
 def apply_or_fail(chunk: Chunk, keys: Sequence[EventKey]) -> Applied:
-    """Apply single events, and fail those of which the database refuses what comes of them."""
+    """Apply single events, and fail those whose effect the database refuses."""
 
     def apply(part: Sequence[EventKey]) -> Applied:
-        chunk.due.empty()
+        chunk.due.clear()
         for kind, events in events_by_kind(part).items():
             take_events(chunk, kind, events)
         return apply_chunk(chunk)
 
-    done, refused = bisect_keys(apply, keys)
-    return sum(done, fail_events(chunk, refused))
+    applied, refused = bisect_keys(apply, keys)
+    failed = fail_events(chunk, refused)
+    return sum(applied, start=failed)
 
 
 def fail_events(chunk: Chunk, refused: Iterable[EventKey]) -> Applied:
+    """Record that the database refuses the effect of these events."""
     unmarked: dict[UUID, str] = {}
     failed = 0
-    chunk.due.empty()
+    chunk.due.clear()
     for kind, events in events_by_kind(refused).items():
         failed += len(events)
         unmarked |= fail_refused(chunk, kind, events)
     return Applied(failed=failed, unmarked=unmarked)
 
 
-# ------------------------------------------------------------- beside the conversion job
+# --------------------------------------------------------- for others than the conversion job
+
+
+def lock_accounts(company: Company) -> None:
+    """Wait until no other transaction applies events of the company.
+
+    It would have to wait for the number sequence in any case; this way, no event is applied twice.
+    """
+    lock_until_commit(f"accounts:{company.pk}")
 
 
 def convert_batch(company: Company, batch: int) -> None:
     """Convert one batch. The caller has locked the company's accounts.
 
-    Effects and errors: those of apply_chunk.
+    Effects and errors: those of apply_chunk().
     """
     with due_events() as due:
         chunk = Chunk(company, (batch,), due, run=None)
@@ -127,9 +134,9 @@ def convert_batch(company: Company, batch: int) -> None:
 def apply_events(
     company: Company, events: Mapping[EventKind, Sequence[UUID]], *, run_key: str | None
 ) -> Applied:
-    """Apply pending events ahead of their batch, or fail those that the database refuses.
+    """Apply pending events ahead of their batch, and fail those whose effect is refused.
 
-    Effects: those of apply_chunk.
+    Effects: those of apply_chunk(), and a lock on the company's accounts.
     """
     lock_accounts(company)
     with due_events() as due:
@@ -138,9 +145,9 @@ def apply_events(
 
 
 def convert_guids(company: Company, guids: Sequence[UUID], *, run_key: str | None) -> Applied:
-    """Give GUIDs whose events are pending their accounts, ahead of their batches.
+    """Give GUIDs whose events are pending their accounts, ahead of the batches of the events.
 
-    Effects and errors: those of apply_chunk; StepFailed while an incident stops conversion.
+    Effects: those of apply_events(). Raises StepFailed while an incident forbids new accounts.
     """
     require_issuing_allowed()
     lock_accounts(company)
@@ -149,7 +156,7 @@ def convert_guids(company: Company, guids: Sequence[UUID], *, run_key: str | Non
 
 
 def pending_events_of(company: Company, kind: EventKind, guids: Sequence[UUID]) -> list[UUID]:
-    """The pending events of one kind that name these GUIDs and no account."""
+    """Return the pending events of one kind that name these GUIDs and no account."""
     rows = fetch(
         """SELECT event_id FROM {view}
             WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL

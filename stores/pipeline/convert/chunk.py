@@ -1,4 +1,10 @@
-"""What one transaction of conversion applies: whole batches, and single events that are due."""
+"""A chunk: the events that one transaction of conversion applies.
+
+It takes whole *batches*, in which uploads have staged events, and *single events*: open ones that
+can be tried again, and those that are applied ahead of their batch. No row marks an event as
+applied. It counts as applied once its batch is converted, unless `open_event` or `settled_event`
+says otherwise.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,16 +24,16 @@ from stores.pipeline.events.rules import STAGED_MODELS
 CHUNK_EVENTS = load(__file__, "_chunk_events")
 HISTORY = load(__file__, "history")
 DUE_COLUMNS = '"table" text, event_id uuid, attempts integer, PRIMARY KEY ("table", event_id)'
-# What the view of a kind tells of an event beside what was staged.
+# What the view of a kind has beside the columns of the staging table, and a history needs.
 STATE_COLUMNS = ("status", "reason", "applied_at")
 
 
 @dataclass(frozen=True)
 class Applied:
-    """How many customers events created, how many they changed, and how many events failed.
+    """How many customers were created and how many changed, and how many events failed.
 
-    `unmarked` are those of the failed events that stay pending, because the database refuses even
-    to mark them, with what it said.
+    `unmarked` are failed events that stay pending, because the database refuses even to open them,
+    with its message.
     """
 
     converted: int = 0
@@ -37,7 +43,7 @@ class Applied:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What a run counts."""
+        """The counts of a run."""
         return {"converted": self.converted, "updated": self.updated, "failed": self.failed}
 
     def __add__(self, other: "Applied") -> "Applied":
@@ -53,8 +59,7 @@ class Applied:
 class Chunk:
     """The events that one transaction applies. Its batches are marked as converted already.
 
-    `due` are single events: those that waited for what has come, and those that are converted ahead
-    of their batch. `run` is the run that applies them, None where no run does.
+    `due` is the work table of its single events. `run` is the run that applies them, if one does.
     """
 
     company: Company
@@ -68,7 +73,7 @@ class Chunk:
         return {"company": self.company.pk, "batches": list(self.batches), "run": self.run}
 
     def events(self, kind: EventKind) -> sql.Composed:
-        """Query for the events of one kind, but for those that were opened. See its file."""
+        """Return the query for the events of one kind, without those that were opened."""
         return CHUNK_EVENTS.format(due=self.due, **kind.names)
 
 
@@ -84,30 +89,23 @@ def kinds_of(chunk: Chunk) -> list[EventKind]:
 
 
 def due_events() -> AbstractContextManager[WorkTable]:
-    """An empty work table for the single events of a chunk."""
+    """Make an empty work table for the single events of a chunk."""
     return empty_table("due_event", DUE_COLUMNS)
 
 
 def applied_history(kind: EventKind, customers: WorkTable) -> AbstractContextManager[WorkTable]:
-    """All that was applied of one kind of the customers in a work table, this chunk included.
+    """Make a work table of all events of one kind that were applied to some customers.
 
-    Shape: customer_id, the columns of the event, and STATE_COLUMNS.
+    Those of the present chunk are among them. Shape: customer_id, the columns of the staging table,
+    and STATE_COLUMNS.
     """
     return query_table("event_history", history_query(kind, customers))
 
 
 def history_query(kind: EventKind, customers: WorkTable) -> sql.Composed:
-    columns = [*staged_columns(kind), *STATE_COLUMNS]
-    return HISTORY.format(
-        customers=customers,
-        columns=identifiers(columns, of="event"),
-        **kind.names,
-    )
-
-
-def staged_columns(kind: EventKind) -> Sequence[str]:
-    """The columns of the table in which events of a kind are staged."""
-    return [str(column.column) for column in STAGED_MODELS[kind.noun]._meta.concrete_fields]
+    staged = [str(field.column) for field in STAGED_MODELS[kind.noun]._meta.concrete_fields]
+    columns = identifiers([*staged, *STATE_COLUMNS], of="event")
+    return HISTORY.format(customers=customers, columns=columns, **kind.names)
 
 
 def mark_batches(chunk: Chunk, batches: Sequence[int]) -> None:

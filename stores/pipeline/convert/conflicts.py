@@ -1,34 +1,44 @@
-"""Edits whose makers did not know of each other: recorded with both values, whoever wins.
+"""Conflicts: edits whose makers did not know of each other.
 
-The winner is what `merge` says: the later edit stays. This only looks, once for each chunk of
-edits, what the claimed customers show now and which other place had said otherwise, unseen. New
-customers are not looked at: nobody else can have edited them.
+Merging has decided already which edit wins: the later one. This module records what was lost by
+it, so that people can see both values, once for each chunk of edits. New customers have no
+conflicts, because nobody else can have edited them yet.
 """
+
+from datetime import timedelta
 
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import listed, run_sql
+from stores.hqdb.sql import equal, listed, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.pipeline.convert.merge import normalized_column
-from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
-from stores.pipeline.events.kinds import normalized as normalized_text
+from stores.pipeline.events.kinds import (
+    ADDRESS,
+    CONTACT,
+    CUSTOMER,
+    INHERITED_COLUMNS,
+    EventKind,
+    normalized,
+)
 
 RECORD_CONFLICTS = load(__file__, "record_conflicts")
-EDIT_COLUMNS = load(__file__, "_edit_columns")
-# A till that makes an entity known cannot have overlooked another's edit of it.
+# A clock that is wrong by more is named in the conflict.
+CLOCK_TOLERANCE = timedelta(minutes=15)
+# Kinds whose entities are new when a till creates them, so that nobody else can have edited them.
 KINDS_WITH_CREATION = (CUSTOMER, ADDRESS, CONTACT)
-# An affiliation says nothing but that it is there, and removals are no contest: see removals.
-NO_VALUES = sql.SQL("('', false, '', '', '')")
+# An affiliation has no field but its name, and removals are a matter of removals.py.
+NO_FIELDS = sql.SQL("('', false, '', '', '')")
 
 
 def record_conflicts(kind: EventKind, claimed: WorkTable, history: WorkTable) -> int:
     """Record what the claimed edits conflict with, each field with both values. Returns fields.
 
-    Open are those where a clock was more than 15 minutes wrong: the later edit may not be the later
-    one. The others are closed by the rule. Effects: edit_conflict, in the caller's transaction.
+    A conflict stays open for a person if a clock was wrong by more than CLOCK_TOLERANCE, because
+    the edit that counts as the later one may be the earlier one. Effects: edit_conflict, in the
+    caller's transaction.
     """
-    return run_sql(record_statement(kind, claimed, history))
+    return run_sql(record_statement(kind, claimed, history), {"tolerance": CLOCK_TOLERANCE})
 
 
 def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sql.Composed:
@@ -41,22 +51,22 @@ def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
         history=history,
         claimed=claimed,
         creation_counts=sql.Literal(kind not in KINDS_WITH_CREATION),
-        same_key=same_key(kind, "lost", "row"),
-        same_key_as_lost=same_key(kind, "event", "lost"),
-        edit_columns=EDIT_COLUMNS.format(history=history, columns=listed(columns)),
-        values=listed(map(field_values, fields)) if fields else NO_VALUES,
+        is_about_row=is_about_row(kind),
+        same_entity=equal(kind.entity, "edit", "lost"),
+        columns=listed(columns),
+        fields=listed(map(field_values, fields)) if fields else NO_FIELDS,
         **conflict_names(kind, "lost"),
     )
 
 
 def conflict_names(kind: EventKind, edit: str) -> dict[str, sql.Composable]:
-    """The names of the kind; {key_text} names the row of `edit` among its customer's."""
+    """Return the names of the kind; {key_text} is which of its customer's rows `edit` means."""
     key = sql.SQL("{}::text").format(sql.Identifier(edit, kind.key[0])) if kind.key else None
     return {**kind.names, "key_text": key or sql.SQL("''")}
 
 
 def field_values(column: str) -> sql.Composable:
-    """Whether both edits state a field, and its values in the lost, kept and earlier event."""
+    """Return one row of {fields} in record_conflicts.sql."""
     is_stated = "lost.is_active AND kept.is_active"
     if column in INHERITED_COLUMNS:
         is_stated += " AND '' NOT IN (lost.{0}, kept.{0})"
@@ -66,18 +76,18 @@ def field_values(column: str) -> sql.Composable:
 
 
 def column_text(kind: EventKind, column: str) -> sql.Composable:
-    """The value of a column of `event` as HQ keeps it, as a text."""
+    """Return a column of `event` as HQ keeps it, as a text; nothing is an empty text."""
     empty = "false" if kind.type_of(column) == "boolean" else ""
     value = sql.SQL("coalesce(({})::text, {})")
     return value.format(normalized_column(kind, column), sql.Literal(empty))
 
 
-def same_key(kind: EventKind, event: str, other: str) -> sql.Composable:
-    """That an event and a row are about the same of the customer's addresses, contacts, …"""
+def is_about_row(kind: EventKind) -> sql.Composable:
+    """Return the condition that event `other` has the key of `row`."""
     conditions = (
-        f"{normalized_text(column, event)} = {other}.{column}"
+        f"{normalized(column, 'other')} = row.{column}"
         if kind.type_of(column) == "text"
-        else f"{event}.{column}::text = {other}.{column}::text"
+        else f"other.{column}::text = row.{column}::text"
         for column in kind.key
     )
     return sql.SQL(" AND ".join(conditions) or "true")

@@ -1,7 +1,9 @@
-"""Synchronize customers and channel requests: staging -> HQ customers.
+"""Synchronize customers and channel requests: apply staged events to HQ's customers.
 
-A chunk takes whole batches that were not converted yet, with the open events that are due, applies
-their events, and marks the batches. It commits all of it or nothing.
+Uploads stage events in *batches*. Conversion works in chunks of one transaction each: a chunk
+takes whole batches that were not converted yet, with the open events that are *due* (they could not
+be applied before, and can be tried again), applies all of these events, and marks the batches as
+converted. If the database refuses the effect of an event, only that event fails.
 """
 
 import logging
@@ -47,17 +49,17 @@ logger = logging.getLogger(__name__)
 SUPERSEDE_QUARANTINED = load(__file__, "supersede_quarantined")
 EVENTS_IN_ORDER = load(__file__, "events_in_order")
 EVENTS_OF_KNOWN = load(__file__, "events_of_known")
-# How many batches a chunk looks at.
+# How many batches a chunk chooses from.
 MAX_BATCHES = 1_000
-# Counts that say that rows have gone on, and the balance is another one.
+# If one of these counts is not zero, the run has changed the balance.
 MOVING_COUNTS = ("converted", "updated", "linked", "failed")
 
 
 @dataclass
 class Skipped:
-    """What a conversion leaves as it is: events that the database does not let it mark.
+    """What this run leaves as it is, because the database refuses even to mark it.
 
-    `events` with what the database said, `batches` those that cannot be marked because of them.
+    `events` are such events, with the database's message; `batches` contain them.
     """
 
     events: dict[UUID, str] = field(default_factory=dict)
@@ -65,10 +67,11 @@ class Skipped:
 
 
 def convert_customers(step: RunStep, company: Company) -> None:
-    """Give each staged customer of the company its account, and apply the edits of known ones.
+    """Give new customers of the company an account, and apply the events of known ones.
 
-    Edits need no number, so they go on while the number journal cannot be written. Effects: those
-    of apply_chunk; a chunk a transaction. Errors: JournalUnusable at the end.
+    While the number journal cannot be written, only known customers are edited, since that takes no
+    number. Effects: those of apply_chunk(), one transaction for each chunk. Raises JournalUnusable
+    at the end.
     """
     unusable: JournalUnusable | None = None
     skipped = Skipped()
@@ -85,7 +88,7 @@ def convert_customers(step: RunStep, company: Company) -> None:
 
 
 def convert_chunk(step: RunStep, company: Company, skipped: Skipped) -> bool:
-    """Convert the next batches, and the open events that are due. Says whether there were any."""
+    """Convert one chunk. Returns whether there was anything to convert."""
     with step.chunk():
         require_issuing_allowed()
         lock_accounts(company)
@@ -102,7 +105,7 @@ def convert_chunk(step: RunStep, company: Company, skipped: Skipped) -> bool:
 
 
 def claim_batches(company: Company, skipped: Iterable[int]) -> list[int]:
-    """Lock the next batches to convert, oldest first: one, or several small ones."""
+    """Lock the oldest batches that were not converted: one, or several small ones."""
     rows = fetch(
         """SELECT id, rows FROM upload_batch
             WHERE company_id = %s AND converted_at IS NULL AND id <> ALL(%s::bigint[])
@@ -120,10 +123,10 @@ def claim_batches(company: Company, skipped: Iterable[int]) -> list[int]:
 
 
 def convert_batches(chunk: Chunk, skipped: Skipped) -> Applied | None:
-    """Apply the chunk's batches and the open events that are due, and mark the batches.
+    """Apply the chunk's batches and the due events, and mark the batches.
 
-    Should the database refuse what comes of them, they are applied apart from the culprits. None if
-    there was nothing to apply.
+    If the database refuses the effect, the events are applied without those it refuses. Returns
+    None if there was nothing to apply.
     """
     try:
         return in_savepoint(lambda _: convert_whole(chunk, skipped), None)
@@ -131,7 +134,7 @@ def convert_batches(chunk: Chunk, skipped: Skipped) -> Applied | None:
         if not is_data_error(error):
             raise
         logger.warning("a chunk of events was refused (%s)", describe_error(error))
-    return convert_apart(chunk, skipped)
+    return convert_in_parts(chunk, skipped)
 
 
 def convert_whole(chunk: Chunk, skipped: Skipped) -> Applied | None:
@@ -140,10 +143,10 @@ def convert_whole(chunk: Chunk, skipped: Skipped) -> Applied | None:
     return apply_chunk(chunk) if chunk.batches or chunk.due.count() else None
 
 
-def convert_apart(chunk: Chunk, skipped: Skipped) -> Applied | None:
-    """Apply the chunk's events one by one, as far as needed to find those that are refused.
+def convert_in_parts(chunk: Chunk, skipped: Skipped) -> Applied | None:
+    """Apply the chunk's events as single ones, in halves, until those that are refused are found.
 
-    These fail. A batch with an event that the database does not let be marked stays as it is.
+    These fail. A batch stays as it is if the database refuses even to open one of its events.
     """
     keys = [*batch_keys(chunk), *due_keys(chunk, skipped=skipped.events)]
     applied = apply_or_fail(replace(chunk, batches=()), keys)
@@ -156,7 +159,7 @@ def convert_apart(chunk: Chunk, skipped: Skipped) -> Applied | None:
 
 
 def batch_keys(chunk: Chunk) -> list[EventKey]:
-    """The events of the chunk's batches, parents first, in the order of each database."""
+    """Return the events of the chunk's batches, customers first, as each database wrote them."""
     return [
         (kind.event, event)
         for kind in EVENT_KINDS
@@ -169,7 +172,7 @@ def in_order_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
 
 
 def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
-    """Those of the chunk's batches in which some events are."""
+    """Return those of the chunk's batches that contain some of the events."""
     values = [list(events), list(chunk.batches)]
     return {
         batch
@@ -184,7 +187,7 @@ def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
 
 
 def forget_settled(chunk: Chunk) -> None:
-    """Forget of single events what their batch says as well, now that it is marked."""
+    """Delete what is recorded of single events, if their batch now says the same of them."""
     run_sql(
         """DELETE FROM settled_event settled USING upload_batch batch
             WHERE batch.id = ANY(%s::bigint[]) AND settled.batch_id = batch.id
@@ -196,10 +199,7 @@ def forget_settled(chunk: Chunk) -> None:
 
 
 def edit_known_customers(step: RunStep, company: Company, skipped: Skipped) -> bool:
-    """Apply some events that name customers HQ knows, ahead of their batches.
-
-    They need no number. Says whether there were any.
-    """
+    """Apply some events of customers that HQ knows. Returns whether there were any."""
     with step.chunk():
         lock_accounts(company)
         events = {kind: events_of_known(company, kind, skipped.events) for kind in EVENT_KINDS}
@@ -212,18 +212,14 @@ def edit_known_customers(step: RunStep, company: Company, skipped: Skipped) -> b
 
 
 def events_of_known(company: Company, kind: EventKind, skipped: Iterable[UUID]) -> list[UUID]:
-    """Some pending events of one kind whose customer HQ knows."""
-    values = {
-        "company": company.pk,
-        "skipped": list(skipped),
-        "limit": CUSTOMERS_PER_CHUNK,
-    }
+    """Return some pending events of one kind whose customer HQ knows."""
+    values = {"company": company.pk, "skipped": list(skipped), "limit": CUSTOMERS_PER_CHUNK}
     rows = fetch(EVENTS_OF_KNOWN, values, **kind.names)
     return [event for (event,) in rows]
 
 
 def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:
-    """Say of what is not converted why, close what has come again since, and count the balance."""
+    """Write down why the rest was not converted, close superseded rows, and count the balance."""
     with step.chunk(), prefer_index_scans():
         unclosed: dict[int, str] = {}
         for kind in EVENT_KINDS:
@@ -239,7 +235,10 @@ def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:
 
 
 def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
-    """Close quarantined rows that a later, applied event replaces. Returns those that stay open."""
+    """Close the quarantined rows that a later, applied event replaces.
+
+    Returns the rows that the database refuses to close, with its message.
+    """
     _, refused = run_for_rows(
         supersede_statement(kind),
         {"table": kind.event, "company": company.pk},
@@ -251,13 +250,9 @@ def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
 
 
 def supersede_statement(kind: EventKind) -> sql.Composed:
-    same_keys = [
-        sql.SQL("convert_from(quarantine.raw, 'UTF8')::jsonb ->> {} = event.{}::text").format(
-            sql.Literal(column), sql.Identifier(column)
-        )
-        for column in kind.key
+    same_key = sql.SQL("convert_from(quarantine.raw, 'UTF8')::jsonb ->> {} = event.{}::text")
+    conditions = [
+        same_key.format(sql.Literal(column), sql.Identifier(column)) for column in kind.key
     ]
-    return SUPERSEDE_QUARANTINED.format(
-        is_same=sql.SQL(" AND ").join(same_keys or [sql.SQL("true")]),
-        **kind.names,
-    )
+    is_same = sql.SQL(" AND ").join(conditions or [sql.SQL("true")])
+    return SUPERSEDE_QUARANTINED.format(is_same=is_same, **kind.names)

@@ -1,4 +1,10 @@
-"""Events that name a customer HQ knew before: edits of it and what is added to it."""
+"""Apply the events of customers that HQ knew before a chunk: edits, additions and removals.
+
+An event is *claimed* when its customer has been found. Events are claimed one by one here, since
+each may name its customer by a GUID or by an account number. The *history* of the claimed
+customers, which is all events that were ever applied to them, decides what an edit means that came
+too late, that brings something back, or whose maker did not know of another edit.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,11 +39,32 @@ SETTLE_SUPERSEDED = load(__file__, "settle_superseded")
 BUMP_VERSIONS = load(__file__, "bump_versions")
 
 
+def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> int:
+    """Apply claimed events to their customers. Returns the number of customers.
+
+    Effects: customers or what belongs to them, change numbers, settled events and conflicts; in the
+    caller's transaction.
+    """
+    updated = bump_versions(chunk.company, claimed)
+    claim = claim_of_known(chunk, kind, claimed)
+    with applied_history(kind, claimed) as history:
+        if kind is CUSTOMER:
+            needs_replay = update_customers(claim)
+        else:
+            demote_primaries(claim)
+            needs_replay = merge_children_of_known(claim, history)
+        if needs_replay:
+            replay_known(claim, history)
+        restore_removals(kind, claimed, history)
+        record_conflicts(kind, claimed, history)
+    return updated
+
+
 @dataclass(frozen=True)
 class ClaimedEvents:
-    """Events that can be applied, how many there are, and how many others failed.
+    """Events that can be applied, their number, and how many others failed.
 
-    Shape of `table`: event_id, customer_id, hq_version, and what an open event has.
+    Shape of `table`: event_id, customer_id, hq_version, and the columns of an open event.
     """
 
     table: WorkTable
@@ -49,10 +76,10 @@ class ClaimedEvents:
 def claimed_events(
     chunk: Chunk, kind: EventKind, new_customers: WorkTable, *, contested: Sequence[str]
 ) -> Iterator[ClaimedEvents]:
-    """The events of the chunk that are not those of its new customers, and can be applied.
+    """Claim the events of the chunk that are not those of its new customers.
 
-    The others are opened. New customers do not get `contested` ids with their account. Effects:
-    open events, in the caller's transaction.
+    Events with one of the `contested` ids are claimed, whoever their customer is. Those that cannot
+    be applied are opened. Effects: open events, in the caller's transaction.
     """
     values = chunk.values | {"contested": list(contested)}
     statement = claim_statement(chunk, kind, new_customers)
@@ -70,42 +97,18 @@ def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> 
     )
 
 
-def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> int:
-    """Apply claimed events to the customers that they name. Returns how many customers.
-
-    Effects: customers or children, change numbers, and what is settled; in the caller's
-    transaction.
-    """
-    updated = bump_versions(chunk.company, claimed)
-    claim = claim_of_known(chunk, kind, claimed)
-    with applied_history(kind, claimed) as history:
-        if kind is CUSTOMER:
-            needs_replay = update_customers(claim)
-        else:
-            demote_primaries(claim)
-            needs_replay = merge_children_of_known(claim, history)
-        if needs_replay:
-            replay_known(claim, history)
-        restore_removals(kind, claimed, history)
-        record_conflicts(kind, claimed, history)
-    return updated
-
-
 def bump_versions(company: Company, claimed: WorkTable) -> int:
-    """Raise the claimed customers' versions, each by a new change. Returns customers."""
-    (customers,) = fetch_one("SELECT count(DISTINCT customer_id) FROM {claimed}", claimed=claimed)
-    run_sql(
-        BUMP_VERSIONS,
-        {"first_change": reserve_changes(company.pk, int(customers))},
-        claimed=claimed,
-    )
-    return int(customers)
+    """Give the claimed customers their next version and change number. Returns their number."""
+    (count,) = fetch_one("SELECT count(DISTINCT customer_id) FROM {claimed}", claimed=claimed)
+    first_change = reserve_changes(company.pk, int(count))
+    run_sql(BUMP_VERSIONS, {"first_change": first_change}, claimed=claimed)
+    return int(count)
 
 
 def update_customers(claim: Claim) -> bool:
-    """Apply claimed edits and deactivations of customers; what came too late is superseded.
+    """Apply claimed edits and deactivations of customers; those that came too late are superseded.
 
-    Says whether a replay is needed: something was superseded, or a customer had several events.
+    Returns whether a replay is needed: an event was superseded, or a customer has several.
     """
     events, customers = fetch_one(update_statement(claim), claim.values)
     superseded = run_sql(SETTLE_SUPERSEDED, claim.values, claimed=claim.claimed)
@@ -113,20 +116,18 @@ def update_customers(claim: Claim) -> bool:
 
 
 def update_statement(claim: Claim) -> sql.Composed:
-    return UPDATE_CUSTOMERS.format(
-        newest_events=newest_events(claim),
-        new_values=listed(map(merged_column, CUSTOMER.columns)),
-    )
+    new_values = listed(map(merged_column, CUSTOMER.columns))
+    return UPDATE_CUSTOMERS.format(newest_events=newest_events(claim), new_values=new_values)
 
 
 def merged_column(column: str) -> sql.Composable:
-    """The assignment of a column of customer `old` in update_customers.sql.
+    """Return the assignment of a column of customer `old` in update_customers.sql.
 
-    A bare deactivation keeps what is there; an inherited column is never emptied.
+    A deactivation without an edit changes no column. An inherited column is never cleared.
     """
-    new = (
-        "coalesce(nullif(newest.{0}, ''), old.{0})" if column in INHERITED_COLUMNS else "newest.{0}"
-    )
+    new = "newest.{0}"
+    if column in INHERITED_COLUMNS:
+        new = "coalesce(nullif(newest.{0}, ''), old.{0})"
     return sql.SQL(
         "{0} = CASE WHEN newest.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
     ).format(sql.Identifier(column))

@@ -1,7 +1,9 @@
-"""The exceptions of conversion: events that cannot be applied, and those applied apart.
+"""Open events: those that could not be applied.
 
-What could not be applied is a row of `open_event` and says why. It is taken up again when what it
-waits for has come. Whatever ends in another way than its batch is a row of `settled_event`.
+An event that cannot be applied is *opened*: it gets a row in `open_event`, with the reason. It
+either waits, for instance for a customer that HQ does not know yet, or it has failed. A waiting
+event is *due*, and is tried again, once HQ knows the customer or a person has released it. What
+ends differently from the rest of its batch has a row in `settled_event`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +20,7 @@ from stores.models import Company, NumberSequence
 from stores.pipeline.convert.chunk import Chunk
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 
-OPEN_FAILING = load(__file__, "_open_failing")
+OPENED_EVENTS = load(__file__, "_opened_events")
 OPEN_CLAIMED = load(__file__, "open_claimed")
 FAIL_EXHAUSTED = load(__file__, "fail_exhausted")
 FAIL_REFUSED = load(__file__, "fail_refused")
@@ -27,61 +29,59 @@ TAKE_DUE = load(__file__, "take_due")
 TAKE_EVENTS = load(__file__, "take_events")
 WRITE_WAIT_REASONS = load(__file__, "write_wait_reasons")
 
-# An event by its table and id.
+# The name of an event's table, and the id of the event.
 EventKey: TypeAlias = tuple[str, UUID]
-# Events wait for a customer, by the GUID or the account that they name, or were released.
 IS_DUE = """opened.status = 'waiting' AND (
            opened.released_at IS NOT NULL
            OR EXISTS (SELECT FROM guid_map guid WHERE guid.async_account = opened.async_account)
            OR EXISTS (SELECT FROM customer
                        WHERE customer.company_id = opened.company_id
                          AND customer.account_number = opened.account_number))"""
-IS_EXHAUSTED = """opened.status = 'failed'
+HAS_FAILED_WITHOUT_NUMBER = """opened.status = 'failed'
                   AND opened.reason IN ('sequence_exhausted', 'sequence_missing')"""
-IS_OF_NEW_GUID = sql.SQL(
+WAITS_FOR_NEW_CUSTOMER = sql.SQL(
     """opened.status = 'waiting'
        AND opened.async_account IN (SELECT async_account FROM {new_customers})"""
 )
-# How many events one chunk takes up again.
+# How many open events a chunk takes up.
 MAX_DUE = 10_000
 
 
 def events_by_kind(events: Iterable[EventKey]) -> Mapping[EventKind, list[UUID]]:
-    """Ids of events by kind; parents first."""
-    found: dict[str, list[UUID]] = {}
+    """Return the ids of events by kind, customers first."""
+    ids: dict[str, list[UUID]] = {}
     for table, event in events:
-        found.setdefault(table, []).append(event)
-    return {kind: found[kind.event] for kind in EVENT_KINDS if kind.event in found}
+        ids.setdefault(table, []).append(event)
+    return {kind: ids[kind.event] for kind in EVENT_KINDS if kind.event in ids}
 
 
-# ------------------------------------------------------------------------- taking up
+# -------------------------------------------------------------------- take events up
 
 
 def take_due(chunk: Chunk, *, skipped: Iterable[UUID]) -> None:
-    """Take up the company's open events that can be tried again, up to MAX_DUE.
+    """Move up to MAX_DUE due events of the company into the chunk, without the skipped ones.
 
-    Those that failed for want of a number are among them while there are numbers.
+    While there are account numbers, events that failed for want of one are due as well.
     """
     run_sql(take_due_statement(chunk.due, due_condition(chunk)), due_values(chunk, skipped))
 
 
 def due_keys(chunk: Chunk, *, skipped: Iterable[UUID]) -> list[EventKey]:
-    """The events that take_due() takes."""
+    """Return the events that take_due() takes."""
     rows = fetch(due_statement(due_condition(chunk)), due_values(chunk, skipped))
     return [(table, event) for table, event in rows]
 
 
 def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
-    """Take up the open events that have waited for new customers."""
-    condition = IS_OF_NEW_GUID.format(new_customers=new_customers)
+    """Move the events into the chunk that have waited for its new customers."""
+    condition = WAITS_FOR_NEW_CUSTOMER.format(new_customers=new_customers)
     run_sql(take_due_statement(chunk.due, condition), due_values(chunk, ()))
 
 
 def due_condition(chunk: Chunk) -> sql.Composable:
-    """That event `opened` is due."""
     sequence = NumberSequence.objects.filter(company=chunk.company).first()
     has_numbers = sequence is not None and sequence.left > 0
-    return sql.SQL(f"{IS_DUE} OR {IS_EXHAUSTED}" if has_numbers else IS_DUE)
+    return sql.SQL(f"{IS_DUE} OR {HAS_FAILED_WITHOUT_NUMBER}" if has_numbers else IS_DUE)
 
 
 def due_values(chunk: Chunk, skipped: Iterable[UUID]) -> dict[str, object]:
@@ -96,84 +96,78 @@ def take_due_statement(due: WorkTable, is_due: sql.Composable) -> sql.Composed:
     return TAKE_DUE.format(due=due, due_events=due_statement(is_due))
 
 
-def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> int:
-    """Take pending events ahead of their batch, those that are given. Returns how many."""
-    return run_sql(take_events_statement(kind, chunk.due), chunk.values | {"events": list(events)})
+def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> None:
+    """Move those of the given events that are pending into the chunk, ahead of their batch."""
+    run_sql(take_events_statement(kind, chunk.due), chunk.values | {"events": list(events)})
 
 
 def take_events_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
     return TAKE_EVENTS.format(due=due, **kind.names)
 
 
-# --------------------------------------------------------------------------- opening
+# ----------------------------------------------------------------------- open events
 
 
-class Opened(NamedTuple):
-    """How many events were opened, and how many of these failed; the others wait."""
+class OpenedCounts(NamedTuple):
+    """How many of the opened events failed, and how many were opened. The others wait."""
 
     failed: int
     total: int
 
 
-def open_failing(kind: EventKind, due: WorkTable) -> sql.Composed:
-    """The end of each statement that opens events; see its file."""
-    return OPEN_FAILING.format(due=due, **kind.names)
+def opened_events(kind: EventKind, due: WorkTable) -> sql.Composed:
+    """Return the CTEs of each statement that opens events."""
+    return OPENED_EVENTS.format(due=due, **kind.names)
 
 
-def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> Opened:
-    """Open the claimed events that cannot be applied, and drop them."""
+def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> OpenedCounts:
+    """Open the claimed events that cannot be applied, and delete them from `claimed`."""
     if not claimed.rows:
-        return Opened(0, 0)
-    return Opened(*fetch_one(open_claimed_statement(chunk, kind, claimed), chunk.values))
+        return OpenedCounts(0, 0)
+    return OpenedCounts(*fetch_one(open_claimed_statement(chunk, kind, claimed), chunk.values))
 
 
 def open_claimed_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
     return OPEN_CLAIMED.format(
-        claimed=claimed,
-        open_failing=open_failing(kind, chunk.due),
-        **kind.names,
+        claimed=claimed, opened_events=opened_events(kind, chunk.due), **kind.names
     )
 
 
 def fail_exhausted(
     chunk: Chunk, kind: EventKind, claimed: WorkTable, left: int, reason: str
 ) -> None:
-    """Fail the events of the claimed GUIDs for which no number is left."""
-    fetch(
-        exhausted_statement(chunk, kind, claimed), chunk.values | {"left": left, "reason": reason}
-    )
+    """Fail the events of claimed GUIDs without a number: all GUIDs but the first `left` ones."""
+    statement = exhausted_statement(chunk, kind, claimed)
+    fetch(statement, chunk.values | {"left": left, "reason": reason})
 
 
 def exhausted_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
     return FAIL_EXHAUSTED.format(
-        claimed=claimed, events=chunk.events(kind), open_failing=open_failing(kind, chunk.due)
+        claimed=claimed, events=chunk.events(kind), opened_events=opened_events(kind, chunk.due)
     )
 
 
 def fail_refused(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> dict[UUID, str]:
-    """Fail events of which the database refuses what comes of them.
+    """Fail events, because the database refuses their effect.
 
-    Returns those that it refuses even to mark, with what it said; they stay pending.
+    Returns the events that cannot even be opened, with the database's message. They stay pending.
     """
-
-    def fail(keys: Sequence[UUID]) -> int:
-        return len(fetch(refused_statement(kind, chunk.due), {"events": list(keys)}))
-
-    _, refused = bisect_keys(fail, events)
+    statement = refused_statement(kind, chunk.due)
+    _, refused = bisect_keys(lambda ids: fetch(statement, {"events": list(ids)}), events)
     return refused
 
 
 def refused_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
-    return FAIL_REFUSED.format(open_failing=open_failing(kind, due), **kind.names)
+    return FAIL_REFUSED.format(opened_events=opened_events(kind, due), **kind.names)
 
 
-# --------------------------------------------------------------------------- waiting
+# -------------------------------------------------------------------- waiting events
 
 
 def write_wait_reasons(company: Company) -> dict[UUID, str]:
-    """Write the reason on what could not be applied yet.
+    """Write down why the company's open events wait.
 
-    Returns the events on which the database does not let it be written, with what it said.
+    Returns the events whose reason the database refuses, with its message.
     """
     _, refused = run_for_rows(
         WRITE_WAIT_REASONS,
@@ -185,7 +179,7 @@ def write_wait_reasons(company: Company) -> dict[UUID, str]:
 
 
 def count_waiting(company: Company) -> int:
-    """How many events of the company wait, or are in a batch that could not be converted."""
+    """Count the company's events that wait, or are in a batch that could not be converted."""
     (waiting,) = fetch_one(
         """SELECT (SELECT count(*) FROM open_event
                     WHERE company_id = %(company)s AND status = 'waiting')

@@ -1,12 +1,12 @@
-"""Removals stay: an edit by somebody who had not seen one does not take it back.
+"""Removals are not undone by an edit whose maker did not know of them.
 
-What such an edit says is applied, and the customer, address, contact, affiliation or attribute
-stays removed until a person has decided: each such edit is an open conflict. Who had seen it
-brings the entity back, as before, and so answers the conflicts that are open.
+A removal deactivates a customer, or removes an address, contact, affiliation or attribute. If its
+maker knew of the removal, a later edit brings the entity back. If not, the edit is applied but the
+entity stays removed, and a person decides: the edit is recorded as an open conflict.
 
-Seen is what the same database had removed itself, and what was delivered to it before the till
-wrote; a person at headquarters (HQ) has seen what HQ had applied. That is judged once, when the
-later of the two is applied: the conflict is the memory.
+A till knows of removals in its own database, and of those that were delivered to it before the
+edit. A person at headquarters (HQ) knows of all that HQ had applied. This is judged once, when the
+later one of edit and removal is applied; the conflict records the verdict.
 """
 
 from psycopg2 import sql
@@ -31,9 +31,10 @@ CLOSE_REMOVALS = load(__file__, "close_removals")
 
 
 def restore_removals(kind: EventKind, claimed: WorkTable, history: WorkTable) -> int:
-    """Remove again what the claimed edits brought back unseen, and ask a person. Returns rows.
+    """Remove again what claimed edits brought back unknowingly. Returns the number of rows.
 
-    Effects: the kind's table and edit_conflict, in the caller's transaction.
+    `history` are the events that were applied to the customers of the edits. Effects: HQ's table of
+    the kind and edit_conflict, in the caller's transaction.
     """
     with query_table("removed_row", removed_query(kind, claimed, history)) as removed:
         if not removed.rows:
@@ -47,29 +48,31 @@ def restore_removals(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
 
 
 def removed_query(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sql.Composed:
-    """What claimed edits show as active and an event had removed. Shape: what names the entity."""
+    """Return the query for entities that claimed edits show as active and an event had removed.
+
+    Shape: the columns that identify the entity.
+    """
     owner = sql.Identifier("row", kind.owner)
     keys = [sql.Identifier("row", column) for column in kind.key]
-    same_keys = (
-        sql.SQL("{} = {}").format(key, normalized_column(kind, column))
-        for key, column in zip(keys, kind.key, strict=True)
-    )
+    same_owner = sql.SQL("event.customer_id = {}").format(owner)
+    same_keys = [
+        sql.SQL("{} = {}").format(sql.Identifier("row", column), normalized_column(kind, column))
+        for column in kind.key
+    ]
     return REMOVED.format(
         entity_of_row=listed([sql.SQL("{} AS customer_id").format(owner), *keys]),
         history=history,
         claimed=claimed,
-        is_about_row=sql.SQL(" AND ").join(
-            [sql.SQL("event.customer_id = {}").format(owner), *same_keys]
-        ),
+        is_about_row=sql.SQL(" AND ").join([same_owner, *same_keys]),
         **kind.names,
     )
 
 
 def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -> sql.Composed:
-    """The edits after the last removal of each entity, and whether their makers had seen it.
+    """Return the query for the edits after the last removal of each entity.
 
-    Shape: what names the entity, edit, removal, edited_in, removed_in, edited_at, removed_at,
-    has_seen.
+    Shape: the columns that identify the entity, edit, removal, edited_in, removed_in, edited_at,
+    removed_at, has_seen.
     """
     keys = [normalized_columns(kind, kind.key)] if kind.key else []
     return LATER_EDITS.format(
@@ -83,18 +86,15 @@ def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -
 
 
 def remove_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
+    entity = identifiers(kind.entity)
     return REMOVE_AGAIN.format(
-        edits=edits,
-        entity=identifiers(kind.entity),
-        same_entity=same_entity(kind),
-        **kind.names,
+        edits=edits, entity=entity, same_entity=same_entity(kind), **kind.names
     )
 
 
 def record_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
-    return RECORD_REMOVALS.format(
-        edits=edits, entity=identifiers(kind.entity), **conflict_names(kind, "edit")
-    )
+    entity = identifiers(kind.entity)
+    return RECORD_REMOVALS.format(edits=edits, entity=entity, **conflict_names(kind, "edit"))
 
 
 def close_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:

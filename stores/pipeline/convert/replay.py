@@ -1,8 +1,9 @@
-"""Rows anew from all their events: where an event lost, or several met, order must not show.
+"""Replay: write rows anew as all events of their customers say.
 
-`merge` looks at the events of one chunk and at the row as it is. That is all it takes while events
-arrive in their order. An event that came too late may still have been the last to say something:
-before a deactivation, or of a field that a later one left out.
+Merging looks at the events of one chunk and at the row as it is. That is enough as long as events
+arrive in their order. An event that came too late may still be the last word on something: on a
+field that later events leave out, or on a row before its removal. A *replay* therefore goes through
+all events that were ever applied to a customer, its *history*.
 """
 
 from psycopg2 import sql
@@ -15,8 +16,8 @@ from stores.pipeline.convert.merge import (
     Claim,
     entity_of_event,
     normalized_columns,
-    primary_names,
     same_entity,
+    within_names,
 )
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
@@ -26,9 +27,9 @@ DEMOTE_SUPERSEDED = load(__file__, "demote_superseded")
 
 
 def replay_new(claim: Claim) -> None:
-    """Replay new customers of whom the chunk has several events, or one that came too late.
+    """Replay the new customers that have several events in the chunk, or one that came too late.
 
-    Effects: the kind's table, in the caller's transaction.
+    Effects: the table of the kind, in the caller's transaction.
     """
     with query_table("again", customers_to_replay(claim), claim.values) as again:
         if again.rows:
@@ -37,51 +38,52 @@ def replay_new(claim: Claim) -> None:
 
 
 def replay_known(claim: Claim, history: WorkTable) -> None:
-    """The same for known customers, whose history is given."""
+    """Do the same for customers that HQ knew before, whose history is given."""
     with query_table("again", customers_to_replay(claim), claim.values) as again:
         replay(claim.kind, again, history)
 
 
 def customers_to_replay(claim: Claim) -> sql.Composed:
-    return CUSTOMERS_TO_REPLAY.format(
-        claimed=claim.claimed,
-        events=claim.events,
-        is_claimed=claim.is_claimed,
-        **claim.kind.names,
-    )
+    return CUSTOMERS_TO_REPLAY.format(**claim.parts)
 
 
 def replay(kind: EventKind, again: WorkTable, history: WorkTable) -> None:
-    """Write the rows of one kind of some customers as all their events say."""
+    """Write the rows of one kind of some customers anew."""
     run_sql(replay_statement(kind, again, history))
     if kind.primary:
         run_sql(demote_statement(kind, again, history))
 
 
 def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
-    stated = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
-    is_active = sql.Identifier("entity", "is_active")
+    columns = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
+    last_values = [last_value(column) for column in columns]
+    new_values = [new_value(kind, column) for column in columns]
     return REPLAY.format(
         history=history,
         again=again,
         entity=identifiers(kind.entity),
         entity_of_event=entity_of_event(kind),
-        columns_of_event=normalized_columns(kind, [*kind.key, *stated]),
-        last_values=listed([identifiers(kind.entity), *map(last_value, stated)]),
-        columns=identifiers([*stated, "is_active"]),
-        new_values=listed([*(new_value(kind, column) for column in stated), is_active]),
-        held_values=identifiers([*stated, "is_active"], of="row"),
         same_entity=same_entity(kind),
+        columns_of_event=normalized_columns(kind, [*kind.key, *columns]),
+        last_values=listed([identifiers(kind.entity), *last_values]),
+        columns=identifiers([*columns, "is_active"]),
+        new_values=listed([*new_values, sql.Identifier("entity", "is_active")]),
+        held_values=identifiers([*columns, "is_active"], of="row"),
         **kind.names,
     )
 
 
 def demote_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
-    return DEMOTE_SUPERSEDED.format(history=history, again=again, **primary_names(kind))
+    return DEMOTE_SUPERSEDED.format(
+        history=history, again=again, **within_names(kind), **kind.names
+    )
 
 
 def last_value(column: str) -> sql.Composable:
-    """What was said last of a column before any deactivation; else by the first deactivation."""
+    """Return the last value of a column before any deactivation.
+
+    If there are only deactivations, it is the value in the first of them.
+    """
     is_stated = sql.SQL(
         "nullif({0}, '') IS NOT NULL AND has_values" if column in INHERITED_COLUMNS else "true"
     )
@@ -92,7 +94,7 @@ def last_value(column: str) -> sql.Composable:
 
 
 def new_value(kind: EventKind, column: str) -> sql.Composable:
-    """The column as it should be; what no event said of a customer stays."""
+    """Return the value that a column gets. A customer keeps what no event states."""
     form = "entity.{0}"
     if kind is CUSTOMER:
         form = "CASE WHEN entity.has_values THEN entity.{0} ELSE row.{0} END"

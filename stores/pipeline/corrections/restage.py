@@ -66,7 +66,7 @@ def restage(source: UploadSource, kind: EventKind, rows: Sequence[Quarantine]) -
         batch = open_batch(source.database.channel.company, database=source.database)
         staged, refused = insert_staged(replace(source, batch=batch), kind, incoming)
         close_batch(batch, staged)
-        rejected.empty()
+        rejected.clear()
         reject_conflicting(kind, incoming, rejected)
         reject_refused(refused, rejected)
         failing |= flaws_of(rejected, row_ids)

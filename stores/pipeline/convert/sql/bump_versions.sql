@@ -1,7 +1,8 @@
--- Claimed customers get their next version, each by a new change of its company.
+-- Give each claimed customer the next version, and the next change number of the company.
 --
--- Run by known_customers.bump_versions(). {claimed}: the customers, who may be there more than
--- once. Whom no channel is to have keeps no change number.
+-- Run by known_customers.bump_versions(), which has reserved change numbers from `first_change`.
+-- {claimed}: the events with their customers; it gets the new versions. A customer that is sent to
+-- no channel has no change number, and keeps none.
 WITH numbered AS (
   SELECT customer_id, %(first_change)s - 1 + row_number() OVER (ORDER BY customer_id) AS change_no
     FROM {claimed} GROUP BY customer_id),

@@ -1,13 +1,13 @@
--- The events of a chunk that are not those of its new customers, with the customer that each names.
+-- Find the customer that each event of a chunk names, except for events of its new customers.
 --
--- Run by known_customers.claimed_events(). `reason` says why an event cannot be applied: its
--- customer is not known, or may not be named; NULL if it can. `by_guid`: the event names an account
--- that HQ does not know, and goes to the customer of its GUID. `hq_version` is filled in when the
--- events are applied.
+-- Run by known_customers.claimed_events(). One row is an event. `reason` is NULL if the event can
+-- be applied, or else says why not: HQ does not know its customer, or its channel may not name the
+-- customer. `by_guid`: it names an account unknown to HQ, and goes to the customer of its GUID.
+-- `hq_version` is filled in later, when the customers get their next version.
 --
--- {events}: those of the chunk. {is_of_new}: that `event` belongs to the customer `claimed` of
--- {new_customers}, of whom nothing has to be looked up. {is_foreign}: that `guid` is one that the
--- channel of `event`, which is that of `channel_database`, could not know.
+-- {events}: the events of the chunk. {new_customers}: its new customers, whose events need no
+-- look-up; {is_of_new}: that `event` belongs to the customer of `claimed`. {is_foreign}: that the
+-- channel of `event`, which is that of `channel_database`, cannot know GUID `guid`.
 WITH other_event AS MATERIALIZED (
   SELECT event.event_id, event.batch_id, event.company_id, event.async_account,
          event.account_number, event.database_id, event.staged_at
@@ -20,7 +20,7 @@ SELECT event.event_id, event.batch_id, event.company_id, event.async_account, ev
        CASE WHEN guid.company_id <> event.company_id THEN 'company_mismatch'
             WHEN {is_foreign} THEN 'guid_conflict'
             WHEN guid.customer_id <> customer.id THEN 'identity_mismatch'
-            -- Known: it can be applied.
+            -- HQ knows the customer: the event can be applied.
             WHEN coalesce(guid.customer_id, customer.id) IS NOT NULL THEN NULL
             WHEN event.account_number IS NOT NULL THEN 'account_unknown'
             ELSE 'parent_missing' END AS reason

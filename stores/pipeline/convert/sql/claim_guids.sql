@@ -1,9 +1,9 @@
--- The GUIDs that get an account now, each with the id of the customer that it becomes, and with the
--- databases of the channel that made it.
+-- Find the GUIDs of a chunk that need an account.
 --
--- Run by accounts.new_customers(). A GUID whose event also names an account is an edit of that
--- account, not a new customer. Should two channels name it, it is the first one's. {events}: those
--- of the chunk.
+-- Run by accounts.new_customers(). One row is a GUID, with the id that its customer will have and
+-- the databases of the channel that created it. If two channels name the GUID, the first one
+-- counts. A GUID beside an account number needs no account: such an event edits that account.
+-- {events}: the events of the chunk.
 SELECT new_guid.async_account, nextval('customer_id_seq') AS customer_id, 1::bigint AS hq_version,
        home.databases
   FROM (SELECT DISTINCT ON (event.async_account) event.async_account,

@@ -1,7 +1,7 @@
--- Close the conflicts about removals that somebody has answered who had seen the removal.
+-- Close the conflicts about a removal once an edit has taken the removal back knowingly.
 --
 -- Run by removals.restore_removals(). {edits}: the edits after a removal. {name}: the staging
--- table, as a text; {key_text}: what names the row of `edit` among its customer's.
+-- table, as a text; {key_text}: which of its customer's rows `edit` is about.
 UPDATE edit_conflict conflict SET closed_at = now(), choice = 'back'
   FROM {edits} edit
  WHERE edit.has_seen AND conflict.customer_id = edit.customer_id AND conflict."table" = {name}

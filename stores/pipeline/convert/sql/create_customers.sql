@@ -1,11 +1,12 @@
--- Claimed GUIDs become customers with a number, each with what its events say.
+-- Create a customer with an account number for each claimed GUID, as its newest events say.
 --
--- Run by accounts.insert_customers(). What the events leave out comes from the default customer of
--- the channel that made the GUID. Says how many events there were, and how many customers;
--- {new_customers}, which it fills, tells who they are.
+-- Run by accounts.insert_customers(). It fills {new_customers} with the customers, and returns one
+-- row: how many events and how many customers there were. A value that the events leave out comes
+-- from the default customer of the channel that created the GUID.
 --
--- {newest_events}: the WITH parts `taken` and `newest`. {values}: {columns}, of event `new` or the
--- default customer, whose columns `home` has: {inherited}, of `default_customer`.
+-- {newest_events}: the CTEs `taken` and `newest` of _newest_events.sql. {columns}: those of a
+-- customer; {values}: their values from event `new` or from `home`, the home channel. {inherited}:
+-- the columns of `default_customer` that may be used.
 WITH {newest_events},
 home_channel AS MATERIALIZED (
   SELECT channel_database.id AS home_database_id, channel_database.channel_id, sequence.format,

@@ -1,8 +1,9 @@
--- Claimed customers of whom a chunk has several events, or one that came too late.
+-- Find the claimed customers with several events in a chunk, or with one that came too late. One
+-- row is a customer.
 --
--- Run by replay.replay_new() and replay_known(). {claimed}: the customers; {events}: where the
--- events are; {is_claimed}: that `event` belongs to customer `claimed`. {name}: the staging table,
--- as a text.
+-- Run by replay.replay_new() and replay_known(). {claimed}: the work table of customers or of
+-- events with their customers; {events}: the table or query of the events; {is_claimed}: that
+-- `event` belongs to the customer of `claimed`. {name}: the staging table, as a text.
 SELECT claimed.customer_id
   FROM {claimed} claimed JOIN {events} event ON {is_claimed}
   LEFT JOIN settled_event late

@@ -1,4 +1,4 @@
--- The days on which something arrived in one table, each with its channel database.
+-- List the days on which something arrived in one table. One row is a day of a channel database.
 --
 -- Run by balance.count_table(), if the database refuses to count some of them. {name}: the table,
 -- as a text.

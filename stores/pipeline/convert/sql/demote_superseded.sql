@@ -1,8 +1,9 @@
--- Take back primaries that a later event had given to another address or contact of the customer.
+-- Make rows no longer primary where a later event had made another row of the customer primary.
 --
--- Run by replay.replay(). {again}: the customers; {history}: what was applied of them. {table}:
--- addresses or contacts, with id {key}. {within}: purpose or kind; {within_of_event}: of `event`,
--- as HQ keeps it.
+-- Run by replay.replay(). {again}: the customers; {history}: the events that were applied to them.
+-- {table}: the addresses or contacts; {key}: their id. Only one of a customer's addresses may be
+-- primary for a purpose, and one of the contacts for a kind: {within} is that column,
+-- {within_of_event} the value of `event` as HQ keeps it.
 UPDATE {table} row
    SET is_primary = false,
        hq_version = (SELECT hq_version FROM customer WHERE customer.id = row.customer_id)

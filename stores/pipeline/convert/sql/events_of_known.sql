@@ -1,6 +1,7 @@
--- Some pending events of one kind whose customer HQ knows: of batches, and open ones.
+-- Find pending events of one kind whose customer HQ knows. One row is an event.
 --
--- Run by convert.events_of_known(). {view}: the events with their state.
+-- Run by convert.events_of_known(). {view}: the events with their state. They are in batches that
+-- were not converted, or they are open events that wait.
 SELECT event.event_id
   FROM (SELECT event.*
           FROM upload_batch batch JOIN {view} event ON event.batch_id = batch.id

@@ -1,7 +1,7 @@
--- Fail the events of the claimed GUIDs for which no number is left: all but the first `left` GUIDs.
+-- Fail the events of the GUIDs for which no account number is left: all but the first `left` GUIDs.
 --
--- Run by accounts.drop_exhausted(), which then drops the same GUIDs from {claimed}. {events}: those
--- of the chunk. {open_failing}: opens the events of `failing`; see its file.
+-- Run by accounts.drop_exhausted(), which then drops the same GUIDs from {claimed}. {events}: the
+-- events of the chunk. {opened_events}: the CTEs of _opened_events.sql.
 WITH without_number AS (
   SELECT async_account FROM {claimed} ORDER BY async_account OFFSET %(left)s),
 failing AS (
@@ -10,4 +10,5 @@ failing AS (
     FROM ({events}) event
    WHERE event.account_number IS NULL
      AND event.async_account IN (SELECT async_account FROM without_number)),
-{open_failing}
+{opened_events}
+SELECT count(*) FROM opened

@@ -1,8 +1,9 @@
--- All events of one kind of some customers that were applied, or came too late, with the customer.
+-- List the events of one kind that were applied to some customers, or came too late for them. One
+-- row is an event, with its customer.
 --
--- Run by chunk.applied_history(). An event belongs to the customer of its GUID, or to the account
--- that it names; its state says which. {columns}: of `event`. {view}: the events with their state.
--- {customers}: whose.
+-- Run by chunk.applied_history(). An event belongs to the account that it names, or otherwise to
+-- the customer of its GUID. {columns}: those of `event`. {view}: the events with their state.
+-- {customers}: the work table of the customers.
 SELECT guid.customer_id, {columns}
   FROM guid_map guid
   JOIN {view} event ON event.async_account = guid.async_account AND event.is_by_guid

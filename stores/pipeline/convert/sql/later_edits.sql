@@ -1,8 +1,10 @@
--- The edits after the last removal of each entity, and whether their makers had seen it.
+-- List the edits that came after the last removal of an entity. One row is an edit, and `has_seen`
+-- says whether its maker knew of the removal.
 --
--- Run by removals.restore_removals(). {removed}: the entities: customers, or addresses, contacts,
--- and so on. {history}: what was applied of their customers. {entity}: what names an entity;
--- {entity_of_event}: in `event`, {columns_of_event} with their names; {entity_of_edit}: in `edit`.
+-- Run by removals.restore_removals(). {removed}: the removed entities (customers, addresses,
+-- contacts, affiliations or attributes). {history}: the events that were applied to their
+-- customers. {entity}: the columns that identify an entity; {entity_of_event}: their values in
+-- `event`, {columns_of_event}: the same with their names; {entity_of_edit}: the columns of `edit`.
 WITH applied AS (
   SELECT {columns_of_event}, event.event_id, event.operation, event.database_id, event.generation,
          event.replication_counter, event.applied_at, event.corrects,
@@ -23,18 +25,19 @@ SELECT {entity_of_edit}, edit.event_id AS edit, removal.event_id AS removal,
        edit.database_id AS edited_in, removal.database_id AS removed_in,
        edit.told_at AS edited_at, removal.told_at AS removed_at,
        CASE
-       -- Judged earlier: the conflict is the memory, also that there was none.
+       -- An earlier conversion has judged that it had not seen it, and recorded the conflict.
        WHEN EXISTS (SELECT FROM edit_conflict conflict
                      WHERE conflict.lost_event = edit.event_id
                        AND conflict.kept_event = removal.event_id
                        AND conflict.field = 'is_active') THEN false
+       -- An earlier conversion has judged that it had.
        WHEN edit.applied_at <> now() AND removal.applied_at <> now() THEN true
        -- The same database had removed it.
        WHEN edit.database_id = removal.database_id AND edit.generation = removal.generation
        THEN true
        -- HQ did not have the removal yet when it applied the edit.
        WHEN edit.applied_at < removal.applied_at THEN false
-       -- A person at HQ has seen what HQ had applied, but not who only corrects a till's row.
+       -- A person at HQ has seen what HQ had applied, unless they only corrected a till's row.
        WHEN edit.database_id IS NULL
        THEN edit.corrects IS NULL AND removal.applied_at < edit.applied_at
        -- A till has seen what was delivered to its database before it wrote.

@@ -1,8 +1,10 @@
--- Open the claimed events that cannot be applied, and take them out of {claimed}. Of the others
--- note those that go to the customer of their GUID although they name an account.
+-- Open the claimed events that cannot be applied, and delete them from {claimed}.
 --
--- Run by known_customers.claimed_events(). {name}: the staging table, as a text. {open_failing}:
--- opens the events of `failing`; see its file.
+-- Run by known_customers.claimed_events(). It returns one row: how many events failed, and how many
+-- were opened in all. Of the events that can be applied, it also records those that name an account
+-- unknown to HQ and go to the customer of their GUID.
+--
+-- {name}: the staging table, as a text. {opened_events}: the CTEs of _opened_events.sql.
 WITH refused AS (
   DELETE FROM {claimed} WHERE reason IS NOT NULL
   RETURNING event_id, batch_id, company_id, async_account, account_number, reason),
@@ -18,4 +20,5 @@ failing AS (
          CASE WHEN reason = 'identity_mismatch' THEN 'account_number'
               WHEN reason IN ('company_mismatch', 'guid_conflict') THEN 'async_account' END AS field
     FROM refused),
-{open_failing}
+{opened_events}
+SELECT count(*) FILTER (WHERE status = 'failed') AS failed, count(*) AS opened FROM opened

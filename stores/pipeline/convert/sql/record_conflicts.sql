@@ -1,67 +1,95 @@
--- Record what claimed edits conflict with, each field with both values.
+-- Record the edits that lost against an edit whose maker did not know of them.
 --
--- Run by conflicts.record_conflicts(). The event that `row` shows is kept; of each other place the
--- latest event that its maker had not seen is lost. Open are conflicts where a clock was wrong; the
--- rule, by which the later edit stays, closes the others.
+-- Run by conflicts.record_conflicts(). It writes one row of edit_conflict for each field that the
+-- two edits set to different values. Kept is the event that a row of HQ shows; lost is, of each
+-- other database, the latest event that the maker of the kept one had not seen. A conflict is left
+-- to a person if one of the two clocks was wrong by more than `tolerance`. Otherwise it is closed:
+-- by the rule, the later edit stays.
 --
--- {table}: the rows of the kind, with their customer as {owner}; {claimed}: the customers of the
--- edits; {history}: what was applied of them. {name}: the staging table, as a text; {key_text}:
--- what names the row of `lost` among its customer's. {same_key}: that `lost` is about `row`;
--- {same_key_as_lost}: that `event` is about the same as `lost`. {creation_counts}: whether making
--- an entity known can overlook another's edit. {edit_columns}: what is compared of `event`; see its
--- file. {values}: of each field whether both state it, and the values of `lost`, `kept` and
--- `before`.
+-- {table}: the rows of the kind, with their customer as {owner}; {name}: the staging table, as a
+-- text. {claimed}: the customers to look at; {history}: the events that were applied to them.
+-- {creation_counts}: whether an event that creates an entity can lose. {is_about_row}: that `other`
+-- is about `row`; {same_entity}: that `edit` and `lost` are about the same entity. {columns}: the
+-- fields of `event`, as texts. {fields}: for each field its name, whether both edits state it, and
+-- its value in `lost`, `kept` and `before`. {key_text}: which of its customer's rows `lost` means.
 WITH pair AS MATERIALIZED (
-  SELECT DISTINCT ON (kept.event_id, lost.database_id)
-         kept.event_id AS kept_event, lost.event_id AS lost_event
+  SELECT DISTINCT ON (shown.event_id, other.database_id)
+         shown.event_id AS kept_event, other.event_id AS lost_event
     FROM {table} row
-    JOIN {history} lost ON lost.customer_id = row.{owner}
-         AND coalesce(lost.database_id, 0) <> row.event_database
-         AND ({creation_counts} OR lost.operation <> 'create') AND {same_key}
-    JOIN {history} kept ON kept.customer_id = row.{owner}
-         AND coalesce(kept.database_id, 0) = row.event_database
-         AND kept.generation = row.event_generation
-         AND kept.replication_counter = row.event_counter
+    JOIN {history} other ON other.customer_id = row.{owner}
+         AND coalesce(other.database_id, 0) <> row.event_database
+         AND ({creation_counts} OR other.operation <> 'create') AND {is_about_row}
+    JOIN {history} shown ON shown.customer_id = row.{owner}
+         AND coalesce(shown.database_id, 0) = row.event_database
+         AND shown.generation = row.event_generation
+         AND shown.replication_counter = row.event_counter
    WHERE row.{owner} IN (SELECT customer_id FROM {claimed})
-     AND now() IN (lost.applied_at, kept.applied_at)
-     -- What was not at HQ yet, or has not been sent to that channel since, was not seen.
-     AND (lost.applied_at >= row.event_at
-          OR kept.database_id IS NOT NULL AND NOT EXISTS (
+     AND now() IN (other.applied_at, shown.applied_at)
+     -- Not seen is what was not at HQ yet, or was not sent to the database afterwards.
+     AND (other.applied_at >= row.event_at
+          OR (shown.database_id IS NOT NULL AND NOT EXISTS (
              SELECT FROM customer_delivery delivery
-              WHERE delivery.database_id = kept.database_id
-                AND delivery.customer_id = kept.customer_id
-                AND delivery.delivered_at > lost.applied_at
+              WHERE delivery.database_id = shown.database_id
+                AND delivery.customer_id = shown.customer_id
+                AND delivery.delivered_at > other.applied_at
                 AND delivery.change_no >= (
                     SELECT max(change.change_no) FROM customer_change change
-                     WHERE change.customer_id = kept.customer_id
-                       AND change.made_at <= lost.applied_at)))
-   ORDER BY kept.event_id, lost.database_id, lost.generation DESC, lost.replication_counter DESC),
+                     WHERE change.customer_id = shown.customer_id
+                       AND change.made_at <= other.applied_at))))
+   ORDER BY shown.event_id, other.database_id, other.generation DESC,
+            other.replication_counter DESC),
+edit AS NOT MATERIALIZED (
+  SELECT event.event_id, event.customer_id, event.database_id, event.generation,
+         event.replication_counter, least(event.occurred_at, event.staged_at) AS at,
+         database_place(event.database_id) AS place,
+         event.operation <> 'deactivate' AS is_active, {columns},
+         -- The time had not come yet when HQ received the event.
+         event.occurred_at > event.staged_at + %(tolerance)s::interval AS is_in_future,
+         -- The customer, or the account that the event names, did not exist yet.
+         (event.operation <> 'create' AND event.occurred_at + %(tolerance)s::interval < (
+             SELECT CASE WHEN event.account_number IS NOT NULL THEN customer.created_at
+                         ELSE coalesce(min(least(creation.occurred_at, creation.staged_at)),
+                                       customer.created_at) END
+               FROM customer LEFT JOIN guid_map guid ON guid.customer_id = customer.id
+               LEFT JOIN async_customer creation
+                    ON creation.async_account = guid.async_account
+                   AND creation.operation = 'create' AND creation.account_number IS NULL
+              WHERE customer.id = event.customer_id GROUP BY customer.id)) AS is_before_customer,
+         -- The database had already written an event with a later time.
+         EXISTS (
+             SELECT FROM {history} earlier
+              WHERE earlier.customer_id = event.customer_id
+                AND earlier.database_id = event.database_id
+                AND (earlier.generation, earlier.replication_counter)
+                  < (event.generation, event.replication_counter)
+                AND least(earlier.occurred_at, earlier.staged_at)
+                  > event.occurred_at + %(tolerance)s::interval) AS is_before_earlier_event
+    FROM {history} event),
 lost AS (
-  SELECT pair.kept_event, {edit_columns}
-    FROM pair JOIN {history} event ON event.event_id = pair.lost_event),
+  SELECT edit.*, pair.kept_event, is_in_future OR is_before_customer OR is_before_earlier_event
+         AS is_clock_wrong
+    FROM pair JOIN edit ON edit.event_id = pair.lost_event),
 kept AS (
-  SELECT {edit_columns} FROM pair JOIN {history} event ON event.event_id = pair.kept_event)
+  SELECT edit.*, is_in_future OR is_before_customer OR is_before_earlier_event AS is_clock_wrong
+    FROM pair JOIN edit ON edit.event_id = pair.kept_event)
 INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value, lost_event,
                            kept_event, lost_database_id, kept_database_id, lost_at, kept_at,
                            clock_skewed, closed_at, choice, reason)
-SELECT lost.customer_id, {name}, {key_text}, edited.field, edited.lost, edited.kept, lost.event_id,
+SELECT lost.customer_id, {name}, {key_text}, field.name, field.lost, field.kept, lost.event_id,
        kept.event_id, lost.database_id, kept.database_id, lost.at, kept.at,
-       lost.is_skewed OR kept.is_skewed,
-       CASE WHEN NOT (lost.is_skewed OR kept.is_skewed) THEN now() END,
-       CASE WHEN lost.is_skewed OR kept.is_skewed THEN '' ELSE 'rule' END, ''
+       lost.is_clock_wrong OR kept.is_clock_wrong,
+       CASE WHEN NOT (lost.is_clock_wrong OR kept.is_clock_wrong) THEN now() END,
+       CASE WHEN lost.is_clock_wrong OR kept.is_clock_wrong THEN '' ELSE 'rule' END, ''
   FROM lost JOIN kept ON kept.event_id = lost.kept_event
-  -- A field that the lost edit left as it was is no conflict.
+  -- What the lost edit left as it was before is no conflict.
   LEFT JOIN LATERAL (
-       SELECT {edit_columns} FROM {history} event
-        WHERE event.customer_id = lost.customer_id AND {same_key_as_lost}
-          AND (least(event.occurred_at, event.staged_at), database_place(event.database_id),
-               event.generation, event.replication_counter)
+       SELECT edit.* FROM edit
+        WHERE {same_entity} AND (edit.at, edit.place, edit.generation, edit.replication_counter)
             < (lost.at, lost.place, lost.generation, lost.replication_counter)
-        ORDER BY least(event.occurred_at, event.staged_at) DESC,
-                 database_place(event.database_id) DESC, event.generation DESC,
-                 event.replication_counter DESC
+        ORDER BY edit.at DESC, edit.place DESC, edit.generation DESC,
+                 edit.replication_counter DESC
         LIMIT 1) before ON true
- CROSS JOIN LATERAL (VALUES {values}) edited (field, is_stated, lost, kept, before)
- WHERE edited.is_stated AND edited.lost <> edited.kept
-   AND (before.event_id IS NULL OR edited.lost <> edited.before)
+ CROSS JOIN LATERAL (VALUES {fields}) field (name, is_stated, lost, kept, before)
+ WHERE field.is_stated AND field.lost <> field.kept
+   AND (before.event_id IS NULL OR field.lost <> field.before)
     ON CONFLICT DO NOTHING

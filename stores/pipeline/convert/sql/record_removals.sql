@@ -1,8 +1,8 @@
--- Ask a person about each edit whose maker had not seen the removal: it is an open conflict.
+-- Open a conflict for each edit whose maker did not know of the removal, for a person to decide.
 --
--- Run by removals.restore_removals(). {edits}: the edits after a removal. {entity}: what names the
--- removed row in them. {name}: the staging table, as a text; {key_text}: what names the row of
--- `edit` among its customer's.
+-- Run by removals.restore_removals(). {edits}: the edits after a removal; {entity}: the columns of
+-- the removed entity in them. {name}: the staging table, as a text; {key_text}: which of its
+-- customer's rows `edit` is about.
 INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value, lost_event,
                            kept_event, lost_database_id, kept_database_id, lost_at, kept_at,
                            clock_skewed, choice, reason)

@@ -1,7 +1,9 @@
--- Remove what only edits had brought back whose makers had not seen the removal.
+-- Remove the entities again that only edits have brought back whose makers did not know of the
+-- removal.
 --
--- Run by removals.restore_removals(). {table}: the rows of the kind. {edits}: the edits after a
--- removal. {entity}: what names the removed row in them; {same_entity}: that it is `row`.
+-- Run by removals.restore_removals(). {table}: HQ's rows. {edits}: the edits after a removal;
+-- {entity}: the columns of the removed entity in them; {same_entity}: that `row` is the row of
+-- `entity`.
 UPDATE {table} row
    -- A channel takes a row again only in a higher version; the customer's was raised.
    SET is_active = false, hq_version = customer.hq_version

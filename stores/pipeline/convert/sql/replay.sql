@@ -1,14 +1,13 @@
--- Write rows anew as all their events say, in the order of the events.
+-- Write rows anew as all events of their customers say, in the order of the events.
 --
--- Run by replay.replay(), for customers {again}, of whom several events met, or one came too late.
--- Which rows are primary stays.
+-- Run by replay.replay(). Which rows are primary is not changed here. {again}: the customers;
+-- {history}: the events that were applied to them. {table}: HQ's rows.
 --
--- {table}: the rows of the kind. {history}: what was applied of these customers. {entity}: the
--- customer, and which of its addresses, contacts, and so on; {entity_of_event}: the same of
--- `event`; {same_entity}: that `entity` is that of `row`. {columns_of_event}: what names the
--- entity, and the columns, as HQ keeps them. {last_values}: what names the entity, and each column
--- as it was said last. {columns}: what is written: {new_values}, from `entity` or, where no event
--- said it, from `row`, whose values are {held_values}.
+-- {entity}: the columns that identify an entity; {entity_of_event}: their values in `event`;
+-- {same_entity}: that `row` is the row of `entity`. {columns_of_event}: key and columns of `event`,
+-- as HQ keeps them. {last_values}: {entity}, and the last value of each column. {columns}: those
+-- that are written; {new_values}: their values, of `entity` or, where no event states one, of
+-- `row`; {held_values}: their present values in `row`.
 WITH applied AS (
   SELECT event.customer_id, event.operation, coalesce(event.database_id, 0) AS database_id,
          event.generation, event.replication_counter, database_place(event.database_id) AS place,
@@ -17,7 +16,7 @@ WITH applied AS (
              ORDER BY event.generation, event.replication_counter) AS at,
          {columns_of_event}
     FROM {history} event WHERE event.customer_id IN (SELECT customer_id FROM {again})),
--- An account that no till made begins with what it was made with: what is older says nothing of it.
+-- Older events say nothing of an account that was created by no till: it began with other values.
 stated AS (
   SELECT applied.*, applied.operation <> 'deactivate' AS has_values,
          row_number() OVER (

@@ -1,7 +1,7 @@
--- Settle the claimed events of customers that changed nothing: they came too late.
+-- Settle the claimed events of customers that came too late to change anything.
 --
--- Run by known_customers.update_customers(). {claimed}: the events, with their customers. An event
--- came too late if the customer shows none of the claimed ones.
+-- Run by known_customers.update_customers(). {claimed}: the events, with their customers. All
+-- claimed events of a customer are superseded if the customer shows none of them.
 WITH taken AS MATERIALIZED (
   SELECT claimed.customer_id, event.event_id, event.batch_id, event.database_id, event.generation,
          event.replication_counter

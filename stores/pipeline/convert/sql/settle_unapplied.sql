@@ -1,13 +1,12 @@
--- Settle the claimed events that changed nothing: they came too late, or named another's row.
+-- Settle the claimed events that changed nothing, because they came too late or named a row of
+-- another customer: the former are superseded, the latter fail.
 --
--- Run by merge.settle_unapplied(). Those that came too late are superseded; those that named what
--- belongs to another customer fail.
---
--- {claimed}: the customers; {events}: where the events are; {is_claimed}: that `event` belongs to
--- customer `claimed`. {table}: the rows; {name}: the staging table, as a text. {key}: by which a
--- row is known, {field}: the same as a text; beside its customer where {is_customers_own}: an
--- affiliation of the same name is another customer's too, an id is not. {open_failing}: opens the
--- events of `failing`; see its file.
+-- Run by merge.settle_unapplied(). {claimed}: the work table of customers or of events with their
+-- customers; {events}: the table or query of the events; {is_claimed}: that `event` belongs to the
+-- customer of `claimed`. {table}: HQ's rows; {name}: the staging table, as a text. {key}: the
+-- column by which a row is known, {field}: the same as a text. {is_customers_own}: whether another
+-- customer's row of the same key is another row, as it is of a name, but not of an id.
+-- {opened_events}: the CTEs of _opened_events.sql.
 WITH taken AS MATERIALIZED (
   SELECT claimed.customer_id, event.event_id, event.batch_id, event.company_id,
          event.async_account, event.account_number, event.database_id, event.generation,
@@ -19,6 +18,7 @@ lost AS MATERIALIZED (
     JOIN {table} row
       ON row.{key} = taken.{key}
      AND (NOT {is_customers_own} OR row.customer_id = taken.customer_id)
+   -- The row shows none of the customer's claimed events.
    WHERE NOT EXISTS (SELECT FROM taken shown
                       WHERE shown.customer_id = taken.customer_id
                         AND row.customer_id = shown.customer_id
@@ -34,4 +34,5 @@ failing AS (
   SELECT event_id, batch_id, company_id, async_account, account_number, 'failed' AS status,
          'belongs_to_another' AS reason, {field} AS field
     FROM lost WHERE owner_id <> customer_id),
-{open_failing}
+{opened_events}
+SELECT count(*) FROM opened

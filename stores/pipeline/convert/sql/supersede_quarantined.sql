@@ -1,8 +1,7 @@
--- Close quarantined rows that a later, applied event of the same entity replaces.
+-- Close the quarantined rows that an applied, later event about the same entity replaces.
 --
--- Run by convert.supersede_quarantined(). {view}: the events with their state; {name}: their
--- staging table, as a text. {is_same}: that the row in `quarantine` named the same of the
--- customer's addresses, contacts, and so on, as `event` does.
+-- Run by convert.supersede_quarantined(). {view}: the events with their state; {name}: the staging
+-- table, as a text. {is_same}: that `event` and the row in `quarantine` have the same key.
 UPDATE quarantine
    SET status = 'superseded', settled_at = now(), became = event.event_id,
        settled_because = 'A later event of the same database replaced it.'

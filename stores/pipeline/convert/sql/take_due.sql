@@ -1,11 +1,11 @@
--- Take open events that can be tried again; until they fail once more they count as applied.
+-- Take up the open events that are due: they count as applied, until they fail once more.
 --
 -- Run by open_events.take_due() and take_waiting_for(). {due_events}: the query of due_events.sql.
 -- {due}: the work table that the events are put in, with their attempts so far.
-WITH found AS ({due_events}),
+WITH due AS ({due_events}),
 taken AS (
-  DELETE FROM open_event opened USING found
-   WHERE opened."table" = found."table" AND opened.event_id = found.event_id
+  DELETE FROM open_event opened USING due
+   WHERE opened."table" = due."table" AND opened.event_id = due.event_id
   RETURNING opened."table", opened.event_id, opened.batch_id, opened.attempts),
 settled AS (
   INSERT INTO settled_event ("table", event_id, batch_id, outcome, applied_at, run_id)

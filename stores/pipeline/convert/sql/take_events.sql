@@ -1,10 +1,8 @@
--- Of the given events of one kind, take those that are pending, ahead of their batch.
+-- Take up those of the given events that are pending, ahead of their batch.
 --
--- Run by open_events.take_events(). They are recorded as applied at once; the caller takes that
--- back for one that fails.
---
--- {event}: the staging table of the kind; {name}: its name as text; {due}: the work table that the
--- events are put in, with their attempts so far.
+-- Run by open_events.take_events(). They count as applied, until they fail. {event}: the staging
+-- table; {name}: its name, as a text. {due}: the work table that the events are put in, with their
+-- attempts so far.
 WITH pending AS (
   SELECT event.event_id, event.batch_id
     FROM {event} event
@@ -14,7 +12,7 @@ WITH pending AS (
      AND event.erased_at IS NULL
      AND NOT EXISTS (SELECT FROM settled_event settled
                       WHERE settled."table" = {name} AND settled.event_id = event.event_id)
-     -- Never tried, and its batch not converted; or waiting; or failed for want of a number.
+     -- It was not tried, and its batch not converted; or it waits, or failed for want of a number.
      AND CASE WHEN tried.event_id IS NULL THEN batch.converted_at IS NULL
               ELSE tried.status = 'waiting'
                    OR tried.reason IN ('sequence_exhausted', 'sequence_missing') END),

@@ -1,8 +1,10 @@
--- Claimed events change the customers that they name, unless they are older than what is there.
+-- Write what the newest events say of customers into HQ's rows.
 --
--- Run by known_customers.update_customers(). Says how many events there were, and how many
--- customers they are about. {newest_events}: the WITH parts `taken` and `newest`. {new_values}:
--- each column of customer `old` from event `newest`; a deactivation keeps what is there.
+-- Run by known_customers.update_customers(). It returns one row: how many events and how many
+-- customers there were. It changes nothing where the customer shows a later event.
+--
+-- {newest_events}: the CTEs `taken` and `newest` of _newest_events.sql. {new_values}: the
+-- assignments of the columns of customer `old` from event `newest`; a deactivation changes none.
 WITH {newest_events},
 written AS (
   UPDATE customer old
@@ -11,10 +13,8 @@ written AS (
          event_generation = newest.event_generation, event_counter = newest.event_counter
     FROM newest
    WHERE old.id = newest.customer_id
-     AND CASE WHEN old.event_database = newest.event_database
-              THEN (newest.event_generation, newest.event_counter)
-                 > (old.event_generation, old.event_counter)
-              ELSE (newest.event_at, database_place(newest.event_database))
-                 > (old.event_at, database_place(old.event_database)) END
+     AND is_later(newest.event_at, newest.event_database, newest.event_generation,
+                  newest.event_counter,
+                  old.event_at, old.event_database, old.event_generation, old.event_counter)
   RETURNING old.id)
 SELECT (SELECT count(*) FROM taken) AS events, (SELECT count(*) FROM newest) AS customers

@@ -1,6 +1,7 @@
--- Write the reason on the open events of a company that wait.
+-- Write down why the open events of a company wait.
 --
--- Run by open_events.write_wait_reasons(). What was released has none until it is tried again.
+-- Run by open_events.write_wait_reasons(). An event that a person released has no reason until it
+-- is tried again.
 UPDATE open_event opened SET reason = why.reason
   FROM (SELECT waiting."table", waiting.event_id,
                CASE WHEN waiting.account_number IS NOT NULL THEN 'account_unknown'

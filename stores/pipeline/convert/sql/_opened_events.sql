@@ -1,9 +1,8 @@
--- Open the events of `failing`, which cannot be applied. Says how many failed, and how many were
--- opened: the others wait.
+-- CTEs that open the events of `failing`: `opened` has the status of each.
 --
--- The end of open_claimed, fail_exhausted, fail_refused and settle_unapplied. `failing` has the
--- columns of open_event but for the attempts. {name}: the staging table, as a text. {due}: the
--- chunk's single events, with their attempts so far.
+-- A part of open_claimed, fail_exhausted, fail_refused and settle_unapplied. `failing` has the
+-- columns of open_event without the attempts. {name}: the staging table, as a text. {due}: the
+-- single events of the chunk, with their earlier attempts.
 opened AS (
   INSERT INTO open_event ("table", event_id, batch_id, company_id, async_account, account_number,
                           status, reason, field, attempts)
@@ -13,7 +12,7 @@ opened AS (
     FROM failing
     LEFT JOIN {due} due ON due."table" = {name} AND due.event_id = failing.event_id
   RETURNING status),
+-- Single events were recorded as applied when they were taken up.
 unsettled AS (
   DELETE FROM settled_event settled USING failing
    WHERE settled."table" = {name} AND settled.event_id = failing.event_id)
-SELECT count(*) FILTER (WHERE status = 'failed') AS failed, count(*) AS opened FROM opened

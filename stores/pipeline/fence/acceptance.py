@@ -1,4 +1,4 @@
-"""Settle an incident of a channel: take the database as it is, or make it a new one."""
+"""Accept a channel database as it is, by the decision of a person, and close its incidents."""
 
 from django.db import transaction
 
@@ -17,11 +17,11 @@ class AcceptanceRefused(Exception):
 
 
 def accept_database(database: ChannelDatabase, reason: str) -> int:
-    """Take the database at the channel's address as the right one, and close what blocks it.
+    """Take the database at the channel's address as the right one. Returns closed incidents.
 
-    All customers are sent again: what it says it has may be another headquarters' word. Returns how
-    many incidents were closed. Effects: HQ's row of the database and its incidents, in one
-    transaction. Errors: AcceptanceRefused, ChannelError.
+    All customers are sent to it again, because another headquarters may have sent it what it has.
+    Effects: HQ's row of the database and its incidents, in one transaction. Raises
+    AcceptanceRefused for a database without an id or with that of another one, and ChannelError.
     """
     with visit(database) as channel:
         state = channel.state()
@@ -43,10 +43,10 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
 
 
 def renew_database(database: ChannelDatabase, reason: str) -> int:
-    """Make the copy at the channel's address a database of its own, and take it as it is.
+    """Give the copy at the channel's address an id of its own, and accept it.
 
-    What the copy holds as acknowledged is the original's. Returns how many incidents were closed.
-    Effects: the channel's `exchange_state`; then those of accept_database. Errors: as there.
+    Events that were acknowledged before it was copied belong to the original. Returns, effects and
+    raises as accept_database(); it also changes `exchange_state` in the channel.
     """
     with connect(database) as alias:
         renew_identity(alias)

@@ -1,4 +1,9 @@
-"""What follows when a channel is not as HQ left it: incidents, and a database accepted anew."""
+"""What HQ does about a channel database that is not as HQ left it.
+
+It opens an incident, which people see, and ends the visit. Only a database that was restored from a
+backup is *accepted*: HQ begins a new generation of it and goes on. `known` is what HQ knows of the
+database, `state` is what the database says of itself.
+"""
 
 from typing import Any
 from uuid import uuid4
@@ -51,46 +56,45 @@ RESTORED_TWICE = (
 def handle_mismatch(
     database: ChannelDatabase, known: KnownState, state: ChannelState | None, channel: Visit
 ) -> str | None:
-    """Report what is wrong. Returns the sentence for which the visit ends, or None to go on.
+    """Report what is wrong, and accept a restored database.
 
-    Effects: an incident; a database set back in time is accepted; in the caller's transaction.
+    Returns the message with which the visit ends, or None if it goes on. Effects: an incident, HQ's
+    row of the database; in the caller's transaction.
     """
     if state is None:
         return report_mismatch(database, IncidentKind.WRONG_DATABASE, NO_DATABASE_ID, {})
-    verdict = compare_tokens(known, state)
-    if verdict is None:
+    kind = compare_tokens(known, state)
+    if kind is None:
         return None
-    if verdict == IncidentKind.CHANNEL_RESTORED:
-        if was_restored_recently(database):
-            return report_mismatch(
-                database, IncidentKind.CHANNEL_FORKED, RESTORED_TWICE, both_sides(known, state)
-            )
-        detail = both_sides(known, state) | {"forgotten": missing_events(database, channel)}
-        accept(database, state)
-        send_exceptions_again(database)
-        report_mismatch(database, verdict, MISMATCH_MESSAGES[verdict], detail)
-        return None
-    return report_mismatch(
-        database, verdict, mismatch_message(verdict, known, state), both_sides(known, state)
-    )
+    detail = both_sides(known, state)
+    if kind != IncidentKind.CHANNEL_RESTORED:
+        return report_mismatch(database, kind, mismatch_message(kind, known, state), detail)
+    if was_restored_recently(database):
+        return report_mismatch(database, IncidentKind.CHANNEL_FORKED, RESTORED_TWICE, detail)
+    detail["forgotten"] = missing_events(database, channel)
+    accept(database, state)
+    send_exceptions_again(database)
+    report_mismatch(database, kind, MISMATCH_MESSAGES[kind], detail)
+    return None
 
 
-def mismatch_message(verdict: IncidentKind, known: KnownState, state: ChannelState) -> str:
-    """What is wrong; of numbers that HQ does not know the first ones."""
-    ahead = numbers_ahead(known, state) if verdict == IncidentKind.HQ_BEHIND else []
-    return MISMATCH_MESSAGES[verdict] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
+def mismatch_message(kind: IncidentKind, known: KnownState, state: ChannelState) -> str:
+    """Return what is wrong, with the first three numbers that HQ does not know."""
+    ahead = numbers_ahead(known, state) if kind == IncidentKind.HQ_BEHIND else []
+    return MISMATCH_MESSAGES[kind] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
 
 
 def report_mismatch(
-    database: ChannelDatabase, kind: IncidentKind, words: str, detail: dict[str, Any]
+    database: ChannelDatabase, kind: IncidentKind, text: str, detail: dict[str, Any]
 ) -> str:
-    """Open the incident, or note that it was seen again. Returns its sentence."""
-    sentence = f"Channel {database.label}: {words}"
-    Incident.objects.report(kind, sentence, database=database, detail=detail)
-    return sentence
+    """Open an incident, or note that it was seen again. Returns its message."""
+    message = f"Channel {database.label}: {text}"
+    Incident.objects.report(kind, message, database=database, detail=detail)
+    return message
 
 
 def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
+    """Return what the channel and HQ say, for the details of an incident."""
     return {
         "channel": {
             "database_id": str(state.database_id),
@@ -112,21 +116,21 @@ def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
 
 
 def was_restored_recently(database: ChannelDatabase) -> bool:
-    """Whether the database was set back within the last day already, closed by now or not."""
-    (count,) = fetch_one(
+    """Return whether it was restored within the last day, whether or not that incident is open."""
+    (was_restored,) = fetch_one(
         """SELECT EXISTS (SELECT FROM incident WHERE database_id = %s AND kind = %s
                              AND last_seen_at > now() - interval '1 day')""",
         [database.pk, IncidentKind.CHANNEL_RESTORED.value],
     )
-    return bool(count)
+    return bool(was_restored)
 
 
 def accept(database: ChannelDatabase, state: ChannelState) -> None:
-    """Take the database as it is: its counters start anew, and it says what it has.
+    """Take the database as it is, and begin a new generation, in which events count from zero.
 
-    The pair it shows counts as confirmed, with the next intention at once, so that a crash here is
-    no second restore; the intention is beyond every epoch that any copy may show.
-    Effects: the database's row, in the caller's transaction.
+    Its token counts as confirmed. The next one is intended at once, with a higher epoch than any
+    copy can have, so that a crash of this visit does not look like another restore. Effects: HQ's
+    row of the database, in the caller's transaction.
     """
     run_sql(
         """UPDATE channel_database
@@ -147,10 +151,11 @@ def accept(database: ChannelDatabase, state: ChannelState) -> None:
 
 
 def send_exceptions_again(database: ChannelDatabase) -> None:
-    """Have a restored database sent the customers that it once got apart from its position.
+    """Send a restored database the customers again that it once got as exceptions.
 
-    Its position does not say whether it has them still. Effects: exceptions, in the caller's
-    transaction.
+    A download sends the customers that changed after the database's position; an exception is a
+    customer that it sends in addition, so the position does not say whether the database still has
+    it. Effects: download_exception, in the caller's transaction.
     """
     run_sql(
         """INSERT INTO download_exception (database_id, customer_id, reason, message, tries)
@@ -165,10 +170,10 @@ def send_exceptions_again(database: ChannelDatabase) -> None:
 
 
 def missing_events(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
-    """Events that HQ holds of this database, used or set aside, and that it no longer has.
+    """Return the events of this database that HQ holds, and that are no longer in it.
 
-    Shape: table -> count and the first ids; of sales also the numbers that their tills gave them,
-    which may be given again. Where a till's owner removes old events they are among them.
+    Shape: table -> number of events and the first ids; for sales also their numbers, which tills
+    may give to other sales now. Events that somebody removed because they were old are included.
     """
     missing = {}
     for table in STAGED_TABLES:
@@ -180,7 +185,8 @@ def missing_events(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
                 {"database": database.pk, "listed": MAX_REPORTED_EVENTS},
             )
         if rows:
-            missing[table.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
+            total = rows[0][0]
+            missing[table.event] = {"count": total, "first": [str(row[1]) for row in rows]}
         if rows and table is HEADER:
             missing[table.event]["numbers"] = [row[2] for row in rows]
     return missing
@@ -200,13 +206,15 @@ def missing_statement(table: StagedTable, present: WorkTable) -> sql.Composed:
 def accept_first_contact(
     database: ChannelDatabase, known: KnownState, state: ChannelState
 ) -> str | None:
-    """Take a database that HQ has never met, unless something is wrong with it."""
+    """Accept a database that HQ visits for the first time, unless something is wrong with it.
+
+    Returns the message with which the visit ends, or None if it goes on.
+    """
     others = ChannelDatabase.objects.exclude(pk=database.pk)
     is_taken = others.filter(database_id=state.database_id).exists()
-    if verdict := compare_first_contact(known, state, is_taken=is_taken):
-        return report_mismatch(
-            database, verdict, mismatch_message(verdict, known, state), both_sides(known, state)
-        )
+    if kind := compare_first_contact(known, state, is_taken=is_taken):
+        message = mismatch_message(kind, known, state)
+        return report_mismatch(database, kind, message, both_sides(known, state))
     ChannelDatabase.objects.filter(pk=database.pk).update(
         database_id=state.database_id,
         confirmed_epoch=state.token.epoch,
@@ -216,7 +224,7 @@ def accept_first_contact(
 
 
 def report_contradiction(database: ChannelDatabase, contradiction: Contradiction) -> str:
-    """Report accounts that the channel knows otherwise than HQ. Returns the sentence."""
+    """Report customers whose account in the channel is not the one in HQ. Returns the message."""
     return report_mismatch(
         database,
         IncidentKind.FORGOTTEN_ACCOUNT,

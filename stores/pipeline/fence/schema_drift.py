@@ -1,4 +1,4 @@
-"""A channel whose tables were changed is not read, and people are told what is different."""
+"""Refuse to visit a channel database whose tables were changed, and report the differences."""
 
 import logging
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ MAX_PRIVILEGES = 10
 
 @contextmanager
 def open_visit(database: ChannelDatabase) -> Iterator[Visit]:
-    """Open a channel database whose tables are as HQ knows them.
+    """Open a channel database, if its tables are as HQ expects them.
 
-    Effects: an incident "schema_drift" with all differences, committed, when they are not; it is
-    closed by itself at the first visit that finds them right again. Errors: ChannelError.
+    Effects: if they are not, an incident with the differences, committed. The first visit that
+    finds them correct closes it. Raises ChannelError.
     """
     try:
         # What went wrong at the last visit may have left a file damaged, or be a sign of it.
@@ -40,19 +40,21 @@ def open_visit(database: ChannelDatabase) -> Iterator[Visit]:
 
 
 def report_excess_privileges(database: ChannelDatabase, channel: Visit) -> None:
-    """Say in the log what HQ's role could do and never needs. The embedded server is HQ's own."""
-    if database.url.startswith("embedded:") or not (privileges := channel.excess_privileges()):
+    """Log the privileges of HQ's role that it never needs."""
+    # The embedded server is HQ's own.
+    if database.url.startswith("embedded:"):
         return
-    logger.warning(
-        "channel=%s HQ's role may do more than it needs: %s%s",
-        database.label,
-        ", ".join(privileges[:MAX_PRIVILEGES]),
-        ", …" if len(privileges) > MAX_PRIVILEGES else "",
-    )
+    if privileges := channel.excess_privileges():
+        logger.warning(
+            "channel=%s HQ's role may do more than it needs: %s%s",
+            database.label,
+            ", ".join(privileges[:MAX_PRIVILEGES]),
+            ", …" if len(privileges) > MAX_PRIVILEGES else "",
+        )
 
 
 def report_drift(database: ChannelDatabase, drift: ChannelDrifted) -> None:
-    """Tell people what is different; once while it stays so."""
+    """Open an incident with the differences, or note that it was seen again."""
     with transaction.atomic():
         Incident.objects.report(
             IncidentKind.SCHEMA_DRIFT,

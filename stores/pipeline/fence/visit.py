@@ -1,4 +1,9 @@
-"""Enter a channel, take its fence, write through it."""
+"""Visit a channel database: enter it, take its fence, and write through the fence.
+
+The *token* of a visit is an epoch, which only grows, and a random nonce. HQ and the channel both
+remember the token of the latest visit that wrote. To take the fence is to leave a new token in the
+channel; from then on the channel refuses every write that does not give its nonce.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -33,16 +38,16 @@ from stores.pipeline.fence.incidents import (
 from stores.pipeline.fence.schema_drift import open_visit
 
 Result = TypeVar("Result")
-# One transaction of HQ; refused when the work is no longer ours.
+# A transaction of HQ. It fails if another worker does the step by now.
 Chunk = Callable[[], AbstractContextManager[None]]
 
 
 @contextmanager
 def enter(step: RunStep) -> Iterator["FencedChannel"]:
-    """Open the step's channel database, once HQ is sure that it is the one it left.
+    """Open the step's channel database, if it is as HQ left it.
 
-    Effects: none when all is well; else an incident and what it entails, committed at once.
-    Errors: ChannelBlocked with one sentence; those of connect().
+    Effects: if it is not, an incident and its consequences, committed at once. Raises
+    ChannelBlocked with a sentence for people, and the errors of open_visit().
     """
     known = read_known_state(step.its_database)
     step.has_entered = True
@@ -57,10 +62,10 @@ def enter(step: RunStep) -> Iterator["FencedChannel"]:
 
 
 def read_known_state(database: ChannelDatabase) -> KnownState:
-    """What HQ knows of the database at this moment, in one query."""
+    """Read what HQ knows of the database, as of one moment."""
     return KnownState(
         *fetch_one(
-            # In the order of the fields of KnownState.
+            # The columns are in the order of the fields of KnownState.
             """SELECT known.database_id, known.generation, known.confirmed_epoch,
                       known.confirmed_nonce, known.intended_epoch, known.intended_nonce,
                       (SELECT coalesce(json_object_agg(company_id, next), '{}')
@@ -87,36 +92,35 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
 
 
 class FencedChannel:
-    """An open channel that HQ has recognised: the verbs of a visit, guarded by the fence.
+    """An open channel database, whose writes are guarded by the fence.
 
-    Two visits of one database may go on side by side, an upload of one run and a download of
-    another: whoever writes takes the fence over, is refused when the other one has it, and takes it
-    back. Taking it begins with a chunk, so a worker that was stopped, and whose step another one
-    does by now, never gets it again.
+    An upload and a download may visit the same database at the same time. Each takes the fence to
+    write, is refused while the other one has it, and then takes it back. Taking it needs a chunk,
+    so a worker that was stopped cannot do so once another worker does its step.
     """
 
     def __init__(self, channel: Visit, database: ChannelDatabase, chunk: Chunk) -> None:
         self.channel, self.database, self.chunk = channel, database, chunk
         self.company: str = database.channel.company_id
-        # Up to which change the channel says that it has everything.
+        # The number of the last change up to which the channel has all changes.
         self.position = 0
-        # What the channel shows as the latest visit, as far as this one knows; and the nonce under
-        # which this one may write.
+        # The token in the channel, as far as this visit knows.
         self.latest: VisitToken | None = None
+        # The nonce with which this visit may write. None: it does not have the fence.
         self.nonce: UUID | None = None
-        # Numbers of orders and invoices that HQ has issued and the channel has not heard of.
+        # The last numbers of orders and invoices, where the channel does not know them yet.
         self.untold: dict[str, int] = {}
 
-    # ------------------------------------------------------------------- recognise
+    # ------------------------------------------------------- check that it is as HQ left it
 
     def check_identity(self, known: KnownState) -> VisitToken:
-        """Compare what HQ and the channel remember. Returns the channel's pair.
+        """Compare what HQ and the channel know of each other. Returns the channel's token.
 
-        Errors: ChannelBlocked.
+        Effects: what a mismatch entails, committed. Raises ChannelBlocked.
         """
         state = self.channel.state()
         if state is None or not known.is_known or compare_tokens(known, state):
-            # Another visit may have come between the two looks; while HQ's row is locked none can.
+            # Another visit may have written between the two looks. It cannot while a lock is held.
             known, state = self.check_identity_under_lock()
         else:
             self.untold = unreported_numbers(self.database, known, state)
@@ -132,26 +136,29 @@ class FencedChannel:
         return state.token
 
     def check_identity_under_lock(self) -> tuple[KnownState, ChannelState]:
-        """Compare again, of one moment, and handle a mismatch. Errors: ChannelBlocked."""
+        """Compare again while no other visit can write, and handle a mismatch."""
         database = self.database
         with transaction.atomic():
             ChannelDatabase.objects.select_for_update().get(pk=database.pk)
             state, known = self.channel.state(), read_known_state(database)
             if state is None or (known.is_known and compare_tokens(known, state)):
-                sentence = handle_mismatch(database, known, state, self.channel)
+                message = handle_mismatch(database, known, state, self.channel)
+            elif known.is_known:
+                message = None
             else:
-                sentence = None if known.is_known else accept_first_contact(database, known, state)
-        if sentence or state is None:
-            raise ChannelBlocked(sentence or "")
+                message = accept_first_contact(database, known, state)
+        if message or state is None:
+            raise ChannelBlocked(message or "")
         return read_known_state(database), state
 
     # ---------------------------------------------------------------- take the fence
 
     def acquire(self) -> UUID:
-        """Make this visit the latest one, in three steps. Returns its nonce.
+        """Take the fence. Returns the nonce with which this visit may write.
 
-        Before rows that were read are staged, too: so whatever HQ has staged is in every copy of
-        the channel that shows the confirmed pair. Errors: ChannelBlocked, and those of the chunk.
+        An upload does so before it stages what it has read. So every copy of the channel with the
+        confirmed token contains whatever HQ has staged. Raises ChannelBlocked, and the errors of a
+        chunk.
         """
         while True:
             token = self.intend()
@@ -162,18 +169,17 @@ class FencedChannel:
                 return token.nonce
 
     def intend(self) -> VisitToken:
-        """Commit what the channel is about to hold; an unconfirmed intention is reused.
-
-        Unless the channel shows it already, by a visit that died or goes on: each write has its
-        own.
-        """
+        """Commit the token that the channel is to have next, and return it."""
         while True:
             token = self.note_intention()
-            if token != (self.latest or self.check_identity(read_known_state(self.database))):
+            latest = self.latest or self.check_identity(read_known_state(self.database))
+            if token != latest:
                 return token
+            # Another visit has left it in the channel already.
             self.confirm(token)
 
     def note_intention(self) -> VisitToken:
+        """Return the intended token: that of a visit that has not confirmed it, or a new one."""
         with self.chunk():
             epoch, nonce = fetch_one(
                 """UPDATE channel_database
@@ -191,7 +197,7 @@ class FencedChannel:
         self.confirm(token)
 
     def confirm(self, token: VisitToken) -> None:
-        """Note that the channel holds the pair, unless another visit has noted it already."""
+        """Note that the channel has the token, unless another visit has noted it already."""
         with self.chunk():
             run_sql(
                 """UPDATE channel_database
@@ -203,7 +209,7 @@ class FencedChannel:
             failpoint("fence:before_confirmation")
         failpoint("fence:after_confirmation")
 
-    # --------------------------------------------------------------------- the verbs
+    # --------------------------------------------------------------- read and write
 
     def read_events(
         self, sources: Sequence[EventTable], *, limit: int, beyond: dict[str, int]
@@ -211,7 +217,7 @@ class FencedChannel:
         return self.channel.read_events(sources, limit=limit, beyond=beyond)
 
     def acknowledge(self, events: Sequence[EventBatch]) -> dict[str, int]:
-        """See Visit.acknowledge. Errors: also those of acquire()."""
+        """Do as Visit.acknowledge(). Raises also the errors of acquire()."""
         return self.write(partial(self.channel.acknowledge, events))
 
     def apply(
@@ -223,7 +229,7 @@ class FencedChannel:
         job: str,
         move: PositionMove | None = None,
     ) -> int:
-        """See Visit.apply; each part has a pair of its own. Errors: also those of acquire()."""
+        """Do as Visit.apply(). Each part leaves a token of its own. Raises also ChannelBlocked."""
         apply = partial(self.channel.apply, tables, session=session, part=part, job=job, move=move)
         high = highest_issued(self.database)
         while True:
@@ -233,29 +239,30 @@ class FencedChannel:
                 rows = apply(nonce=latest.nonce, following=token, high=high)
             except NonceRefused:
                 self.latest = None
-            except Contradiction as found:
-                raise ChannelBlocked(report_contradiction(self.database, found)) from None
+            except Contradiction as contradiction:
+                message = report_contradiction(self.database, contradiction)
+                raise ChannelBlocked(message) from None
             else:
                 self.position = move.to if move else self.position
                 self.confirm_written(token)
                 return rows
 
     def reopen(self, table: str, counters: Sequence[int]) -> int:
-        """See Visit.reopen. Errors: also those of acquire()."""
+        """Do as Visit.reopen(). Raises also the errors of acquire()."""
         return self.write(partial(self.channel.reopen, table, counters))
 
     def write_issued(self) -> None:
-        """Let the channel remember how far orders and invoices are numbered, where it does not.
+        """Write the last numbers of orders and invoices into the channel, if it lacks them.
 
-        As it remembers account numbers: a witness when HQ and its journal are set back together.
-        Errors: those of acquire().
+        They are evidence of what was issued if HQ and its journal are restored from old backups.
+        Raises the errors of acquire().
         """
         if self.untold:
             self.write(partial(self.channel.note_issued, self.untold))
             self.untold = {}
 
     def write(self, verb: Callable[..., Result]) -> Result:
-        """Do one write of the channel under the fence; taken back if another visit has it."""
+        """Do one write under the fence, and take the fence again if another visit has it."""
         while True:
             self.nonce = self.nonce or self.acquire()
             try:
@@ -267,7 +274,7 @@ class FencedChannel:
 def unreported_numbers(
     database: ChannelDatabase, known: KnownState, state: ChannelState
 ) -> dict[str, int]:
-    """The highest numbers of documents of the database's company that the channel lacks."""
+    """Return the last number of each series of the company that the channel does not know."""
     prefix = f"{database.channel.company_id}/"
     return {
         series: number
@@ -277,7 +284,7 @@ def unreported_numbers(
 
 
 def highest_issued(database: ChannelDatabase) -> dict[str, int]:
-    """The highest account number of the database's company, for the channel to remember."""
+    """Return the highest account number of the company, by its code."""
     rows = fetch(
         "SELECT company_id, next - 1 FROM number_sequence WHERE company_id = %s AND next > start",
         [database.channel.company_id],

@@ -1,14 +1,15 @@
--- The first events that HQ holds of a database, used or set aside, and that it no longer has.
+-- List the first events of a database that HQ holds, and that are no longer in the database. One
+-- row is an event, with the number of all such events.
 --
--- Run by incidents.missing_events(). {name}, {event}: the staging table. {present}: the events that
--- the database has. {number}: what a till called document `event`, {key} in quarantine; other
--- events have no number.
-SELECT count(*) OVER (), held.event_id, held.number
+-- Run by incidents.missing_events(). HQ holds staged and quarantined events. {event}: the staging
+-- table; {name}: its name, as a text. {present}: the ids of the events in the database. {number}:
+-- the number of a sale in `event`; {key}: its name in the raw row. Other events have no number.
+SELECT count(*) OVER () AS total, held.event_id, held.number
   FROM (SELECT event.generation, event.replication_counter, event.event_id, {number} AS number
           FROM {event} event WHERE event.database_id = %(database)s
         UNION ALL
-        SELECT quarantine.generation, quarantine.row_key::bigint, quarantine.event_id,
-               convert_from(quarantine.raw, 'UTF8')::jsonb ->> {key}
+        SELECT quarantine.generation, quarantine.row_key::bigint AS replication_counter,
+               quarantine.event_id, convert_from(quarantine.raw, 'UTF8')::jsonb ->> {key} AS number
           FROM quarantine
          WHERE quarantine.database_id = %(database)s AND quarantine."table" = {name}
            AND quarantine.event_id IS NOT NULL

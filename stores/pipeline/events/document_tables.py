@@ -1,7 +1,7 @@
-"""What a document of a till is made of: header, lines and payments, with the rules of each.
+"""The three tables of a document: the header of a sale, its lines and its payments.
 
-Each part says how it travels, where HQ keeps it and what it may hold; what is done with documents
-is elsewhere.
+A channel sends the rows of the three tables together. Each table has a model, in which HQ keeps the
+rows, and rules, which say what HQ accepts. The header is also an event like those of customers.
 """
 
 from collections.abc import Mapping
@@ -30,27 +30,25 @@ DOCUMENT_KEY = "transaction_id"
 
 @dataclass(frozen=True)
 class DocumentTable(StagedTable):
-    """One table of a document: its name in channel and HQ, and what HQ accepts."""
+    """One table of a document. `incoming` is the name of the work table of arriving rows."""
 
     incoming: str
     model: type[models.Model]
     rules: tuple[Rule, ...]
 
     def stored_value(self, column: str, of: str) -> str:
-        """SQL for what HQ keeps of a column of the incoming table: texts are normalized."""
+        """Return SQL for what HQ keeps of a column of table `of`: texts are normalized."""
         if column == "account_number":
             return f"nullif({normalized(column, of)}, '')"
         return normalized(column, of) if self.type_of(column) == "text" else f"{of}.{column}"
 
 
-def stored_columns(model: type[models.Model]) -> dict[str, Any]:
-    """The columns of HQ's table, without the document's key, which has its own rules."""
-    return {str(f.column): f for f in model._meta.concrete_fields if f.column != DOCUMENT_KEY}
-
-
 def length_rules(model: type[models.Model]) -> tuple[Rule, ...]:
-    """One rule for each text that HQ holds only up to a length."""
-    stored = stored_columns(model)
+    """Return a rule for each text that HQ keeps only up to a length."""
+    # The key of the document is another column in HQ, and has a rule of its own.
+    fields = {
+        field.column: field for field in model._meta.concrete_fields if field.column != DOCUMENT_KEY
+    }
     return tuple(
         Rule(
             "too_long",
@@ -59,20 +57,19 @@ def length_rules(model: type[models.Model]) -> tuple[Rule, ...]:
             f" AND char_length({normalized(column)}) > {field.max_length}",
         )
         for column in sent_columns(model._meta.db_table)
-        if isinstance(field := stored.get(column), models.CharField) and not field.choices
+        if isinstance(field := fields.get(column), models.CharField) and not field.choices
     )
 
 
 def amount_rules(*columns: str, required: bool = False) -> tuple[Rule, ...]:
-    """Rules for amounts: a number that HQ's columns can hold, and there where it must be."""
-    return (presence_rules(*columns) if required else ()) + tuple(
-        rule
-        for column in columns
-        for rule in (
+    """Return rules for amounts: HQ's columns must be able to hold them, and be filled if needed."""
+    rules = list(presence_rules(*columns)) if required else []
+    for column in columns:
+        rules += [
             Rule("amount_format", column, f"{column} = 'NaN'"),
             Rule("overflow", column, f"abs({column}) >= 1e14 OR scale({column}) > 4"),
-        )
-    )
+        ]
+    return tuple(rules)
 
 
 def presence_rules(*columns: str) -> tuple[Rule, ...]:
@@ -85,21 +82,15 @@ CURRENCY_RULE = Rule(
     f"coalesce({normalized('currency')}, '') <> ALL (%(currencies)s)",
     "a currency of ISO 4217",
 )
-HEADER_AMOUNTS = (
-    "net_amount",
-    "tax_amount",
-    "gross_amount",
-    "discount_amount",
-    "payment_amount",
-)
+HEADER_AMOUNTS = ("net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount")
 MAX_ID_LENGTH = 44
 TRANSACTION_TYPES = ("sale", "return", "customer_order")
 
 HEADER = DocumentTable(
-    DOCUMENT_TABLE,
-    "incoming",
-    RetailTransaction,
-    (
+    event=DOCUMENT_TABLE,
+    incoming="incoming",
+    model=RetailTransaction,
+    rules=(
         Rule("key_missing", DOCUMENT_KEY, is_empty(DOCUMENT_KEY)),
         Rule(
             "too_long",
@@ -138,20 +129,20 @@ HEADER = DocumentTable(
     ),
 )
 LINE = DocumentTable(
-    "retail_transaction_line",
-    "incoming_line",
-    RetailTransactionLine,
-    (
+    event="retail_transaction_line",
+    incoming="incoming_line",
+    model=RetailTransactionLine,
+    rules=(
         *length_rules(RetailTransactionLine),
         unprintable("item_id"),
         *amount_rules("quantity", "price", "discount_amount", "tax_amount", "net_amount"),
     ),
 )
 PAYMENT = DocumentTable(
-    "retail_transaction_payment",
-    "incoming_payment",
-    RetailTransactionPayment,
-    (
+    event="retail_transaction_payment",
+    incoming="incoming_payment",
+    model=RetailTransactionPayment,
+    rules=(
         Rule("value_missing", "tender_type", is_empty("tender_type")),
         *length_rules(RetailTransactionPayment),
         unprintable("tender_type"),
@@ -169,15 +160,12 @@ DOCUMENT_SOURCE = EventTable(
 
 
 def part_rows(values: Mapping[str, Any], part: DocumentTable) -> list[dict[str, Any]]:
-    """The rows of one table of a document that was set aside, whichever engine it came from."""
+    """Return the rows of one table from the raw JSON of a quarantined document."""
     if part is HEADER:
         return [dict(values)]
-    return [
-        {
-            column: from_json(value)
-            for column, value in (
-                row.items() if isinstance(row, dict) else zip(part.sent_columns, row, strict=True)
-            )
-        }
-        for row in values.get(part.event) or []
-    ]
+    rows = []
+    for row in values.get(part.event) or []:
+        # Documents whose form is broken have their rows as lists of values.
+        named = row if isinstance(row, dict) else dict(zip(part.sent_columns, row, strict=True))
+        rows.append({column: from_json(value) for column, value in named.items()})
+    return rows

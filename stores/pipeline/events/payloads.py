@@ -1,4 +1,4 @@
-"""A row as JSON from which every byte can be had back."""
+"""Encode a row as JSON, so that every byte of it can be restored."""
 
 import base64
 import json
@@ -12,11 +12,10 @@ def encode(
     values: Sequence[Any],
     parts: Mapping[str, Sequence[tuple[Any, ...]]] | None = None,
 ) -> bytes:
-    """A row as JSON from which every byte can be had back.
+    """Return a row as JSON, with the rows of other tables that travel with it.
 
-    Shape: column -> value, and table -> rows of what travels with it; numbers, texts and null as
-    they are, bytes and texts that are no UTF-8 or hold a NUL as {"base64": …}, everything else as
-    text.
+    Shape: column -> value, and table -> lists of values. Bytes, and texts that are not UTF-8 or
+    contain a NUL, become {"base64": …}; dates and the like become texts.
     """
     row: dict[str, Any] = dict(zip(columns, map(to_json, values), strict=True))
     for table, rows in (parts or {}).items():
@@ -25,7 +24,7 @@ def encode(
 
 
 def decode(raw: bytes) -> dict[str, Any]:
-    """A row as it was encoded: texts, numbers and None; bytes where they are no text."""
+    """Return the values of an encoded row by column: texts, numbers, None, and bytes."""
     return {column: from_json(value) for column, value in json.loads(bytes(raw)).items()}
 
 

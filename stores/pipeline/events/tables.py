@@ -1,7 +1,7 @@
-"""All that a channel sends, told once: whatever walks a channel's tables walks this list.
+"""The list of all tables that channels send.
 
-Upload, the fence's list of forgotten events, recovery, comparison, checks and the balance take it
-from here, so that none of them can leave out what another one takes over.
+Uploads, the fence, recovery, comparison, checks and the balance all use this list, so that none of
+them can leave out a table that another one covers.
 """
 
 from stores.channeldb.exchange.protocol import EventTable
@@ -9,11 +9,11 @@ from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER, Docum
 from stores.pipeline.events.document_tables import DOCUMENT_SOURCE as DOCUMENTS
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, EventKind, StagedTable
 
-# Tables whose rows are acknowledged one by one; customers before the sales that name them.
+# Tables whose rows are acknowledged one by one. Customers come before the sales that name them.
 STAGED_TABLES: tuple[StagedTable, ...] = (*EVENT_KINDS, HEADER)
-# Tables whose rows travel with an event of another one, by its transaction_id.
+# Tables whose rows travel with the row of another table that has the same transaction_id.
 PARTS_BY_TABLE: dict[str, tuple[DocumentTable, ...]] = {HEADER.event: DOCUMENT_PARTS}
-# The names of both, each event table with its parts behind it.
+# The names of both kinds of tables, each event table followed by its parts.
 TRAVELLING_TABLES = tuple(
     name
     for table in STAGED_TABLES

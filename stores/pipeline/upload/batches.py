@@ -1,4 +1,4 @@
-"""Batches: what one transaction stages, for conversion to take as a whole."""
+"""Batches: the events that one transaction stages, and that conversion applies as a whole."""
 
 from stores.models import ChannelDatabase, Company, UploadBatch, UploadSession
 
@@ -10,10 +10,7 @@ def open_batch(
     session: UploadSession | None = None,
     number: int = 1,
 ) -> int:
-    """Begin a batch, in the transaction that stages its events. Returns its id.
-
-    Conversion sees it when the transaction commits, and so never a part of it.
-    """
+    """Create a batch, in the transaction that stages its events. Returns its id."""
     batch = UploadBatch.objects.create(
         company=company, database=database, session=session, number=number
     )
@@ -21,7 +18,7 @@ def open_batch(
 
 
 def close_batch(batch: int, rows: int) -> None:
-    """Note how many events a batch has. One without events is none."""
+    """Save the number of events in a batch, or delete a batch without events."""
     opened = UploadBatch.objects.filter(pk=batch)
     if rows:
         opened.update(rows=rows)

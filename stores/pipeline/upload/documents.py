@@ -1,8 +1,10 @@
-"""P-0001 for sales: a header with its lines and payments is one document and shares one fate.
+"""P-0001 for sales: store documents, or quarantine them.
 
-A header comes before its lines only where a till broke its transaction; it is left in the channel
-and counted as waiting, and after a while set aside, so that it cannot clog the batches. Source:
-reliability 3.2 to 3.4.
+A *document* is the header of a sale with its lines and payments, which are stored or quarantined
+together. To *reject* a document is to enter its header's counter in a work table, with the reason.
+A document is *incomplete* if lines are missing that its header announces, which happens if a till
+did not write them in the same transaction. It is left in the channel for a while, and rejected if
+they do not come. Source: reliability 3.2 to 3.4.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,15 +55,15 @@ INSERT_DOCUMENTS = load(__file__, "insert_documents")
 INSERT_DOCUMENT_ROWS = load(__file__, "insert_document_rows")
 QUARANTINE_DOCUMENTS = load(__file__, "quarantine_documents")
 KEPT_COLUMNS = "id bigint, transaction_id text, event_id uuid"
-# As HQ's columns hold it; what they cannot hold, and no rule has seen yet, stays as it is.
+# An amount as HQ's columns hold it. A larger one breaks a rule, and need not be rounded.
 ROUNDED_AMOUNT = sql.SQL("CASE WHEN abs({0}) < 1e14 THEN {0}::numeric(18, 4) ELSE {0} END")
-# A till that broke its own transaction has mended it by then, or never will.
+# How long an incomplete document is left in the channel.
 INCOMPLETE_GRACE_MINUTES = 15
 
 
 @dataclass(frozen=True)
 class IncomingDocuments:
-    """Documents on their way into HQ: headers, lines and payments, and which cannot be used."""
+    """The work tables of documents: their headers, lines and payments, and the rejected ones."""
 
     headers: WorkTable
     lines: WorkTable
@@ -70,7 +72,7 @@ class IncomingDocuments:
 
     @property
     def names(self) -> dict[str, WorkTable]:
-        """The work tables by the names that they have in statements."""
+        """The work tables by the names of their holes in statements."""
         return {
             "headers": self.headers,
             "lines": self.lines,
@@ -83,13 +85,13 @@ class IncomingDocuments:
         return tables[part.event]
 
     def drop_rejected(self) -> None:
-        """Take the headers of the rejected documents away; their lines are then nobody's."""
+        """Delete the headers of rejected documents. Lines without a header are not stored."""
         drop_rejected(self.headers, self.rejected)
 
 
 @contextmanager
 def incoming_documents(events: EventBatch) -> Iterator[IncomingDocuments]:
-    """Headers, lines and payments as they arrived; their texts have no limit yet."""
+    """Make the work tables, with headers, lines and payments as they arrived."""
 
     def rows_of(part: DocumentTable) -> AbstractContextManager[WorkTable]:
         data = events.data if part is HEADER else events.parts.get(part.event, b"")
@@ -105,24 +107,24 @@ def incoming_documents(events: EventBatch) -> Iterator[IncomingDocuments]:
 
 
 def stage_documents(source: UploadSource, events: EventBatch) -> StagingCounts:
-    """Keep documents, set the unusable ones aside, leave the incomplete ones in the channel.
+    """Store documents, quarantine rejected ones, and leave incomplete ones in the channel.
 
-    Effects: sales and quarantine in HQ, in the caller's transaction.
+    Returns how many there were of each. Effects: sales and quarantine, in the caller's transaction.
     """
     with incoming_documents(events) as incoming:
         reject_invalid_documents(source, incoming)
-        taken = quarantine_documents(source, incoming)
+        counts = quarantine_documents(source, incoming)
         with described_documents(incoming) as described:
             waiting = leave_incomplete(source, incoming, described)
-            taken += StagingCounts(incomplete=tuple(waiting))
-            taken += quarantine_documents(source, incoming)
+            counts += StagingCounts(incomplete=tuple(waiting))
+            counts += quarantine_documents(source, incoming)
             with inserted_documents(source, incoming, described) as kept:
-                taken += StagingCounts(staged=kept.rows)
+                counts += StagingCounts(staged=kept.rows)
                 reject_conflicting_documents(source, incoming, described, kept)
                 reject_copies(source, incoming, kept)
-        taken += quarantine_documents(source, incoming)
+        counts += quarantine_documents(source, incoming)
         close_returned(source, HEADER, incoming.headers)
-    return taken
+    return counts
 
 
 @contextmanager
@@ -133,11 +135,11 @@ def reinserted_documents(
     made: Mapping[str, Any] | None = None,
     others: Sequence[int] = (),
 ) -> Iterator[WorkTable]:
-    """Keep documents that were set aside, or that HQ makes in their place; nobody else writes them.
+    """Store documents from quarantine, or HQ's corrections of them. Yields the rejected ones.
 
-    Effects: sales in HQ, in the caller's transaction. Lends the table that names the unusable ones.
-    `made` is what HQ says of a document of its own; `others` are the counters of those that a
-    person found to be others than another channel's of their numbers.
+    `made` are the columns that HQ sets in a correction. `others` are the counters of documents that
+    share their number with a different document of another channel, as a person has confirmed.
+    Effects: sales, in the caller's transaction.
     """
     with incoming_documents(events) as incoming:
         reject_invalid_documents(source, incoming)
@@ -151,13 +153,13 @@ def reinserted_documents(
         yield incoming.rejected
 
 
-# ------------------------------------------------------------------- what cannot be used
+# ---------------------------------------------------------------------- reject documents
 
 
 def reject_invalid_documents(source: UploadSource, incoming: IncomingDocuments) -> None:
-    """Name the documents that break a rule, in whichever of their rows; its first rule counts.
+    """Reject the documents that break a rule in one of their rows.
 
-    What HQ holds already is not judged again: the rules may have changed since.
+    Those that HQ has stored before are not judged again, because the rules may have changed since.
     """
     for part in (HEADER, *DOCUMENT_PARTS):
         run_sql(
@@ -182,7 +184,7 @@ def reject_invalid_documents(source: UploadSource, incoming: IncomingDocuments) 
 
 
 def reject_statement(part: DocumentTable, incoming: IncomingDocuments) -> sql.Composed:
-    cases = [f"WHEN {rule.broken} THEN {place}" for place, rule in enumerate(part.rules)]
+    cases = [f"WHEN {rule.broken} THEN {position}" for position, rule in enumerate(part.rules)]
     is_header = part is HEADER
     return REJECT_INVALID_DOCUMENTS.format(
         rejected=incoming.rejected,
@@ -195,7 +197,7 @@ def reject_statement(part: DocumentTable, incoming: IncomingDocuments) -> sql.Co
 
 
 def reject_dateless(channel: Channel, incoming: IncomingDocuments) -> None:
-    """Name documents without a business date, if HQ's database cannot tell the channel's time."""
+    """Reject documents without a business date, if HQ does not know the channel's time zone."""
     (is_missing,) = fetch_one(
         "SELECT EXISTS (SELECT FROM {headers} WHERE business_date IS NULL)",
         headers=incoming.headers,
@@ -212,7 +214,7 @@ def reject_dateless(channel: Channel, incoming: IncomingDocuments) -> None:
 
 
 def reject_incomplete(incoming: IncomingDocuments, described: WorkTable) -> None:
-    """Name documents that have not all the lines that they announce."""
+    """Reject incomplete documents."""
     run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
            SELECT header.replication_counter, 'document_incomplete', 'line_count', ''
@@ -227,10 +229,9 @@ def reject_incomplete(incoming: IncomingDocuments, described: WorkTable) -> None
 def leave_incomplete(
     source: UploadSource, incoming: IncomingDocuments, described: WorkTable
 ) -> list[int]:
-    """Leave headers in the channel whose announced lines are not there, but not for ever.
+    """Leave incomplete documents in the channel, but reject those that have waited too long.
 
-    Those that have waited too long are named as rejected. Returns the counters of the others, which
-    are taken out of the incoming ones.
+    Returns the counters of those that are left, and deletes these from the incoming documents.
     """
     names = {"described": described, **incoming.names}
     values = {"database": source.database.pk, "grace": INCOMPLETE_GRACE_MINUTES}
@@ -252,7 +253,7 @@ def leave_incomplete(
         **names,
     )
     run_sql(
-        # Far in the future by a clock that has been set back since: long ago.
+        # A time far in the future was noted before a clock was set back: that was long ago.
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
            SELECT described.replication_counter, 'document_incomplete', 'line_count', ''
              FROM incomplete_document incomplete JOIN {described} described USING (event_id)
@@ -278,9 +279,9 @@ def leave_incomplete(
 def reject_conflicting_documents(
     source: UploadSource, incoming: IncomingDocuments, described: WorkTable, kept: WorkTable
 ) -> None:
-    """Name what clashes with a document that HQ holds; equal ones are merely known.
+    """Reject documents with the event id or a number of a stored document that says otherwise.
 
-    Events of a copied database, which goes on under another channel, have known ids and collapse.
+    Documents of a database that was copied to another channel are the same ones, and no conflict.
     """
     run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
@@ -312,9 +313,9 @@ def reject_conflicting_documents(
 
 
 def reject_copies(source: UploadSource, incoming: IncomingDocuments, kept: WorkTable) -> None:
-    """Name documents that another channel has sent under another event: a copied till sells on.
+    """Reject documents that were not stored because another channel has used their number.
 
-    The database did not keep them, though nothing of their own channel clashes with them.
+    It happens if a database is copied, and both tills go on selling.
     """
     run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
@@ -333,11 +334,11 @@ def reject_copies(source: UploadSource, incoming: IncomingDocuments, kept: WorkT
     )
 
 
-# ---------------------------------------------------------------------- what is kept
+# ----------------------------------------------------------------------- store documents
 
 
 def described_documents(incoming: IncomingDocuments) -> AbstractContextManager[WorkTable]:
-    """How many lines each document has, and a hash over all it says.
+    """Make a work table of how many lines each document has, and a hash of all it says.
 
     Shape: replication_counter, event_id, lines, content_hash.
     """
@@ -348,10 +349,7 @@ def described_documents(incoming: IncomingDocuments) -> AbstractContextManager[W
 def description_query(
     headers: WorkTable, lines: WorkTable, payments: WorkTable, *, key: Sequence[str]
 ) -> sql.Composed:
-    """Query for how many lines each document has, and a hash over all it says.
-
-    Of three tables as a channel sent them, whose rows belong together by `key`.
-    """
+    """Return the query that describes documents, whose rows belong together by `key`."""
     others = [column for column in key if column != DOCUMENT_KEY]
     return DESCRIBE_DOCUMENTS.format(
         key=identifiers(key),
@@ -366,7 +364,7 @@ def description_query(
 
 
 def row_text(part: DocumentTable, alias: str, without: Sequence[str] = ()) -> sql.Composable:
-    """One row as a text that is the same for the same values on both engines."""
+    """Return a row as a text, which is the same for the same values on both engines."""
     columns = (
         (ROUNDED_AMOUNT if part.type_of(column) == MONEY_TYPE else sql.SQL("{}")).format(
             sql.Identifier(alias, column)
@@ -385,9 +383,9 @@ def inserted_documents(
     made: Mapping[str, Any] | None = None,
     others: Sequence[int] = (),
 ) -> Iterator[WorkTable]:
-    """Keep the documents that HQ does not know, and lend the table of those that were kept.
+    """Store the documents that HQ does not know. Yields the work table of those that were stored.
 
-    Shape: their ids in HQ, by the number that their lines and payments name; their event_id.
+    Shape: KEPT_COLUMNS, where transaction_id is the number that lines and payments name.
     """
     channel = source.database.channel
     values = {
@@ -446,18 +444,18 @@ def normalized_values(part: DocumentTable, columns: Sequence[str], *, of: str) -
 def quarantine_refused_documents(
     source: UploadSource, events: EventBatch, refused: Mapping[int, str]
 ) -> StagingCounts:
-    """Set documents aside, whole, with what the database said of each."""
+    """Quarantine all documents. `refused` is the message of the database for each, by counter."""
     with incoming_documents(events) as incoming:
         reject_refused(refused, incoming.rejected)
         return quarantine_documents(source, incoming)
 
 
 def quarantine_documents(source: UploadSource, incoming: IncomingDocuments) -> StagingCounts:
-    """Move the rejected documents to quarantine, whole."""
+    """Move the rejected documents to quarantine, with their lines and payments."""
     with rows_to_quarantine() as rows:
         moved = run_sql(gather_statement(incoming, rows))
         incoming.drop_rejected()
-        incoming.rejected.empty()
+        incoming.rejected.clear()
         return insert_quarantined(source, HEADER, rows) if moved else StagingCounts()
 
 

@@ -1,4 +1,7 @@
-"""The single rows of a batch as it was read, in COPY's form, and batches of some of them."""
+"""Take a batch of events apart into rows, each in the binary or text form of COPY, and select rows.
+
+The lines and payments of a sale are rows of other tables, which travel with the row of the sale.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +18,7 @@ def rows_of(events: EventBatch) -> list[bytes]:
 
 
 def part_rows_of(events: EventBatch, part: StagedTable) -> list[bytes]:
-    """The lines or payments that travel with the rows."""
+    """Return the lines or payments that travel with the rows."""
     data = events.parts.get(part.event, b"")
     return copy.split_rows(data, binary=events.binary) if data else []
 
@@ -33,13 +36,13 @@ def counter_of(table: StagedTable, events: EventBatch, row: bytes) -> int:
 
 
 def counters_of(table: StagedTable, events: EventBatch) -> list[int]:
-    """The counters of all rows that were read, usable or not."""
+    """Return the counters of all rows, those that cannot be read last."""
     read = [counter_of(table, events, row) for row in rows_of(events)]
     return read + [row.counter for row in events.unreadable]
 
 
 def select_rows(table: StagedTable, events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
-    """Some of the rows, each with what travels with it."""
+    """Return a batch of some of the rows, with what travels with them."""
     parts: dict[str, bytes] = {}
     if events.parts:
         numbers = {value_of(table, DOCUMENT_KEY, events, row) for row in rows}
@@ -55,7 +58,7 @@ def select_rows(table: StagedTable, events: EventBatch, rows: Sequence[bytes]) -
 
 
 def unreadable_row(table: StagedTable, events: EventBatch, row: bytes, refusal: str) -> Unreadable:
-    """A row that does not even come into a table of HQ, or something that travels with it."""
+    """Return a row that no table of HQ takes, with what travels with it."""
     single = select_rows(table, events, [row])
     parts = {
         part.event: [values_of(part, single, part_row) for part_row in part_rows_of(single, part)]

@@ -1,7 +1,9 @@
-"""GUIDs that a channel names although another one made them and never shared them.
+"""Reject events that name a GUID which their channel cannot know.
 
-A channel that names a GUID of another one is asked what it holds: HQ notes what a channel was given
-only after the channel has committed it, and a recovered HQ may not know of it.
+A till creates a customer under a GUID. Other channels learn of it only when HQ sends them the
+customer, so a channel that names a *foreign* GUID otherwise is in error. HQ may have sent the
+customer without knowing it: it records that after the channel has committed, and loses the record
+if it is restored from a backup. So the channel is asked which of the GUIDs it was sent.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ FOREIGN_GUIDS = load(__file__, "foreign_guids")
 
 
 class ForeignGuid(NamedTuple):
-    """A GUID of another channel, the company it belongs to, and its account if it has one."""
+    """A GUID of another channel, its company, and its account number if it has one."""
 
     guid: str
     company: str
@@ -30,11 +32,11 @@ class ForeignGuid(NamedTuple):
 def reject_foreign_guids(
     source: UploadSource, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
 ) -> None:
-    """Name incoming rows whose GUID another channel made and never shared with this one.
+    """Reject the incoming rows with a foreign GUID, without those that HQ has staged before.
 
-    An event that HQ holds already is no conflict: a copied channel sends those of its original.
+    A channel that was copied from another one sends the same events once more.
     """
-    foreign = not_held(source, foreign_by_hq(source, incoming))
+    foreign = not_sent(source, foreign_by_hq(source, incoming))
     if not foreign:
         return
     run_sql(
@@ -62,7 +64,7 @@ def reject_foreign_guids(
 
 
 def foreign_by_hq(source: UploadSource, incoming: WorkTable) -> list[ForeignGuid]:
-    """GUIDs of the incoming rows that are another channel's, as far as HQ knows."""
+    """Return the GUIDs in the incoming rows that are foreign as far as HQ knows."""
     rows = fetch(foreign_statement(incoming), {"channel": source.database.channel_id})
     return [ForeignGuid(*row) for row in rows]
 
@@ -74,14 +76,12 @@ def foreign_statement(incoming: WorkTable) -> sql.Composed:
     )
 
 
-def not_held(source: UploadSource, foreign: Sequence[ForeignGuid]) -> list[ForeignGuid]:
-    """Those of the GUIDs that the channel was never given, by its own account_map.
-
-    Read after the events: a GUID that arrived in between is not refused.
-    """
+def not_sent(source: UploadSource, foreign: Sequence[ForeignGuid]) -> list[ForeignGuid]:
+    """Return the GUIDs that the channel was not sent either, according to its own account_map."""
     company = source.database.channel.company_id
-    asked = [row.guid for row in foreign if row.account and row.company == company]
-    if not asked or source.accounts_of is None:
+    candidates = [row.guid for row in foreign if row.account and row.company == company]
+    if not candidates or source.accounts_of is None:
         return list(foreign)
-    known = source.accounts_of(asked)
-    return [row for row in foreign if known.get(row.guid) != (company, row.account)]
+    # It is read after the events, so a customer that was sent in between counts as known.
+    account_map = source.accounts_of(candidates)
+    return [row for row in foreign if account_map.get(row.guid) != (company, row.account)]

@@ -1,4 +1,9 @@
-"""Quarantine: rows that HQ has taken over but cannot use, kept as they came, many at a time."""
+"""Quarantine rows that HQ cannot use, as they were sent and with the reason.
+
+A row is *rejected* if it breaks a rule or the database refuses it: a work table names it by its
+replication counter. It is *unreadable* if no table of HQ can hold its values. Both kinds are
+gathered in a second work table in the form of quarantine, and inserted from there.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +24,15 @@ from stores.pipeline.events.kinds import EVENT_COLUMNS, StagedTable
 from stores.pipeline.events.payloads import encode, to_json
 
 QUARANTINE_REJECTED = load(__file__, "quarantine_rejected")
-# What a column may hold whose form is broken, by the reason's code.
-FORM_WORDS = {
+# What a column must hold, by the code of the reason why a row is unreadable.
+EXPECTED_FORMS = {
     "key_missing": "a GUID",
     "guid_format": "a GUID of 36 characters in lower case",
     "encoding": "text in UTF-8 without zero bytes",
     "time_format": "a time such as 2026-03-01T10:00:00+01:00",
     "date_format": "a date such as 2026-03-01",
 }
-
-# A row stands there once, with the first thing that is wrong with it.
+# A row is rejected once, for the first reason.
 REJECTED_COLUMNS = "replication_counter bigint PRIMARY KEY, reason text, field text, rule text"
 TO_QUARANTINE_COLUMNS = """row_key text, event_id uuid, async_account uuid, account_number text,
     reason text, field text, rule text, raw bytea"""
@@ -36,33 +40,31 @@ TO_QUARANTINE_COLUMNS = """row_key text, event_id uuid, async_account uuid, acco
 
 @dataclass(frozen=True)
 class UploadSource:
-    """Where rows come from: a channel database as it was in one generation, in one session.
-
-    `batch` is the one in which events are staged; sales have none. `accounts_of` asks the channel,
-    while it is open, which accounts it knows of some GUIDs. `unread` are values of rows that no
-    column of HQ can hold, by counter and column.
-    """
+    """Where rows come from, and into which batch they go."""
 
     database: ChannelDatabase
     session: UploadSession | None
     generation: int
+    # The batch in which events are staged. Sales have none.
     batch: int | None = None
+    # Asks the channel, while it is open, for the company and account that it has of some GUIDs.
     accounts_of: Callable[[Sequence[str]], dict[str, tuple[str, str]]] | None = None
+    # The values that no column of HQ can hold, by counter and column.
     unread: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StagingCounts:
-    """What became of rows: staged, staged without payload, new in quarantine.
-
-    `incomplete` are the counters of those that stay in the channel for now, `refused` of those
-    that stay because even quarantine refuses them, with what the database said.
-    """
+    """What became of rows."""
 
     staged: int = 0
+    # Staged without their data, because the customer was erased.
     erased: int = 0
+    # New in quarantine.
     quarantined: int = 0
+    # Counters of the rows that stay in the channel until their lines have arrived.
     incomplete: tuple[int, ...] = ()
+    # The rows that even quarantine refuses, by counter, with the database's message.
     refused: Mapping[int, str] = field(default_factory=dict)
 
     def __add__(self, other: "StagingCounts") -> "StagingCounts":
@@ -76,7 +78,7 @@ class StagingCounts:
 
 
 def rejected_rows() -> AbstractContextManager[WorkTable]:
-    """The rows that cannot be used, by counter, with what is wrong with each."""
+    """Make an empty work table for rejected rows."""
     return empty_table("rejected", REJECTED_COLUMNS)
 
 
@@ -85,9 +87,9 @@ def rows_to_quarantine() -> AbstractContextManager[WorkTable]:
 
 
 def reject_refused(refused: Mapping[int, str], rejected: WorkTable) -> int:
-    """Add the rows that the database refused, by counter, to the rejected ones. Returns how many.
+    """Reject the rows that the database refused, by counter. Returns how many.
 
-    One that stands there already keeps what is said of it.
+    A row that is rejected already keeps its reason.
     """
     return run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
@@ -102,7 +104,7 @@ def reject_refused(refused: Mapping[int, str], rejected: WorkTable) -> int:
 def quarantine_rejected(
     source: UploadSource, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
 ) -> StagingCounts:
-    """Move the incoming rows that are rejected to quarantine."""
+    """Move the rejected rows from the incoming ones to quarantine."""
     with rows_to_quarantine() as rows:
         run_sql(
             gather_statement(kind, incoming, rejected, rows), {"unread": json.dumps(source.unread)}
@@ -123,7 +125,7 @@ def gather_statement(
 
 
 def drop_rejected(incoming: WorkTable, rejected: WorkTable) -> None:
-    """Take the rejected rows out of the incoming ones; their names stay."""
+    """Delete the rejected rows from the incoming ones."""
     run_sql(
         """DELETE FROM {incoming} incoming USING {rejected} rejected
             WHERE rejected.replication_counter = incoming.replication_counter""",
@@ -133,7 +135,7 @@ def drop_rejected(incoming: WorkTable, rejected: WorkTable) -> None:
 
 
 def names_and_texts(kind: StagedTable, row: str) -> sql.Composed:
-    """Name and text of each column of a row, as for an object of JSON."""
+    """Return name and text of each column of a row, for jsonb_build_object()."""
     return listed(
         sql.SQL("{}, {}::text").format(sql.Literal(column), sql.Identifier(row, column))
         for column in kind.sent_columns
@@ -143,7 +145,7 @@ def names_and_texts(kind: StagedTable, row: str) -> sql.Composed:
 def quarantine_unreadable(
     source: UploadSource, kind: StagedTable, rows: Sequence[Unreadable]
 ) -> StagingCounts:
-    """Quarantine rows whose form no table of HQ can hold."""
+    """Quarantine rows whose values no table of HQ can hold."""
     if not rows:
         return StagingCounts()
     columns = zip(
@@ -161,7 +163,7 @@ def quarantine_unreadable(
 
 
 def quarantined_row(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
-    """One row to quarantine, as TO_QUARANTINE_COLUMNS says."""
+    """Return the values of TO_QUARANTINE_COLUMNS for a row."""
     values = dict(zip(kind.sent_columns, row.values, strict=True))
     return (
         str(row.counter),
@@ -170,16 +172,16 @@ def quarantined_row(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
         clean_text(values["account_number"]),
         row.reason,
         row.field,
-        row.rule or FORM_WORDS.get(row.reason, ""),
+        row.rule or EXPECTED_FORMS.get(row.reason, ""),
         encode(kind.sent_columns, row.values, row.parts),
     )
 
 
 def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[Unreadable]:
-    """The rows; of people whose data were erased only what every event has."""
-    place = kind.sent_columns.index("async_account")
-    guids = [guid for row in rows if (guid := canonical_id(row.values[place]))]
-    gone = {
+    """Return the rows. Those of erased customers keep only the columns that every event has."""
+    position = kind.sent_columns.index("async_account")
+    guids = [guid for row in rows if (guid := canonical_id(row.values[position]))]
+    erased = {
         str(guid)
         for (guid,) in fetch(
             """SELECT guid.async_account
@@ -188,25 +190,27 @@ def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[U
             [guids],
         )
     }
-    kept = len(EVENT_COLUMNS)
     return [
         row
-        if canonical_id(row.values[place]) not in gone
-        else Unreadable(
-            row.counter,
-            row.reason,
-            row.field,
-            (*row.values[:kept], *(None for _ in row.values[kept:])),
-        )
+        if canonical_id(row.values[position]) not in erased
+        else Unreadable(row.counter, row.reason, row.field, event_values(kind, row))
         for row in rows
     ]
 
 
-def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable) -> StagingCounts:
-    """Write the rows into quarantine; what is there already was seen once more.
+def event_values(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
+    """Return the values of a row, with None in the columns that not every event has."""
+    return tuple(
+        value if column in EVENT_COLUMNS else None
+        for column, value in zip(kind.sent_columns, row.values, strict=True)
+    )
 
-    What quarantine refuses too is left in the channel. Whatever else is wrong with a row, an id
-    that HQ holds with other content comes first: the event that came first stays.
+
+def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable) -> StagingCounts:
+    """Insert the rows into quarantine, and count those that are there already once more.
+
+    If HQ has staged another event of the same id, this becomes the reason, whatever it was before.
+    Rows that the database refuses stay in the channel.
     """
     run_sql(
         """UPDATE {rows} row
@@ -229,7 +233,7 @@ def row_keys(rows: WorkTable) -> list[str]:
 def insert_rows(
     source: UploadSource, kind: StagedTable, rows: WorkTable, keys: Sequence[str] | None
 ) -> int:
-    """Write all rows into quarantine, or only those of some keys. Returns how many are new."""
+    """Insert all rows into quarantine, or only those of some keys. Returns how many are new."""
     (new,) = fetch_one(
         """WITH kept AS (
              INSERT INTO quarantine AS known (database_id, "table", row_key, generation,
@@ -256,10 +260,10 @@ def insert_rows(
 
 
 def canonical_id(value: Any) -> str | None:
-    """The text of a well-formed id, or None."""
+    """Return a well-formed GUID, or None."""
     return value if isinstance(value, str) and GUID_FORM.fullmatch(value) else None
 
 
 def clean_text(value: Any) -> str | None:
-    """A text that PostgreSQL can hold, or None."""
+    """Return a text that PostgreSQL can hold, or None."""
     return value if isinstance(value, str) and to_json(value) == value else None

@@ -1,7 +1,8 @@
-"""From incoming rows to staging: what the rules allow is staged, the rest named with its reason.
+"""Stage incoming rows that pass the rules, and reject the others.
 
-Uploads bring rows here from the channels, releases bring them back from quarantine; both pass the
-same rules. They are in a work table; another one names those that cannot be used.
+*Incoming* rows are in a work table: uploads read them from a channel, and releases take them back
+from quarantine. To *reject* a row is to enter it in another work table, with the reason; rejected
+rows then go to quarantine. A row is *known* if HQ has staged the same event before.
 """
 
 from collections.abc import Iterator
@@ -45,36 +46,36 @@ SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
 
 
 def stage_batch(source: UploadSource, kind: EventKind, incoming: WorkTable) -> StagingCounts:
-    """Stage the incoming rows, or quarantine them; what is known already is neither.
+    """Stage the incoming rows or quarantine them. Returns how many; known rows do not count.
 
     Effects: staging and quarantine, in the caller's transaction.
     """
     erased = stage_erased(source, kind, incoming)
     drop_known(kind, incoming)
-    taken = StagingCounts(erased=erased)
+    counts = StagingCounts(erased=erased)
     if not incoming.count():
-        return taken
+        return counts
     with rejected_rows() as rejected:
         if reject_invalid_rows(source, kind, incoming, rejected):
-            taken += quarantine_rejected(source, kind, incoming, rejected)
+            counts += quarantine_rejected(source, kind, incoming, rejected)
         staged, refused = insert_staged(source, kind, incoming)
-        taken += StagingCounts(staged=staged)
+        counts += StagingCounts(staged=staged)
         if staged < incoming.count():
-            rejected.empty()
+            rejected.clear()
             if reject_conflicting(kind, incoming, rejected) + reject_refused(refused, rejected):
-                taken += quarantine_rejected(source, kind, incoming, rejected)
+                counts += quarantine_rejected(source, kind, incoming, rejected)
     if kind is CUSTOMER:
         company, database = source.database.channel.company, source.database.pk
         record_fields(incoming, company, database, source.unread)
     close_returned(source, kind, incoming)
-    return taken
+    return counts
 
 
 @contextmanager
 def incoming_rows(
     kind: StagedTable, data: bytes, *, binary: bool, name: str = "incoming"
 ) -> Iterator[WorkTable]:
-    """Rows as they arrived, or those of a part of documents; their texts have no limit yet."""
+    """Make a work table of rows as they arrived. Its texts have no limit."""
     with empty_table(name, incoming_columns(kind)) as incoming:
         if data:
             copy_in(incoming.name, kind.sent_columns, data, binary=binary)
@@ -89,10 +90,10 @@ def incoming_columns(kind: StagedTable) -> sql.Composed:
 
 
 def drop_known(kind: EventKind, incoming: WorkTable) -> None:
-    """Take out of the incoming rows what HQ holds already, word for word: nothing is to be done.
+    """Delete the incoming rows that are known, with the same content.
 
-    Rows come again as a batch, after a crash or when a channel sends everything once more; so only
-    when the first is known is it worth looking for the others.
+    Known rows come as whole batches, after a crash or when a channel sends everything again. So
+    only if the first row is known is it worth looking at the others.
     """
     (is_known,) = fetch_one(
         """SELECT EXISTS (SELECT FROM {event} WHERE event_id =
@@ -115,7 +116,8 @@ def drop_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
 
 
 def content_columns(kind: EventKind) -> list[str]:
-    """What makes two events of one id the same; a copied channel may count them otherwise."""
+    """Return the columns that two events of the same id must have in common to be the same."""
+    # A copied channel may count its events differently.
     return [column for column in kind.sent_columns if column != "replication_counter"]
 
 
@@ -125,9 +127,9 @@ def content_columns(kind: EventKind) -> list[str]:
 def reject_invalid_rows(
     source: UploadSource, kind: EventKind, incoming: WorkTable, rejected: WorkTable
 ) -> int:
-    """Name the incoming rows that break a rule. Returns how many.
+    """Reject the incoming rows that break a rule. Returns how many.
 
-    What HQ holds already is not judged again: the rules may have changed since.
+    Known rows are not judged again, because the rules may have changed since.
     """
     channel, rules = source.database.channel, rules_for(kind)
     run_sql(
@@ -163,9 +165,9 @@ def reject_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable) 
 
 
 def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: WorkTable) -> None:
-    """Name rows whose account is another company's, or none of this one's shape.
+    """Reject rows whose account is another company's, or has not the format of this company's.
 
-    An account of its shape that HQ does not know waits: HQ may have been set back in time.
+    An unknown account of this format is no error: HQ may have been restored from an old backup.
     """
     run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
@@ -193,12 +195,13 @@ def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: Wor
 def insert_staged(
     source: UploadSource, kind: EventKind, incoming: WorkTable
 ) -> tuple[int, dict[int, str]]:
-    """Stage the incoming rows. Returns how many were new, and the counters of refused ones.
+    """Insert the incoming rows into staging. Returns how many were new, and the refused ones.
 
-    Should the database refuse one for a reason that no rule foresees, it is found by halving.
+    Refused rows are those that the database does not accept, although no rule forbids them: their
+    counters, with its message.
     """
     origin = origin_columns(source)
-    # To look for known rows costs half as much again as to insert, and mostly there are none.
+    # Mostly no row is known, and an insert that skips known rows costs half as much again.
     try:
         with transaction.atomic():
             return run_sql(insert_statement(kind, incoming), origin | {"counters": None}), {}
@@ -235,7 +238,7 @@ def origin_columns(source: UploadSource) -> dict[str, Any]:
 
 
 def reject_conflicting(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> int:
-    """Name rows whose event id HQ holds with other content; equal ones are merely known."""
+    """Reject rows whose event id HQ has staged with other content. Returns how many."""
     return run_sql(conflict_statement(kind, incoming, rejected))
 
 
@@ -250,7 +253,7 @@ def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable
 
 
 def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable) -> None:
-    """Close quarantined rows that came again and now pass: the rules may have changed."""
+    """Close the quarantined rows that have come again and were staged, since the rules changed."""
     run_sql(
         """UPDATE quarantine
               SET status = 'released', settled_at = now(), became = quarantine.event_id,
@@ -270,7 +273,7 @@ def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable)
 
 
 def stage_erased(source: UploadSource, kind: EventKind, incoming: WorkTable) -> int:
-    """Stage events of erased customers without what they say. Returns how many were new."""
+    """Stage the events of erased customers without their data. Returns how many were new."""
     company = source.database.channel.company_id
     (has_erased,) = fetch_one(
         "SELECT EXISTS (SELECT FROM customer WHERE company_id = %s AND state = 'erased')", [company]
@@ -307,21 +310,19 @@ def rows_of_erased(incoming: WorkTable) -> sql.Composed:
 
 
 def erase_statement(kind: EventKind, incoming: WorkTable, of_erased: WorkTable) -> sql.Composed:
+    columns = ["event_id", *kind.key]
+    keys = [erased_value(kind, column) for column in kind.key]
     return STAGE_ERASED.format(
         incoming=incoming,
         of_erased=of_erased,
-        columns=sql.SQL("").join(
-            sql.SQL(", {}").format(sql.Identifier(column)) for column in kind.key
-        ),
-        values=sql.SQL("").join(
-            sql.SQL(", {}").format(erased_value(kind, column)) for column in kind.key
-        ),
+        columns=identifiers(columns),
+        values=listed([sql.Identifier("incoming", "event_id"), *keys]),
         **kind.names,
     )
 
 
 def erased_value(kind: EventKind, column: str) -> sql.Composable:
-    """What a key says of an erased person: an id stays, a word goes."""
+    """Return what staging holds of a key of an erased customer: an id stays, a name does not."""
     if kind.type_of(column) == "uuid":
         return sql.SQL("coalesce(incoming.{}, incoming.event_id)").format(sql.Identifier(column))
     return sql.SQL("''")

@@ -1,4 +1,8 @@
-"""Take in the rows of one table: staged, or quarantined by a rule or for what the database said."""
+"""Stage the rows of one table, or quarantine them.
+
+A row goes to quarantine if it breaks a rule of HQ, or if the database refuses it for another
+reason. Then the rows are divided in halves, again and again, until each refused row is alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,13 +24,13 @@ from stores.pipeline.upload.staging import incoming_rows, stage_batch
 
 
 def stage_events(source: UploadSource, table: StagedTable, events: EventBatch) -> StagingCounts:
-    """Take rows in; those that the database refuses, for whatever reason, are set aside alone.
+    """Stage or quarantine rows. Returns how many.
 
-    Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
+    Raises the errors of the database that are not about a row, such as a lost connection.
     """
-    taken = quarantine_unreadable(source, table, events.unreadable)
+    counts = quarantine_unreadable(source, table, events.unreadable)
     if not events.rows:
-        return taken
+        return counts
 
     def selected(rows: Sequence[bytes] | None) -> EventBatch:
         return events if rows is None else select_rows(table, events, rows)
@@ -40,14 +44,14 @@ def stage_events(source: UploadSource, table: StagedTable, events: EventBatch) -
             lambda rows: quarantine(source, table, selected(rows or list(refused)), refusals),
             lambda: list(refused),
         )
-        # Rows that even COPY does not bring into a table of HQ.
+        # No table of HQ takes these rows, not even as texts.
         rows = [unreadable_row(table, events, row, refused[row]) for row in unreadable]
         done += [*quarantined, quarantine_unreadable(source, table, rows)]
-    return sum(done, taken)
+    return sum(done, start=counts)
 
 
 def stage(source: UploadSource, table: StagedTable, events: EventBatch) -> StagingCounts:
-    """Stage rows, or quarantine them by our rules."""
+    """Stage rows, and quarantine those that break a rule."""
     if not isinstance(table, EventKind):
         return stage_documents(source, events)
     with incoming_rows(table, events.data, binary=events.binary) as incoming:
@@ -57,7 +61,7 @@ def stage(source: UploadSource, table: StagedTable, events: EventBatch) -> Stagi
 def quarantine(
     source: UploadSource, table: StagedTable, events: EventBatch, refused: Mapping[int, str]
 ) -> StagingCounts:
-    """Quarantine all rows, with what the database said of each, by counter."""
+    """Quarantine all rows. `refused` is the message of the database for each, by counter."""
     if not isinstance(table, EventKind):
         return quarantine_refused_documents(source, events, refused)
     with (

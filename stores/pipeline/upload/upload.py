@@ -1,11 +1,12 @@
-"""P-0001: channel -> staging.
+"""P-0001: upload the events of a channel database to HQ's staging.
 
-HQ commits the events it could use and those it could not, then the channel may forget exactly
-these. A crash in between repeats one batch, and the repetition finds every event known.
+Events are read in *batches*. HQ stages the events of a batch that it can use, quarantines the
+others, and commits. Then the channel acknowledges exactly these: it will not send them again. A
+crash in between repeats one batch, and HQ finds that it knows all of its events.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -31,19 +32,20 @@ from stores.pipeline.upload.event_rows import counters_of
 from stores.pipeline.upload.quarantine import StagingCounts, UploadSource
 from stores.pipeline.upload.tables import stage_events
 
-# So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
+# If an upload quarantines so many rows, it is no slip of a till, and a person should know.
 FLOOD_ROWS = 1_000
-# Rows that a database refuses, by table and counter, and what it said.
-RefusedRows: TypeAlias = dict[tuple[str, int], str]
+# The message of the database for each row that it refuses. A row is named by table and counter.
+RowKey: TypeAlias = tuple[str, int]
+RefusedRows: TypeAlias = dict[RowKey, str]
 TABLES = {table.event: table for table in STAGED_TABLES}
 
 
 def upload_events(step: RunStep) -> None:
-    """Stage the channel database's unacknowledged events, oldest first.
+    """Stage the events that the channel database has not acknowledged, oldest first.
 
-    Effects: staging, quarantine, upload session and counts in HQ, a batch a transaction;
-    acknowledged_at in the channel after each. Errors: ChannelError when the channel cannot be
-    visited any more; what was committed stays.
+    Effects: staging, quarantine, upload session and counts in HQ, one transaction for each batch;
+    after it, acknowledged_at in the channel. Raises ChannelError if the channel cannot be visited
+    any longer; what was committed stays.
     """
     session: UploadSession | None = None
     refused: RefusedRows = {}
@@ -53,7 +55,7 @@ def upload_events(step: RunStep) -> None:
                 with step.chunk():
                     session = session or open_session(step)
                     refused.update(stage_tables(step, channel, session, number, batch))
-                    note_counters(step.its_database, batch)
+                    save_counters(step.its_database, batch)
                     failpoint("upload:before_hq_commit")
                 failpoint("upload:after_hq_commit")
             if not step.is_dry:
@@ -74,11 +76,11 @@ def upload_events(step: RunStep) -> None:
 def read_batches(
     step: RunStep, channel: FencedChannel, refused: RefusedRows
 ) -> Iterator[list[EventBatch]]:
-    """Read batch after batch; when the caller comes back, the batch is committed in HQ.
+    """Yield batch after batch, which the caller commits, and acknowledge each in the channel.
 
-    Ends when nothing is left, or the channel has had its share. Effects: the channel marks each
-    batch as held, unless the run is dry; incidents about events that are too large, or that
-    vanished in between. `refused` gets the rows that it does not let itself mark.
+    Ends when nothing is left, or the time slice of the step is used. A dry run acknowledges
+    nothing. Effects: acknowledged_at in the channel; incidents about events that are too large to
+    be read, or were deleted in between. Rows that the channel refuses to update go to `refused`.
     """
     beyond: dict[str, int] = {}
     while True:
@@ -90,7 +92,7 @@ def read_batches(
             )
             return
         if not step.is_dry:
-            # Before anything of the batch is staged: see FencedChannel.acquire.
+            # It has to happen before the batch is staged: see FencedChannel.acquire().
             channel.acquire()
         yield batch
         if not step.is_dry:
@@ -110,9 +112,9 @@ def stage_tables(
     number: int,
     tables: Sequence[EventBatch],
 ) -> RefusedRows:
-    """Stage what was read, of all tables: its events are one batch of the session.
+    """Stage the rows that were read of all tables, as one batch of the session.
 
-    Returns the rows that HQ's database takes neither into staging nor into quarantine.
+    Returns the rows that HQ's database refuses both in staging and in quarantine.
     """
     database = session.database
     batch = open_batch(database.channel.company, database=database, session=session, number=number)
@@ -133,9 +135,9 @@ def stage_tables(
 def stage_table(
     step: RunStep, session: UploadSession, source: UploadSource, events: EventBatch
 ) -> StagingCounts:
-    """Put one table's rows into staging, the unusable ones into quarantine, and count them.
+    """Stage or quarantine the rows of one table, and count them.
 
-    Those that HQ's database takes into neither stay in the channel.
+    Rows that HQ's database refuses are left in the channel: they are added to `events.waiting`.
     """
     result = stage_events(source, TABLES[events.table], events)
     events.waiting = [*result.incomplete, *result.refused]
@@ -163,8 +165,8 @@ def stage_table(
     return result
 
 
-def note_counters(database: ChannelDatabase, batch: list[EventBatch]) -> None:
-    """Note how far HQ has read this generation of the database; the fence compares it."""
+def save_counters(database: ChannelDatabase, batch: list[EventBatch]) -> None:
+    """Save how far HQ has read each table of the database. The fence compares it at each visit."""
     run_sql(
         """UPDATE channel_database SET staged = staged || (
                   SELECT jsonb_object_agg(key, greatest(value::bigint,
@@ -182,32 +184,16 @@ def note_counters(database: ChannelDatabase, batch: list[EventBatch]) -> None:
 def acknowledge(
     channel: FencedChannel, batch: Sequence[EventBatch], refused: RefusedRows
 ) -> dict[str, int]:
-    """Have the channel mark the batch as held, without the rows of which it refuses that.
+    """Acknowledge a batch, without the rows that the channel refuses to update.
 
-    HQ holds these too; they come again in each run. Returns how many rows are there no longer, by
-    table.
+    These are added to `refused` and come again in each upload; HQ holds them. Returns the number of
+    rows that are no longer in the channel, by table.
     """
 
-    def mark(keys: Sequence[tuple[str, int]] | None) -> dict[str, int]:
-        if keys is None:
-            return channel.acknowledge(batch)
-        chosen = set(keys)
-        return channel.acknowledge(
-            [
-                replace(
-                    events,
-                    waiting=[
-                        counter
-                        for counter in counters_of(TABLES[events.table], events)
-                        if (events.table, counter) not in chosen
-                    ],
-                )
-                for events in batch
-                if events.table in {table for table, _ in keys}
-            ]
-        )
+    def acknowledge_rows(keys: Sequence[RowKey] | None) -> dict[str, int]:
+        return channel.acknowledge(batch if keys is None else select_events(batch, set(keys)))
 
-    def rows() -> list[tuple[str, int]]:
+    def rows_to_acknowledge() -> list[RowKey]:
         return [
             (events.table, counter)
             for events in batch
@@ -215,19 +201,28 @@ def acknowledge(
             if counter not in events.waiting
         ]
 
-    done, unmarked = bisect_rows(mark, rows, attempt=self_committing)
+    vanished, unmarked = bisect_rows(acknowledge_rows, rows_to_acknowledge, attempt=self_committing)
     for events in batch:
         events.waiting += [counter for table, counter in unmarked if table == events.table]
     refused.update(unmarked)
-    return {
-        table: max(counters.get(table, 0) for counters in done)
-        for counters in done
-        for table in counters
-    }
+    # Each attempt counts all rows that have vanished from its tables.
+    tables = {table for counts in vanished for table in counts}
+    return {table: max(counts.get(table, 0) for counts in vanished) for table in tables}
+
+
+def select_events(batch: Sequence[EventBatch], keys: Set[RowKey]) -> list[EventBatch]:
+    """Return the batch with some of its rows only: all others are to wait."""
+    selected = []
+    for events in batch:
+        counters = counters_of(TABLES[events.table], events)
+        waiting = [counter for counter in counters if (events.table, counter) not in keys]
+        if len(waiting) < len(counters):
+            selected.append(replace(events, waiting=waiting))
+    return selected
 
 
 def report_oversized(step: RunStep, oversized: dict[str, list[int]]) -> None:
-    """Report events that stay in the channel, because HQ does not carry rows of their size."""
+    """Open an incident about events that stay in the channel, because they are too large."""
     if oversized:
         with step.chunk():
             step.add(waiting=sum(map(len, oversized.values())))
@@ -241,7 +236,7 @@ def report_oversized(step: RunStep, oversized: dict[str, list[int]]) -> None:
 
 
 def report_vanished(step: RunStep, vanished: dict[str, int]) -> None:
-    """Report events that HQ has read and holds, and that somebody has deleted since."""
+    """Open an incident about events that were deleted after HQ had staged them."""
     if vanished:
         with step.chunk():
             Incident.objects.report(
@@ -254,30 +249,31 @@ def report_vanished(step: RunStep, vanished: dict[str, int]) -> None:
 
 
 def open_session(step: RunStep) -> UploadSession:
-    """The record of this visit; made only once there is something to carry."""
+    """Create the record of this upload, once there is something to upload."""
     return UploadSession.objects.create(
         run=step.run, database=step.its_database, status=UploadStatus.AVAILABLE
     )
 
 
 def fail_upload(session: UploadSession, error: Exception) -> None:
-    """Say at the session how far it came: HQ has rows that the channel may not know of, or none."""
+    """Save at the session how far the upload came."""
     present = UploadSession.objects.filter(pk=session.pk).first()
     if present is None:
-        return  # the batch that would have made it was rolled back
+        return  # It was rolled back with the first batch.
     if isinstance(error, RunCancelled):
         present.status = UploadStatus.CANCELED
     elif present.status == UploadStatus.UPLOADED:
+        # HQ holds rows that the channel may not have acknowledged.
         present.status = UploadStatus.APPLY_FAILED
     else:
         present.status = UploadStatus.UPLOAD_FAILED
-    # A driver's own text may quote a row.
+    # The message of a database driver may quote personal data.
     present.message = str(error)[:300] if isinstance(error, ChannelError) else ""
     present.save(update_fields=["status", "message"])
 
 
 def report_flood(step: RunStep) -> None:
-    """Open an incident if very many rows of this visit went to quarantine."""
+    """Open an incident if the upload has quarantined very many rows."""
     quarantined = step.counts.get("quarantined", 0)
     if quarantined >= FLOOD_ROWS:
         Incident.objects.report(

@@ -1,9 +1,9 @@
--- How many lines each document has, and a hash over all it says.
+-- Describe documents: how many lines each has, and a hash of all it says. One row is a document.
 --
--- Run by documents.described_documents(), and a part of integrity/changed_documents. Of three
--- tables as a channel sent them, {headers}, {lines} and {payments}, whose rows belong together by
--- {key}. {of_header}: what names `header`; {header_text}: all it says, as a text that is the same
--- for the same values on both engines; {line_text} and {payment_text}: the same of `row`.
+-- Run by documents.described_documents(), and a part of integrity/changed_documents. {headers},
+-- {lines} and {payments} are three tables as a channel sent them, whose rows belong together by the
+-- columns {key}. {of_header}: other columns to return. {header_text}: all that `header` says, as a
+-- text that is the same on both engines; {line_text} and {payment_text}: the same of `row`.
 WITH line AS (
   SELECT {key}, count(*) AS lines,
          string_agg({line_text}, E'\x1e' ORDER BY row.line_number) AS content

@@ -1,9 +1,11 @@
--- GUIDs of the incoming rows that are another channel's, as far as HQ knows.
+-- Find the GUIDs in incoming rows that are another channel's, as far as HQ knows. One row is a
+-- GUID, with its company and the account number of its customer, if there is one.
 --
--- Run by foreign_guids.foreign_by_hq(). A GUID that waits is that of the channel whose event came
--- first. Arrays have the GUIDs looked up by index: statistics know too little of a backlog that
--- grows, and all of it would be read for every batch. {incoming}: the rows. {is_given}: that HQ has
--- given the customer of `guid` to the channel.
+-- Run by foreign_guids.foreign_by_hq(). A GUID without a customer is that of the channel that sent
+-- it first. {incoming}: the rows. {is_given}: that HQ has sent the customer of `guid` to the
+-- channel.
+-- As arrays, GUIDs are looked up by index. Statistics lag behind a growing backlog, and with a join
+-- all of it would be read for every batch.
 WITH named AS MATERIALIZED (
   SELECT array_agg(DISTINCT async_account) AS guids FROM {incoming}),
 waiting AS (
@@ -16,8 +18,8 @@ waiting AS (
 guid AS (
   SELECT async_account, company_id, channel_id, customer_id FROM guid_map
    WHERE async_account = ANY((SELECT guids FROM named)::uuid[]))
-SELECT async_account::text, coalesce(guid.company_id, waiting.company_id),
-       (SELECT account_number FROM customer WHERE id = guid.customer_id)
+SELECT async_account::text AS guid, coalesce(guid.company_id, waiting.company_id) AS company,
+       (SELECT account_number FROM customer WHERE id = guid.customer_id) AS account
   FROM waiting FULL JOIN guid USING (async_account)
  WHERE waiting.channel_id IS DISTINCT FROM %(channel)s
    AND CASE WHEN guid.channel_id IS NULL THEN true

@@ -1,9 +1,8 @@
--- Keep the headers of documents that HQ does not know, and say by which id each is known now.
+-- Store the headers of documents that HQ does not know, and enter their ids in {kept}.
 --
--- Run by documents.inserted_documents(). {headers}: the incoming ones; {described}: their hashes;
--- {kept}: the work table that names those that were kept. {values}: {columns} of `header`, as HQ
--- keeps them. A document whose number another channel has sent is kept if its counter is in
--- `others`.
+-- Run by documents.inserted_documents(). A document whose number another channel has used is stored
+-- only if its counter is in `others`. {headers}: the incoming headers; {described}: their hashes.
+-- {columns}: those that are sent; {values}: the same of `header`, as HQ keeps them.
 WITH kept AS (
   INSERT INTO retail_transaction (database_id, channel_id, company_id, generation, session_id,
                                   origin, made_by_id, corrects, shares_number, business_date,

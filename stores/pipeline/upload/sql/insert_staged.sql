@@ -1,8 +1,9 @@
--- Stage the incoming rows, or some of them.
+-- Stage the incoming rows, or only those of the given counters.
 --
--- Run by staging.insert_staged(). In the order of the GUIDs, as conversion takes them: the events
--- of a chunk lie side by side. {event}: the staging table; {incoming}: the rows. {values}:
--- {columns} as staging holds them. {or_skip}: what is done about an event that is there.
+-- Run by staging.insert_staged(). The rows are inserted in the order of the GUIDs, in which
+-- conversion takes them, so that the events of a chunk are stored side by side. {event}: the
+-- staging table; {incoming}: the rows. {columns}: those that are sent; {values}: as staging holds
+-- them. {or_skip}: nothing, or the ON CONFLICT clause that skips known rows.
 INSERT INTO {event} (batch_id, database_id, company_id, generation, {columns})
 SELECT %(batch)s, %(database)s, %(company)s, %(generation)s, {values}
   FROM {incoming} incoming

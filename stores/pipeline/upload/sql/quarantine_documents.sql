@@ -1,8 +1,8 @@
--- Gather the documents that cannot be used, each whole and with what is wrong with it.
+-- Gather the rejected documents, each with its lines and payments and with the reason.
 --
 -- Run by documents.quarantine_documents(). {headers}, {lines}, {payments}: the incoming rows;
--- {rejected}: what is wrong; {to_quarantine}: the work table that gets them. {header_row}: name and
--- text of each column of `header`; {line_row} and {payment_row}: of `row`.
+-- {rejected}: the work table of rejected documents; {to_quarantine}: the work table to fill.
+-- {header_row}: name and text of each column of `header`; {line_row} and {payment_row}: of `row`.
 INSERT INTO {to_quarantine}
 SELECT header.replication_counter::text, header.event_id, header.async_account,
        header.account_number, rejected.reason, rejected.field, rejected.rule,

@@ -1,9 +1,8 @@
--- Gather the incoming rows that cannot be used, each whole and with what is wrong with it.
+-- Gather the rejected rows, each with all its values and with the reason.
 --
--- Run by quarantine.quarantine_rejected(). {incoming}: the rows; {rejected}: what is wrong;
--- {to_quarantine}: the work table that gets them. {row}: name and text of each column of
--- `incoming`. As texts: no driver could read all values, dates beyond 9999 for one. What no column
--- could hold comes from the parameter `unread`.
+-- Run by quarantine.quarantine_rejected(). {incoming}: the rows; {rejected}: the work table of
+-- rejected rows; {to_quarantine}: the work table to fill. {row}: name and text of each column of
+-- `incoming`. Values that no column can hold, such as dates after 9999, are in `unread`.
 INSERT INTO {to_quarantine}
 SELECT incoming.replication_counter::text, incoming.event_id, incoming.async_account,
        incoming.account_number, rejected.reason, rejected.field, rejected.rule,

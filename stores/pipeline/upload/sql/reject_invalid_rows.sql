@@ -1,12 +1,12 @@
--- Name the incoming rows that break a rule, with the first that they break.
+-- Reject the incoming rows that break a rule, each with the first rule that it breaks.
 --
--- Run by staging.reject_invalid_rows(). {incoming}: the rows; {rejected}: the work table that names
--- them. {first_broken}: the place of the first broken rule in a row of `incoming`, or NULL. The
--- lists in the parameters say of each rule, from place 0, what it is called, which field it is
--- about, and what that may hold.
+-- Run by staging.reject_invalid_rows(). `codes`, `fields` and `allowed` are lists with the code of
+-- each rule, the field it is about, and what that may hold. {incoming}: the rows; {rejected}: the
+-- work table of rejected rows. {first_broken}: the position of the first broken rule in these
+-- lists, from 0, or NULL.
 INSERT INTO {rejected} (replication_counter, reason, field, rule)
-SELECT replication_counter, (%(codes)s::text[])[place + 1], (%(fields)s::text[])[place + 1],
-       (%(allowed)s::text[])[place + 1]
-  FROM {incoming} incoming, LATERAL (SELECT {first_broken} AS place) rule
- WHERE place IS NOT NULL
+SELECT replication_counter, (%(codes)s::text[])[position + 1] AS reason,
+       (%(fields)s::text[])[position + 1] AS field, (%(allowed)s::text[])[position + 1] AS rule
+  FROM {incoming} incoming, LATERAL (SELECT {first_broken} AS position) broken
+ WHERE position IS NOT NULL
     ON CONFLICT DO NOTHING

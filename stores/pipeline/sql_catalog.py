@@ -236,7 +236,8 @@ def of_documents() -> Iterator[ComposedStatement]:
 
 DUE = made("due_event", chunk.DUE_COLUMNS)
 CHUNK = chunk.Chunk(Company(code="NONE"), (), DUE, None)
-GUIDS = made_from("claimed_guid", accounts.claim_statement(CHUNK))
+CLAIM_GUIDS = accounts.CLAIM_GUIDS.format(events=CHUNK.events(CUSTOMER))
+GUIDS = made_from("claimed_guid", CLAIM_GUIDS)
 
 
 def history_of(kind: EventKind, customers: WorkTable) -> MadeTable:
@@ -246,7 +247,7 @@ def history_of(kind: EventKind, customers: WorkTable) -> MadeTable:
 def of_convert() -> Iterator[ComposedStatement]:
     is_due = sql.SQL(open_events.IS_DUE)
     yield entry("convert/take_due", open_events.take_due_statement(DUE, is_due))
-    yield entry("convert/due_events", open_events.due_statement(is_due))
+    yield entry("convert/due_events", open_events.DUE_EVENTS.format(is_due=is_due))
     yield entry("convert/write_wait_reasons", open_events.WRITE_WAIT_REASONS)
     yield from of_new_customers()
     for kind in EVENT_KINDS:
@@ -257,9 +258,7 @@ def of_convert() -> Iterator[ComposedStatement]:
         known = convert.EVENTS_OF_KNOWN.format(**kind.names)
         yield entry("convert/events_of_known", known, of=kind.noun)
     for table in balance.RECOUNT:
-        days = balance.DAYS_OF_BALANCE.format(name=sql.Literal(table))
         yield entry(f"convert/{recount_file(table)}", balance.RECOUNT[table], of=table)
-        yield entry("convert/days_of_balance", days, of=table)
 
 
 def recount_file(table: str) -> str:
@@ -268,7 +267,7 @@ def recount_file(table: str) -> str:
 
 def of_new_customers() -> Iterator[ComposedStatement]:
     new_customers = made("new_customer", accounts.NEW_CUSTOMER_COLUMNS)
-    yield entry("convert/claim_guids", accounts.claim_statement(CHUNK))
+    yield entry("convert/claim_guids", CLAIM_GUIDS)
     exhausted = open_events.exhausted_statement(CHUNK, CUSTOMER, GUIDS)
     yield entry("convert/fail_exhausted", exhausted)
     create = accounts.create_statement(CHUNK, GUIDS, new_customers)
@@ -294,14 +293,14 @@ def of_open_events(kind: EventKind) -> Iterator[ComposedStatement]:
     yield entry("convert/claim_events", claim_events, of=kind.noun)
     open_claimed = open_events.open_claimed_statement(CHUNK, kind, claimed)
     yield entry("convert/open_claimed", open_claimed, of=kind.noun)
-    take = open_events.take_events_statement(kind, DUE)
+    take = open_events.TAKE_EVENTS.format(due=DUE, **kind.names)
     yield entry("convert/take_events", take, of=kind.noun)
-    in_order = convert.in_order_statement(CHUNK, kind)
+    in_order = convert.EVENTS_IN_ORDER.format(events=CHUNK.events(kind))
     yield entry("convert/events_in_order", in_order, of=kind.noun)
     refused = open_events.refused_statement(kind, DUE)
     yield entry("convert/fail_refused", refused, of=kind.noun)
     if kind in merge.KINDS_WITH_ID:
-        contested = apply.contested_statement(CHUNK, kind)
+        contested = apply.CONTESTED_IDS.format(events=CHUNK.events(kind), **kind.names)
         yield entry("convert/contested_ids", contested, of=kind.noun)
 
 
@@ -321,8 +320,9 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
         yield entry(merge_file(kind), merge.merge_statement(claim, history), of=f"{of}.known")
         unapplied = merge.unapplied_statement(claim)
         yield entry("convert/settle_unapplied", unapplied, of=f"{of}.known")
-    again = made_from("again", replay.customers_to_replay(claim))
-    yield entry("convert/customers_to_replay", replay.customers_to_replay(claim), of=of)
+    to_replay = replay.CUSTOMERS_TO_REPLAY.format(**claim.parts)
+    again = made_from("again", to_replay)
+    yield entry("convert/customers_to_replay", to_replay, of=of)
     yield entry("convert/replay", replay.replay_statement(kind, again, history), of=of)
     if kind in merge.KINDS_WITH_ID:
         yield entry("convert/demote_primaries", merge.demote_statement(claim), of=of)
@@ -336,9 +336,10 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     edits = made_from("later_edit", edits_query)
     yield entry("convert/removed", removed_query, of=of)
     yield entry("convert/later_edits", edits_query, of=of)
-    yield entry("convert/remove_again", removals.remove_statement(kind, edits), of=of)
-    yield entry("convert/record_removals", removals.record_statement(kind, edits), of=of)
-    yield entry("convert/close_removals", removals.close_statement(kind, edits), of=of)
+    names = removals.names_of_edits(kind, edits)
+    yield entry("convert/remove_again", removals.REMOVE_AGAIN.format(**names), of=of)
+    yield entry("convert/record_removals", removals.RECORD_REMOVALS.format(**names), of=of)
+    yield entry("convert/close_removals", removals.CLOSE_REMOVALS.format(**names), of=of)
 
 
 def of_single_modules() -> Iterator[ComposedStatement]:

@@ -79,3 +79,20 @@ BEGIN
 END $$;
 CREATE TRIGGER arrivals_are_counted AFTER INSERT ON quarantine REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION count_quarantined();
+
+-- The days of one table whose balance has to be counted: rows have arrived since the last count, or some rows are not
+-- settled yet. Of the latter days, unless a run has just settled rows (`is_moved`), only those that nobody has counted
+-- for five minutes, because people settle rows without a run. `days` limits the result to some days, unless it is NULL.
+-- The function is simple enough for the planner to put it into the statement that calls it.
+CREATE FUNCTION days_to_count(table_name text, databases bigint[], is_moved boolean, days text[])
+RETURNS TABLE (database_id bigint, day date, rows bigint, since timestamptz, until timestamptz)
+LANGUAGE sql STABLE AS $$
+SELECT arrival.database_id, arrival.day, arrival.rows, arrival.day::timestamp AT TIME ZONE 'UTC',
+       (arrival.day + 1)::timestamp AT TIME ZONE 'UTC'
+  FROM arrival LEFT JOIN balance USING (database_id, "table", day)
+ WHERE arrival."table" = table_name AND arrival.database_id = ANY (databases)
+   AND (days IS NULL OR concat(arrival.database_id, ' ', arrival.day) = ANY (days))
+   AND (balance.captured IS DISTINCT FROM arrival.rows
+        OR (balance.waiting + balance.failed + balance.quarantined > 0
+            AND (is_moved OR balance.counted_at < now() - interval '5 minutes')))
+$$;

@@ -12,15 +12,6 @@ SELECT arrival.id, arrival.database_id, arrival."table", arrival.day, arrival.ro
                 - balance.waiting - balance.failed - balance.quarantined - balance.erased, 0) AS difference
   FROM arrival LEFT JOIN balance USING (database_id, "table", day);
 
--- The days on which something arrived, and what conversion has to know of them to count the balance again.
-CREATE VIEW day_of_arrival AS
-SELECT arrival.database_id, arrival."table", arrival.day, arrival.rows,
-       arrival.day::timestamp AT TIME ZONE 'UTC' AS since,
-       (arrival.day + 1)::timestamp AT TIME ZONE 'UTC' AS until,
-       balance.captured IS DISTINCT FROM arrival.rows AS has_new_rows,
-       balance.waiting + balance.failed + balance.quarantined > 0 AS has_unsettled_rows, balance.counted_at
-  FROM arrival LEFT JOIN balance USING (database_id, "table", day);
-
 -- The staged events that conversion is not done with: open ones, and those of batches that were not converted.
 CREATE VIEW unfinished_event AS
 SELECT open."table", open.event_id, batch.database_id

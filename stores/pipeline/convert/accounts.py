@@ -38,7 +38,8 @@ def new_customers(chunk: Chunk) -> Iterator["NewCustomers"]:
     numbers, inherited affiliations, the map of GUIDs, the number sequence; in the caller's
     transaction. Source: reliability 3.5, ADR 0006.
     """
-    with query_table("claimed_guid", claim_statement(chunk), chunk.values) as claimed:
+    guids = CLAIM_GUIDS.format(events=chunk.events(CUSTOMER))
+    with query_table("claimed_guid", guids, chunk.values) as claimed:
         failed = drop_exhausted(chunk, claimed) if claimed.rows else 0
         count = claimed.rows - failed
         events = insert_customers(chunk, claimed, count) if count else 0
@@ -68,10 +69,6 @@ def require_issuing_allowed() -> None:
             f"No account number is issued until incident {incident.pk} is closed: "
             f"{incident.message}"
         )
-
-
-def claim_statement(chunk: Chunk) -> sql.Composed:
-    return CLAIM_GUIDS.format(events=chunk.events(CUSTOMER))
 
 
 def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:

@@ -10,8 +10,6 @@ at the end of the file are for others that need some events applied at once.
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from psycopg2 import sql
-
 from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch, lock_until_commit, prefer_index_scans
@@ -77,11 +75,8 @@ def contested_ids(chunk: Chunk, kind: EventKind) -> list[str]:
 
     All events with such an id are applied as those of known customers are, to be compared.
     """
-    return [str(key) for (key,) in fetch(contested_statement(chunk, kind), chunk.values)]
-
-
-def contested_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
-    return CONTESTED_IDS.format(events=chunk.events(kind), **kind.names)
+    statement = CONTESTED_IDS.format(events=chunk.events(kind), **kind.names)
+    return [str(key) for (key,) in fetch(statement, chunk.values)]
 
 
 def apply_or_fail(chunk: Chunk, keys: Sequence[EventKey]) -> Applied:

@@ -17,7 +17,6 @@ from stores.pipeline.refused_rows import report_refused_rows
 
 RECOUNT_EVENTS = load(__file__, "recount_events")
 RECOUNT_SALES = load(__file__, "recount_sales")
-DAYS_OF_BALANCE = load(__file__, "days_of_balance")
 EVENT_TABLES = [kind.event for kind in EVENT_KINDS]
 SALES_TABLES = [part.event for part in (HEADER, *DOCUMENT_PARTS)]
 
@@ -53,9 +52,13 @@ def database_ids(*channels: Channel) -> list[int]:
 
 def count_table(table: str, databases: Sequence[int], *, is_moved: bool) -> dict[str, str]:
     """Count the days of one table again. Returns the days that the database refuses, and why."""
-    values = {"databases": list(databases), "is_moved": is_moved}
-    days = DAYS_OF_BALANCE.format(name=sql.Literal(table))
-    _, refused = run_for_rows(RECOUNT[table], values, "days", days)
+    _, refused = run_for_rows(
+        RECOUNT[table],
+        {"table": table, "databases": list(databases), "is_moved": is_moved},
+        "days",
+        """SELECT DISTINCT concat(database_id, ' ', day) AS day FROM arrival
+            WHERE "table" = %(table)s AND database_id = ANY(%(databases)s) ORDER BY day""",
+    )
     return {f"{table} {day}": refusal for day, refusal in refused.items()}
 
 

@@ -12,15 +12,8 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import equal, listed, run_sql
 from stores.hqdb.work_table import WorkTable
-from stores.pipeline.convert.merge import normalized_column
-from stores.pipeline.events.kinds import (
-    ADDRESS,
-    CONTACT,
-    CUSTOMER,
-    INHERITED_COLUMNS,
-    EventKind,
-    normalized,
-)
+from stores.pipeline.convert.merge import is_about_row, normalized_column
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
 
 RECORD_CONFLICTS = load(__file__, "record_conflicts")
 # A clock that is wrong by more is named in the conflict.
@@ -80,14 +73,3 @@ def column_text(kind: EventKind, column: str) -> sql.Composable:
     empty = "false" if kind.type_of(column) == "boolean" else ""
     value = sql.SQL("coalesce(({})::text, {})")
     return value.format(normalized_column(kind, column), sql.Literal(empty))
-
-
-def is_about_row(kind: EventKind) -> sql.Composable:
-    """Return the condition that event `other` has the key of `row`."""
-    conditions = (
-        f"{normalized(column, 'other')} = row.{column}"
-        if kind.type_of(column) == "text"
-        else f"other.{column}::text = row.{column}::text"
-        for column in kind.key
-    )
-    return sql.SQL(" AND ".join(conditions) or "true")

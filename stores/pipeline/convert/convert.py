@@ -163,12 +163,8 @@ def batch_keys(chunk: Chunk) -> list[EventKey]:
     return [
         (kind.event, event)
         for kind in EVENT_KINDS
-        for (event,) in fetch(in_order_statement(chunk, kind), chunk.values)
+        for (event,) in fetch(EVENTS_IN_ORDER.format(events=chunk.events(kind)), chunk.values)
     ]
-
-
-def in_order_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
-    return EVENTS_IN_ORDER.format(events=chunk.events(kind))
 
 
 def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:

@@ -68,7 +68,7 @@ def take_due(chunk: Chunk, *, skipped: Iterable[UUID]) -> None:
 
 def due_keys(chunk: Chunk, *, skipped: Iterable[UUID]) -> list[EventKey]:
     """Return the events that take_due() takes."""
-    rows = fetch(due_statement(due_condition(chunk)), due_values(chunk, skipped))
+    rows = fetch(DUE_EVENTS.format(is_due=due_condition(chunk)), due_values(chunk, skipped))
     return [(table, event) for table, event in rows]
 
 
@@ -81,28 +81,21 @@ def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
 def due_condition(chunk: Chunk) -> sql.Composable:
     sequence = NumberSequence.objects.filter(company=chunk.company).first()
     has_numbers = sequence is not None and sequence.left > 0
-    return sql.SQL(f"{IS_DUE} OR {HAS_FAILED_WITHOUT_NUMBER}" if has_numbers else IS_DUE)
+    return sql.SQL(f"({IS_DUE}) OR ({HAS_FAILED_WITHOUT_NUMBER})" if has_numbers else IS_DUE)
 
 
 def due_values(chunk: Chunk, skipped: Iterable[UUID]) -> dict[str, object]:
     return chunk.values | {"skipped": list(skipped), "limit": MAX_DUE}
 
 
-def due_statement(is_due: sql.Composable) -> sql.Composed:
-    return DUE_EVENTS.format(is_due=is_due)
-
-
 def take_due_statement(due: WorkTable, is_due: sql.Composable) -> sql.Composed:
-    return TAKE_DUE.format(due=due, due_events=due_statement(is_due))
+    return TAKE_DUE.format(due=due, due_events=DUE_EVENTS.format(is_due=is_due))
 
 
 def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> None:
     """Move those of the given events that are pending into the chunk, ahead of their batch."""
-    run_sql(take_events_statement(kind, chunk.due), chunk.values | {"events": list(events)})
-
-
-def take_events_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
-    return TAKE_EVENTS.format(due=due, **kind.names)
+    values = chunk.values | {"events": list(events)}
+    run_sql(TAKE_EVENTS, values, due=chunk.due, **kind.names)
 
 
 # ----------------------------------------------------------------------- open events

@@ -17,7 +17,7 @@ from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.convert.conflicts import conflict_names
 from stores.pipeline.convert.merge import (
     entity_of_event,
-    normalized_column,
+    is_about_row,
     normalized_columns,
     same_entity,
 )
@@ -40,10 +40,11 @@ def restore_removals(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
         if not removed.rows:
             return 0
         with query_table("later_edit", later_edits_query(kind, removed, history)) as edits:
-            restored = run_sql(remove_statement(kind, edits))
+            names = names_of_edits(kind, edits)
+            restored = run_sql(REMOVE_AGAIN.format(**names))
             if restored:
-                run_sql(record_statement(kind, edits))
-            run_sql(close_statement(kind, edits))
+                run_sql(RECORD_REMOVALS.format(**names))
+            run_sql(CLOSE_REMOVALS.format(**names))
     return restored
 
 
@@ -52,18 +53,13 @@ def removed_query(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sq
 
     Shape: the columns that identify the entity.
     """
-    owner = sql.Identifier("row", kind.owner)
+    customer = sql.SQL("{} AS customer_id").format(sql.Identifier("row", kind.owner))
     keys = [sql.Identifier("row", column) for column in kind.key]
-    same_owner = sql.SQL("event.customer_id = {}").format(owner)
-    same_keys = [
-        sql.SQL("{} = {}").format(sql.Identifier("row", column), normalized_column(kind, column))
-        for column in kind.key
-    ]
     return REMOVED.format(
-        entity_of_row=listed([sql.SQL("{} AS customer_id").format(owner), *keys]),
+        entity_of_row=listed([customer, *keys]),
         history=history,
         claimed=claimed,
-        is_about_row=sql.SQL(" AND ").join([same_owner, *same_keys]),
+        is_about_row=is_about_row(kind),
         **kind.names,
     )
 
@@ -85,17 +81,11 @@ def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -
     )
 
 
-def remove_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
-    entity = identifiers(kind.entity)
-    return REMOVE_AGAIN.format(
-        edits=edits, entity=entity, same_entity=same_entity(kind), **kind.names
-    )
-
-
-def record_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
-    entity = identifiers(kind.entity)
-    return RECORD_REMOVALS.format(edits=edits, entity=entity, **conflict_names(kind, "edit"))
-
-
-def close_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
-    return CLOSE_REMOVALS.format(edits=edits, **conflict_names(kind, "edit"))
+def names_of_edits(kind: EventKind, edits: WorkTable) -> dict[str, sql.Composable]:
+    """Return the holes of the statements that settle later edits."""
+    return {
+        "edits": edits,
+        "entity": identifiers(kind.entity),
+        "same_entity": same_entity(kind),
+        **conflict_names(kind, "edit"),
+    }

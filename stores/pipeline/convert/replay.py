@@ -6,6 +6,8 @@ field that later events leave out, or on a row before its removal. A *replay* th
 all events that were ever applied to a customer, its *history*.
 """
 
+from contextlib import AbstractContextManager
+
 from psycopg2 import sql
 
 from stores.hqdb.files import load
@@ -31,7 +33,7 @@ def replay_new(claim: Claim) -> None:
 
     Effects: the table of the kind, in the caller's transaction.
     """
-    with query_table("again", customers_to_replay(claim), claim.values) as again:
+    with customers_to_replay(claim) as again:
         if again.rows:
             with applied_history(claim.kind, again) as history:
                 replay(claim.kind, again, history)
@@ -39,12 +41,12 @@ def replay_new(claim: Claim) -> None:
 
 def replay_known(claim: Claim, history: WorkTable) -> None:
     """Do the same for customers that HQ knew before, whose history is given."""
-    with query_table("again", customers_to_replay(claim), claim.values) as again:
+    with customers_to_replay(claim) as again:
         replay(claim.kind, again, history)
 
 
-def customers_to_replay(claim: Claim) -> sql.Composed:
-    return CUSTOMERS_TO_REPLAY.format(**claim.parts)
+def customers_to_replay(claim: Claim) -> AbstractContextManager[WorkTable]:
+    return query_table("again", CUSTOMERS_TO_REPLAY.format(**claim.parts), claim.values)
 
 
 def replay(kind: EventKind, again: WorkTable, history: WorkTable) -> None:

@@ -1,1 +1,1 @@
-"""What channels send: its tables, columns and rules. No step is in here."""
+"""What channels send: its tables, their columns, and the rules that it has to pass."""

@@ -1,8 +1,9 @@
-"""What HQ checks of a single event before it stages it.
+"""The rules that a single event has to pass before HQ stages it.
 
-Each rule is a condition in SQL on a row as it arrived, true when the rule is broken; the first
-broken rule is the one reported. It judges texts as they will be kept, normalized. Length limits
-come from HQ's own columns. Both engines' events pass here, so that there is one set of rules.
+A rule is a condition in SQL on a row of the work table `incoming`, true if the row breaks the rule.
+It judges texts in the normalized form, in which HQ will keep them. A row that breaks a rule goes to
+quarantine with the first rule that it breaks; one that breaks only *optional* rules is staged, and
+its fields are marked to be corrected.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ from stores.models.staging import Event, StagedEvent
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
 from stores.pipeline.events.kinds import EventKind, normalized
 
-# The tables of the log, and the views that tell the state of each event.
+# The models of HQ's views of staged events with their state, by what the events are about.
 STAGED_MODELS: dict[str, type[StagedEvent]] = {
     "customer": StagedCustomer,
     "address": StagedAddress,
@@ -40,6 +41,7 @@ STAGED_MODELS: dict[str, type[StagedEvent]] = {
     "affiliation": StagedAffiliation,
     "attribute": StagedAttribute,
 }
+# The models of the staging tables.
 STAGING_MODELS: dict[str, type[Event]] = {
     "customer": AsyncCustomer,
     "address": AsyncAddress,
@@ -47,29 +49,27 @@ STAGING_MODELS: dict[str, type[Event]] = {
     "affiliation": AsyncAffiliation,
     "attribute": AsyncAttribute,
 }
-# A dot in the domain and nothing that could break a mail header; more is not known offline.
+# With a dot in the domain, and nothing that could break the header of a mail.
 EMAIL_FORM = r"^[^\s@<>,;:\\\"()\[\]]+@[^\s@<>,;:\\\"()\[\]]+\.[^\s@<>,;:\\\"()\[\].]{2,}$"
-# Digits with what people set between them, and an extension.
+# At least three digits, with what people put between them, and an extension.
 PHONE_PATTERN = (
     r"^(?=(.*[0-9]){3})[0-9+()./ xX#*,;-]+"
     r"([ ;,]*(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?$"
 )
-
-
 LANGUAGE_FORM = r"^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One check of one field: `broken` is a condition in SQL, `allows` what the field may hold.
-
-    A field that `is_optional` sets no row aside: it is kept as it came, and marked.
-    """
+    """One rule about one field."""
 
     code: str
     field: str
+    # The condition in SQL that a row breaks the rule.
     broken: str
+    # What the field may hold, in words.
     allows: str = ""
+    # Whether a row that breaks the rule is staged all the same.
     is_optional: bool = False
 
 
@@ -78,24 +78,25 @@ def is_empty(column: str) -> str:
 
 
 def not_in_words(column: str, *words: str) -> str:
-    """That a column holds another word; none at all is left to other rules."""
+    """Return the condition that a column holds another word. NULL is a matter of other rules."""
     allowed = ", ".join(repr(word) for word in words)
-    # Nearly all are right as they came, and normalization costs more than looking.
+    # Nearly all words are right as they were sent, and normalization takes more time.
     return f"({column} NOT IN ({allowed}) AND {normalized(column)} NOT IN ({allowed}))"
 
 
 def is_word(column: str, word: str) -> str:
-    """That a column holds this word of plain letters. Normalization makes no text longer."""
+    """Return the condition that a column holds this word of plain letters."""
+    # Normalization makes no text longer.
     return f"(octet_length({column}) >= {len(word)} AND {normalized(column)} = '{word}')"
 
 
 def malformed(column: str, form: str, *, operator: str = "!~") -> str:
-    """That a column holds something, and not in this form."""
+    """Return the condition that a column is not empty and does not match a pattern."""
     return f"({normalized(column)} <> '' AND {normalized(column)} {operator} '{form}')"
 
 
 def unprintable(column: str) -> Rule:
-    """A rule for what people compare and look up: no control characters, no line breaks."""
+    """Return the rule that a column has no control characters and no line breaks."""
     return Rule(
         "unprintable",
         column,
@@ -105,7 +106,7 @@ def unprintable(column: str) -> Rule:
 
 
 def reserved(column: str) -> Rule:
-    """A rule for GUIDs: those of zeros and of ones only are what a program leaves unset."""
+    """Return the rule that a GUID is not one that programs use for no value."""
     zeros, ones = f"'{UUID(int=0)}'", f"'{UUID(int=2**128 - 1)}'"
     return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a random GUID")
 
@@ -128,7 +129,7 @@ COMMON_RULES = (
     ),
 )
 IS_STATED = f"NOT {is_word('operation', 'deactivate')}"
-# Nobody goes without an account because of these.
+# A customer gets an account even without these fields.
 OPTIONAL_RULES = (
     Rule("email_format", "receipt_email", malformed("receipt_email", EMAIL_FORM), is_optional=True),
     Rule(
@@ -183,7 +184,7 @@ KIND_RULES = {
             f"{IS_STATED} AND {is_empty('last_name')} AND {is_empty('first_name')}"
             f" AND {is_empty('name')}",
         ),
-        # Not an optional field: by it customers are found, told apart and written to.
+        # Not optional: customers are found by it, and get mail.
         Rule("email_format", "email", malformed("email", EMAIL_FORM)),
         *OPTIONAL_RULES,
     ),
@@ -259,9 +260,9 @@ KIND_RULES = {
 
 
 def kind_length_rules(kind: EventKind) -> Iterator[Rule]:
-    """One rule for each text that HQ holds only up to a length."""
+    """Yield a rule for each text that HQ keeps only up to a length."""
     for column, longest in max_lengths(kind).items():
-        # A letter has at least one byte.
+        # To count bytes is quicker, and a text has no more characters than bytes.
         yield Rule(
             "too_long",
             column,
@@ -272,7 +273,7 @@ def kind_length_rules(kind: EventKind) -> Iterator[Rule]:
 
 @cache
 def max_lengths(kind: EventKind) -> dict[str, int]:
-    """The texts of a kind of event that HQ holds only up to a length, in characters."""
+    """Return the maximum number of characters of each text that HQ keeps only up to a length."""
     return {
         str(field.column): int(field.max_length)
         for field in STAGED_MODELS[kind.noun]._meta.concrete_fields
@@ -283,10 +284,10 @@ def max_lengths(kind: EventKind) -> dict[str, int]:
 
 
 def stored_value(kind: EventKind, column: str, of: str = "") -> str:
-    """SQL for what staging holds of a column of incoming: as it came, wherever it can.
+    """Return SQL for what staging holds of a column: mostly the value as it was sent.
 
-    Words by which statements find an event are normalized, and so is a text that is too long with
-    its blanks only. A day that no calendar of ours knows is left out.
+    Columns by which events are looked up are normalized, and so are texts that are too long
+    otherwise. Dates that Python cannot represent are left out.
     """
     name = f"{of}.{column}" if of else column
     if column == "account_number":
@@ -309,16 +310,19 @@ def stored_values(kind: EventKind, columns: Sequence[str], of: str = "") -> sql.
 
 @cache
 def rules_for(kind: EventKind) -> tuple[Rule, ...]:
-    """All rules of a kind, in the order in which they are reported."""
+    """Return all rules of a kind. The first one that a row breaks is its reason."""
     return (*COMMON_RULES, *kind_length_rules(kind), *KIND_RULES[kind.noun])
 
 
 @cache
 def first_broken(kind: EventKind) -> sql.SQL:
-    """SQL for the place of the first broken rule that sets a row of `incoming` aside, or NULL."""
+    """Return SQL for the position in rules_for() of the first broken rule, from 0, or NULL.
+
+    Optional rules do not count.
+    """
     cases = [
-        f"WHEN {rule.broken} THEN {place}"
-        for place, rule in enumerate(rules_for(kind))
+        f"WHEN {rule.broken} THEN {position}"
+        for position, rule in enumerate(rules_for(kind))
         if not rule.is_optional
     ]
     return sql.SQL("CASE " + "\n".join(cases) + " END")
@@ -326,17 +330,18 @@ def first_broken(kind: EventKind) -> sql.SQL:
 
 @cache
 def every_broken(kind: EventKind) -> sql.SQL:
-    """SQL for the places of all broken rules of a row of `incoming`, in order."""
-    places = [
-        f"CASE WHEN {rule.broken} THEN {place} END" for place, rule in enumerate(rules_for(kind))
+    """Return SQL for the positions in rules_for() of all broken rules, from 0, in order."""
+    positions = [
+        f"CASE WHEN {rule.broken} THEN {position} END"
+        for position, rule in enumerate(rules_for(kind))
     ]
-    return sql.SQL("array_remove(ARRAY[" + ",\n".join(places) + "], NULL)")
+    return sql.SQL("array_remove(ARRAY[" + ",\n".join(positions) + "], NULL)")
 
 
-# The codes that rules of customers and of sales know.
+# The codes that the rules of customers and of sales allow.
 CODE_LISTS = {"countries": list(COUNTRIES), "currencies": list(CURRENCIES)}
 
 
 def rule_parameters(company: str) -> dict[str, object]:
-    """What the conditions need to know besides the row."""
+    """Return the parameters of the conditions."""
     return {"company": company, "languages": list(LANGUAGES), **CODE_LISTS}

@@ -1,8 +1,14 @@
-"""Visit a channel database: enter it, take its fence, and write through the fence.
+"""The only way into a channel database: enter it, take its fence, and write through the fence.
 
-The *token* of a visit is an epoch, which only grows, and a random nonce. HQ and the channel both
-remember the token of the latest visit that wrote. To take the fence is to leave a new token in the
-channel; from then on the channel refuses every write that does not give its nonce.
+A *visit* is one connection of HQ to a channel database. Its *token* is an epoch, which only grows,
+and a random nonce. HQ and the channel both remember the token of the latest visit that wrote, and
+compare them when the next one begins. A database that was restored, copied or exchanged shows
+another token than HQ expects, as does one that a second HQ has visited.
+
+A visit that only reads writes nothing. Before its first write it takes the *fence*, in three steps
+that may each be the last: HQ commits the token that it intends to leave, the channel replaces its
+token by that one, and HQ confirms it. From then on the channel refuses every write that does not
+give the nonce. Source: reliability 3.7, ADR 0009.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -297,10 +297,10 @@ def reject_conflicting_documents(
                ON held.event_id = header.event_id
                OR (held.channel_id = %s
                    AND (held.transaction_id = normalize_key(header.transaction_id)
-                        OR held.transaction_type = 'customer_order'
-                           AND normalize_key(header.transaction_type) = 'customer_order'
-                           AND held.confirmation_number
-                               = normalize_key(header.confirmation_number)))
+                        OR (held.transaction_type = 'customer_order'
+                            AND normalize_key(header.transaction_type) = 'customer_order'
+                            AND held.confirmation_number
+                                = normalize_key(header.confirmation_number))))
             WHERE held.content_hash <> described.content_hash
               AND header.event_id NOT IN (SELECT event_id FROM {kept})
             ORDER BY header.replication_counter, held.event_id = header.event_id DESC
@@ -325,8 +325,8 @@ def reject_copies(source: UploadSource, incoming: IncomingDocuments, kept: WorkT
             WHERE header.event_id NOT IN (SELECT event_id FROM {kept})
               AND NOT EXISTS (SELECT FROM retail_transaction held
                                WHERE held.event_id = header.event_id
-                                  OR held.transaction_id = normalize_key(header.transaction_id)
-                                     AND held.channel_id = %s)
+                                  OR (held.transaction_id = normalize_key(header.transaction_id)
+                                      AND held.channel_id = %s))
                ON CONFLICT DO NOTHING""",
         [source.database.channel_id],
         kept=kept,

@@ -107,18 +107,17 @@ def drop_known(kind: EventKind, incoming: WorkTable) -> None:
 
 
 def drop_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
-    return DROP_KNOWN.format(
-        incoming=incoming,
-        content=stored_values(kind, content_columns(kind), of="incoming"),
-        held_content=identifiers(content_columns(kind), of="held"),
-        **kind.names,
-    )
+    return DROP_KNOWN.format(incoming=incoming, **content_of(kind), **kind.names)
 
 
-def content_columns(kind: EventKind) -> list[str]:
-    """Return the columns that two events of the same id must have in common to be the same."""
+def content_of(kind: EventKind) -> dict[str, sql.Composable]:
+    """Return the content of an event: what two events of one id must have in common."""
     # A copied channel may count its events differently.
-    return [column for column in kind.sent_columns if column != "replication_counter"]
+    columns = [column for column in kind.sent_columns if column != "replication_counter"]
+    return {
+        "content": stored_values(kind, columns, of="incoming"),
+        "held_content": identifiers(columns, of="held"),
+    }
 
 
 # ------------------------------------------------------------------------- rules
@@ -158,9 +157,7 @@ def reject_invalid_rows(
 
 def reject_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> sql.Composed:
     return REJECT_INVALID_ROWS.format(
-        rejected=rejected,
-        incoming=incoming,
-        first_broken=first_broken(kind),
+        rejected=rejected, incoming=incoming, first_broken=first_broken(kind)
     )
 
 
@@ -244,11 +241,7 @@ def reject_conflicting(kind: EventKind, incoming: WorkTable, rejected: WorkTable
 
 def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> sql.Composed:
     return REJECT_CONFLICTING.format(
-        rejected=rejected,
-        incoming=incoming,
-        content=stored_values(kind, content_columns(kind), of="incoming"),
-        held_content=identifiers(content_columns(kind), of="held"),
-        **kind.names,
+        rejected=rejected, incoming=incoming, **content_of(kind), **kind.names
     )
 
 

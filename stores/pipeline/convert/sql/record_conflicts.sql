@@ -8,36 +8,36 @@
 --
 -- {table}: the rows of the kind, with their customer as {owner}; {name}: the staging table, as a
 -- text. {claimed}: the customers to look at; {history}: the events that were applied to them.
--- {creation_counts}: whether an event that creates an entity can lose. {is_about_row}: that `other`
+-- {creation_counts}: whether an event that creates an entity can lose. {is_about_row}: that `event`
 -- is about `row`; {same_entity}: that `edit` and `lost` are about the same entity. {columns}: the
 -- fields of `event`, as texts. {fields}: for each field its name, whether both edits state it, and
 -- its value in `lost`, `kept` and `before`. {key_text}: which of its customer's rows `lost` means.
 WITH pair AS MATERIALIZED (
-  SELECT DISTINCT ON (shown.event_id, other.database_id)
-         shown.event_id AS kept_event, other.event_id AS lost_event
+  SELECT DISTINCT ON (shown.event_id, event.database_id)
+         shown.event_id AS kept_event, event.event_id AS lost_event
     FROM {table} row
-    JOIN {history} other ON other.customer_id = row.{owner}
-         AND coalesce(other.database_id, 0) <> row.event_database
-         AND ({creation_counts} OR other.operation <> 'create') AND {is_about_row}
+    JOIN {history} event ON {is_about_row}
+         AND coalesce(event.database_id, 0) <> row.event_database
+         AND ({creation_counts} OR event.operation <> 'create')
     JOIN {history} shown ON shown.customer_id = row.{owner}
          AND coalesce(shown.database_id, 0) = row.event_database
          AND shown.generation = row.event_generation
          AND shown.replication_counter = row.event_counter
    WHERE row.{owner} IN (SELECT customer_id FROM {claimed})
-     AND now() IN (other.applied_at, shown.applied_at)
+     AND now() IN (event.applied_at, shown.applied_at)
      -- Not seen is what was not at HQ yet, or was not sent to the database afterwards.
-     AND (other.applied_at >= row.event_at
+     AND (event.applied_at >= row.event_at
           OR (shown.database_id IS NOT NULL AND NOT EXISTS (
              SELECT FROM customer_delivery delivery
               WHERE delivery.database_id = shown.database_id
                 AND delivery.customer_id = shown.customer_id
-                AND delivery.delivered_at > other.applied_at
+                AND delivery.delivered_at > event.applied_at
                 AND delivery.change_no >= (
                     SELECT max(change.change_no) FROM customer_change change
                      WHERE change.customer_id = shown.customer_id
-                       AND change.made_at <= other.applied_at))))
-   ORDER BY shown.event_id, other.database_id, other.generation DESC,
-            other.replication_counter DESC),
+                       AND change.made_at <= event.applied_at))))
+   ORDER BY shown.event_id, event.database_id, event.generation DESC,
+            event.replication_counter DESC),
 edit AS NOT MATERIALIZED (
   SELECT event.event_id, event.customer_id, event.database_id, event.generation,
          event.replication_counter, least(event.occurred_at, event.staged_at) AS at,

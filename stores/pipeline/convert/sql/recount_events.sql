@@ -1,18 +1,9 @@
 -- Count where the events of one kind are now, for each database and day on which some arrived.
 --
 -- Run by balance.count_table(). It is one statement, so that arrivals and events are seen as of one
--- moment. It counts the days on which events have arrived since the last count, and days with
--- unsettled events. Of the latter, unless a run has just settled some (`is_moved`), only those that
--- nobody has counted for five minutes: people settle events without a run.
---
--- {name}: the staging table, as a text. {view}: the events with their state.
+-- moment. {name}: the staging table, as a text. {view}: the events with their state.
 WITH counted_day AS (
-  SELECT * FROM day_of_arrival
-   WHERE "table" = {name} AND database_id = ANY(%(databases)s)
-     AND (%(days)s::text[] IS NULL OR concat(database_id, ' ', day) = ANY(%(days)s::text[]))
-     AND (has_new_rows
-          OR (has_unsettled_rows
-              AND (%(is_moved)s OR counted_at < now() - interval '5 minutes')))),
+  SELECT * FROM days_to_count({name}, %(databases)s, %(is_moved)s, %(days)s::text[])),
 period AS (SELECT DISTINCT since, until FROM counted_day),
 arrived AS (
   SELECT event.database_id, event.staged_at AS at, event.status, event.async_account

@@ -1,16 +1,11 @@
 -- Count where sales and orders are now, or their lines or payments, for each database and day on
 -- which some arrived.
 --
--- Run by balance.count_table(). It chooses the days as recount_events.sql does. {name}: the table
--- of the sales, lines or payments, as a text. {rows}: how many rows of it `sale` has;
--- {quarantined_rows}: how many the document in `quarantine` has.
+-- Run by balance.count_table(). {name}: the table of the sales, lines or payments, as a text.
+-- {rows}: how many rows of it `sale` has; {quarantined_rows}: how many the document in `quarantine`
+-- has.
 WITH counted_day AS (
-  SELECT * FROM day_of_arrival
-   WHERE "table" = {name} AND database_id = ANY(%(databases)s)
-     AND (%(days)s::text[] IS NULL OR concat(database_id, ' ', day) = ANY(%(days)s::text[]))
-     AND (has_new_rows
-          OR (has_unsettled_rows
-              AND (%(is_moved)s OR counted_at < now() - interval '5 minutes')))),
+  SELECT * FROM days_to_count({name}, %(databases)s, %(is_moved)s, %(days)s::text[])),
 period AS (SELECT DISTINCT since, until FROM counted_day),
 arrived AS (
   SELECT sale.database_id, sale.staged_at AS at, {rows} AS rows, false AS is_quarantined,

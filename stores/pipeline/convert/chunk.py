@@ -9,7 +9,6 @@ says otherwise.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import compress
 from uuid import UUID
 
 from psycopg2 import sql
@@ -78,14 +77,14 @@ class Chunk:
 
 
 def kinds_of(chunk: Chunk) -> list[EventKind]:
-    """The kinds of which the chunk has events, parents first: most chunks have some only."""
+    """Return the kinds of which the chunk has events, customers first. Few chunks have all."""
     has_events = sql.SQL(
         """EXISTS (SELECT FROM {event} WHERE batch_id = ANY(%(batches)s::bigint[]))
            OR EXISTS (SELECT FROM {due} WHERE "table" = {name})"""
     )
-    of_kinds = [has_events.format(due=chunk.due, **kind.names) for kind in EVENT_KINDS]
-    found = fetch_one(sql.SQL("SELECT {}").format(listed(of_kinds)), chunk.values)
-    return list(compress(EVENT_KINDS, found))
+    columns = listed(has_events.format(due=chunk.due, **kind.names) for kind in EVENT_KINDS)
+    answers = fetch_one(sql.SQL("SELECT {}").format(columns), chunk.values)
+    return [kind for kind, answer in zip(EVENT_KINDS, answers, strict=True) if answer]
 
 
 def due_events() -> AbstractContextManager[WorkTable]:

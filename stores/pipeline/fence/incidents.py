@@ -116,7 +116,7 @@ def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
 
 
 def was_restored_recently(database: ChannelDatabase) -> bool:
-    """Return whether it was restored within the last day, whether or not that incident is open."""
+    """Return whether the database was restored within the last day, by an incident of any state."""
     (was_restored,) = fetch_one(
         """SELECT EXISTS (SELECT FROM incident WHERE database_id = %s AND kind = %s
                              AND last_seen_at > now() - interval '1 day')""",
@@ -126,7 +126,7 @@ def was_restored_recently(database: ChannelDatabase) -> bool:
 
 
 def accept(database: ChannelDatabase, state: ChannelState) -> None:
-    """Take the database as it is, and begin a new generation, in which events count from zero.
+    """Take the database as it is, and begin a new generation: its events may repeat old counters.
 
     Its token counts as confirmed. The next one is intended at once, with a higher epoch than any
     copy can have, so that a crash of this visit does not look like another restore. Effects: HQ's
@@ -185,21 +185,18 @@ def missing_events(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
                 {"database": database.pk, "listed": MAX_REPORTED_EVENTS},
             )
         if rows:
-            total = rows[0][0]
-            missing[table.event] = {"count": total, "first": [str(row[1]) for row in rows]}
+            total, _, _ = rows[0]
+            ids = [str(event_id) for _, event_id, _ in rows]
+            missing[table.event] = {"count": total, "first": ids}
         if rows and table is HEADER:
-            missing[table.event]["numbers"] = [row[2] for row in rows]
+            missing[table.event]["numbers"] = [number for _, _, number in rows]
     return missing
 
 
 def missing_statement(table: StagedTable, present: WorkTable) -> sql.Composed:
-    is_document = table is HEADER
+    number = sql.Identifier("event", DOCUMENT_KEY) if table is HEADER else sql.SQL("NULL")
     return MISSING_EVENTS.format(
-        present=present,
-        event=sql.Identifier(table.event),
-        name=sql.Literal(table.event),
-        key=sql.Literal(DOCUMENT_KEY),
-        number=sql.Identifier("event", DOCUMENT_KEY) if is_document else sql.SQL("NULL"),
+        present=present, number=number, key=sql.Literal(DOCUMENT_KEY), **table.names
     )
 
 

@@ -14,11 +14,7 @@ from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch, lock_until_commit, prefer_index_scans
 from stores.models import Company
-from stores.pipeline.convert.accounts import (
-    NewCustomers,
-    new_customers,
-    require_issuing_allowed,
-)
+from stores.pipeline.convert.accounts import NewCustomers, new_customers, require_issuing_allowed
 from stores.pipeline.convert.chunk import Applied, Chunk, due_events, kinds_of, mark_batches
 from stores.pipeline.convert.known_customers import apply_to_known_customers, claimed_events
 from stores.pipeline.convert.merge import KINDS_WITH_ID, claim_of_new, merge_children_of_new

@@ -93,9 +93,7 @@ HEADER = DocumentTable(
     rules=(
         Rule("key_missing", DOCUMENT_KEY, is_empty(DOCUMENT_KEY)),
         Rule(
-            "too_long",
-            DOCUMENT_KEY,
-            f"char_length({normalized(DOCUMENT_KEY)}) > {MAX_ID_LENGTH}",
+            "too_long", DOCUMENT_KEY, f"char_length({normalized(DOCUMENT_KEY)}) > {MAX_ID_LENGTH}"
         ),
         Rule("unknown_word", "operation", f"{normalized('operation')} IS DISTINCT FROM 'create'"),
         *(rule for rule in COMMON_RULES if rule.field == "occurred_at"),

@@ -88,11 +88,7 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
                       (SELECT coalesce(json_object_agg(code, change_no), '{}')
                          FROM company) AS changes
                  FROM channel_database known WHERE known.id = %s""",
-            [
-                [kind.value for kind in BLOCKS_DATABASE],
-                IncidentKind.HQ_MOVED.value,
-                database.pk,
-            ],
+            [[kind.value for kind in BLOCKS_DATABASE], IncidentKind.HQ_MOVED.value, database.pk],
         )
     )
 

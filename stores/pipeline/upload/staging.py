@@ -14,14 +14,7 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.retry import is_data_error, run_for_rows
-from stores.hqdb.sql import (
-    copy_in,
-    fetch_one,
-    identifiers,
-    listed,
-    prefer_index_scans,
-    run_sql,
-)
+from stores.hqdb.sql import copy_in, fetch_one, identifiers, listed, prefer_index_scans, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Channel
 from stores.pipeline.dates import EARLIEST_DATE

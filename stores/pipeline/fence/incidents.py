@@ -196,7 +196,7 @@ def missing_events(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
 def missing_statement(table: StagedTable, present: WorkTable) -> sql.Composed:
     number = sql.Identifier("event", DOCUMENT_KEY) if table is HEADER else sql.SQL("NULL")
     return MISSING_EVENTS.format(
-        present=present, number=number, key=sql.Literal(DOCUMENT_KEY), **table.names
+        present=present, number=number, number_key=sql.Literal(DOCUMENT_KEY), **table.names
     )
 
 

@@ -3,13 +3,13 @@
 --
 -- Run by incidents.missing_events(). HQ holds staged and quarantined events. {event}: the staging
 -- table; {name}: its name, as a text. {present}: the ids of the events in the database. {number}:
--- the number of a sale in `event`; {key}: its name in the raw row. Other events have no number.
+-- the number of a sale in `event`; {number_key}: the same in a raw row. Other events have none.
 SELECT count(*) OVER () AS total, held.event_id, held.number
   FROM (SELECT event.generation, event.replication_counter, event.event_id, {number} AS number
           FROM {event} event WHERE event.database_id = %(database)s
         UNION ALL
         SELECT quarantine.generation, quarantine.row_key::bigint AS replication_counter,
-               quarantine.event_id, convert_from(quarantine.raw, 'UTF8')::jsonb ->> {key} AS number
+               quarantine.event_id, convert_from(quarantine.raw, 'UTF8')::jsonb ->> {number_key} AS number
           FROM quarantine
          WHERE quarantine.database_id = %(database)s AND quarantine."table" = {name}
            AND quarantine.event_id IS NOT NULL

@@ -83,7 +83,7 @@ def kinds_of(chunk: Chunk) -> list[EventKind]:
            OR EXISTS (SELECT FROM {due} WHERE "table" = {name})"""
     )
     columns = listed(has_events.format(due=chunk.due, **kind.names) for kind in EVENT_KINDS)
-    answers = fetch_one(sql.SQL("SELECT {}").format(columns), chunk.values)
+    answers = fetch_one(sql.SQL("SELECT ") + columns, chunk.values)
     return [kind for kind, answer in zip(EVENT_KINDS, answers, strict=True) if answer]
 
 

@@ -12,7 +12,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import equal, listed, run_sql
 from stores.hqdb.work_table import WorkTable
-from stores.pipeline.convert.merge import is_about_row, normalized_column
+from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
 
 RECORD_CONFLICTS = load(__file__, "record_conflicts")
@@ -73,3 +73,15 @@ def column_text(kind: EventKind, column: str) -> sql.Composable:
     empty = "false" if kind.type_of(column) == "boolean" else ""
     value = sql.SQL("coalesce(({})::text, {})")
     return value.format(normalized_column(kind, column), sql.Literal(empty))
+
+
+def is_about_row(kind: EventKind) -> sql.Composed:
+    """Return the condition that `event` is about `row`."""
+    owner = sql.SQL("event.customer_id = {}").format(sql.Identifier("row", kind.owner))
+    # As texts, because rows are to be looked up by their customer and not by their id.
+    same_key = sql.SQL("{}::text = {}::text")
+    keys = (
+        same_key.format(normalized_column(kind, column), sql.Identifier("row", column))
+        for column in kind.key
+    )
+    return sql.SQL(" AND ").join([owner, *keys])

@@ -249,16 +249,6 @@ def same_entity(kind: EventKind) -> sql.Composed:
     return sql.SQL(" AND ").join([owner, *keys])
 
 
-def is_about_row(kind: EventKind) -> sql.Composed:
-    """Return the condition that `event` of a history is about `row`, which is HQ's."""
-    owner = sql.SQL("event.customer_id = {}").format(sql.Identifier("row", kind.owner))
-    keys = (
-        sql.SQL("{} = {}").format(sql.Identifier("row", column), normalized_column(kind, column))
-        for column in kind.key
-    )
-    return sql.SQL(" AND ").join([owner, *keys])
-
-
 def entity_of_event(kind: EventKind) -> sql.Composed:
     """Return what identifies the entity that `event` is about: its customer and its key."""
     keys = (normalized_column(kind, column) for column in kind.key)

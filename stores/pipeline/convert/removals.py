@@ -17,7 +17,7 @@ from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.convert.conflicts import conflict_names
 from stores.pipeline.convert.merge import (
     entity_of_event,
-    is_about_row,
+    normalized_column,
     normalized_columns,
     same_entity,
 )
@@ -89,3 +89,13 @@ def names_of_edits(kind: EventKind, edits: WorkTable) -> dict[str, sql.Composabl
         "same_entity": same_entity(kind),
         **conflict_names(kind, "edit"),
     }
+
+
+def is_about_row(kind: EventKind) -> sql.Composed:
+    """Return the condition that `event` of a history is about `row`, which is HQ's."""
+    owner = sql.SQL("event.customer_id = {}").format(sql.Identifier("row", kind.owner))
+    keys = (
+        sql.SQL("{} = {}").format(sql.Identifier("row", column), normalized_column(kind, column))
+        for column in kind.key
+    )
+    return sql.SQL(" AND ").join([owner, *keys])

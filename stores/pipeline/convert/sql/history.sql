@@ -10,7 +10,7 @@ SELECT guid.customer_id, {columns}
  WHERE guid.customer_id IN (SELECT customer_id FROM {customers})
    AND event.status IN ('applied', 'superseded') AND event.reason IS NULL
  UNION ALL
-SELECT customer.id, {columns}
+SELECT customer.id AS customer_id, {columns}
   FROM customer
   JOIN {view} event ON event.company_id = customer.company_id
                    AND event.account_number = customer.account_number AND NOT event.is_by_guid

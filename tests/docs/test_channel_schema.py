@@ -35,7 +35,7 @@ PART_TABLE_NAMES = [table.name for table in PART_TABLES]
 TILL_TABLES = [table.name for table in EVENT_TABLES] + PART_TABLE_NAMES
 RULES = {kind.event: rules_for(kind) for kind in EVENT_KINDS}
 RULES |= {table.event: table.rules for table in (HEADER, *DOCUMENT_PARTS)}
-MODELS = {kind.event: STAGED_MODELS[kind.name] for kind in EVENT_KINDS}
+MODELS = {kind.event: STAGED_MODELS[kind.noun] for kind in EVENT_KINDS}
 MODELS |= {
     "retail_transaction": RetailTransaction,
     "retail_transaction_line": RetailTransactionLine,

@@ -5,6 +5,7 @@ another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once 
 once on SQLite; `back_up` backs up a channel database.
 """
 
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
@@ -21,35 +22,57 @@ from tests.support.make import lookup, make_customer, pending, query, run
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.fault("F-31")  # a channel was restored from a backup
-def test_a_restored_channel_opens_an_incident_and_is_resent_everything(store, seattle, back_up):
+@dataclass(frozen=True)
+class Restored:
+    """A store that was restored to the time before it had Bo, and has the new customer Di since."""
+
+    database: ChannelDatabase
+    bo: AsyncCustomer
+
+
+@pytest.fixture
+def restored(store, seattle, back_up) -> Restored:
     make_customer(store, "Ann")
     run(JobCode.PIPELINE)
     backup = back_up(store)
     make_customer(store, "Bo")
     make_customer(seattle, "Cy")
     run(JobCode.PIPELINE)
-    bo = AsyncCustomer.objects.get(first_name="Bo")
     backup.restore()
-    # The channel has lost Bo, so Di gets the same counter.
     make_customer(store, "Di")
+    return Restored(store, AsyncCustomer.objects.get(first_name="Bo"))
 
-    first = run(JobCode.PIPELINE)
-    second = run(JobCode.PIPELINE)
 
-    assert first["outcome"] == "succeeded"
-    assert second["outcome"] == "nothing_to_do"
-    di = AsyncCustomer.objects.get(first_name="Di")
-    assert (di.replication_counter, di.generation) == (bo.replication_counter, 2)
-    incident = Incident.objects.open().get(database=store)
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
+def test_a_restored_channel_opens_an_incident_that_names_lost_events(restored):
+    run(JobCode.PIPELINE)
+
+    incident = Incident.objects.open().get(database=restored.database)
     assert incident.kind == IncidentKind.CHANNEL_RESTORED
     assert incident.detail["forgotten"] == {
-        "async_customer": {"count": 1, "first": [str(bo.event_id)]}
+        "async_customer": {"count": 1, "first": [str(restored.bo.event_id)]}
     }
-    for channel in (store, seattle):
+
+
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
+def test_events_after_a_restore_are_told_from_lost_ones_by_generation(restored):
+    run(JobCode.PIPELINE)
+
+    di = AsyncCustomer.objects.get(first_name="Di")
+    # The channel has forgotten that it gave this counter to Bo.
+    assert di.replication_counter == restored.bo.replication_counter
+    assert (restored.bo.generation, di.generation) == (1, 2)
+
+
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
+def test_a_restored_channel_is_sent_everything_again(restored, seattle):
+    assert run(JobCode.PIPELINE)["outcome"] == "succeeded"
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
+
+    for channel in (restored.database, seattle):
         assert {name for _, name in lookup(channel)} == {"Ann", "Bo", "Cy", "Di"}
         assert query(channel, "SELECT count(*) FROM account_map") == [(4,)]
-    assert token_in_channel(store) == token_at_hq(store)
+    assert token_in_channel(restored.database) == token_at_hq(restored.database)
 
 
 @pytest.mark.fault("F-31")  # a channel was restored from a backup
@@ -155,14 +178,22 @@ def test_a_channel_with_a_later_number_shows_hq_behind(store):
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
 
 
-def test_a_new_channel_is_accepted_only_if_never_visited(store):
-    ChannelDatabase.objects.filter(pk=store.pk).update(
-        confirmed_nonce=None, database_id=uuid4(), confirmed_epoch=0
-    )
-    assert run(JobCode.UPLOAD)["outcome"] == "nothing_to_do"
+def forget_visits(database: ChannelDatabase, **fields: object) -> None:
+    """Let HQ meet the channel as if for the first time."""
+    ChannelDatabase.objects.filter(pk=database.pk).update(confirmed_nonce=None, **fields)
 
-    ChannelDatabase.objects.filter(pk=store.pk).update(confirmed_nonce=None)
+
+def test_a_new_channel_that_was_never_visited_is_accepted(store):
+    forget_visits(store, database_id=uuid4(), confirmed_epoch=0)
+
+    assert run(JobCode.UPLOAD)["outcome"] == "nothing_to_do"
+    assert open_incidents(store) == []
+
+
+def test_a_new_channel_that_was_visited_before_is_refused(store):
+    forget_visits(store)
     query(store, "UPDATE exchange_state SET epoch = 3")
+
     assert run(JobCode.UPLOAD)["outcome"] == "failed"
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
 

@@ -126,12 +126,14 @@ def test_a_sale_that_cannot_be_posted_stops_no_other(houston, raise_on):
     assert run(JobCode.END_OF_DAY)["outcome"] == "nothing_to_do"
 
 
+# Paid by card and given back in cash: a bar code was scanned as an amount.
+BAR_CODE = [("card", "87189074007180.00"), ("cash", "-87189074007169.30")]
+
+
 @pytest.mark.finding(id="P2")
-def test_sales_with_too_large_a_sum_are_named_until_corrected(houston, hq_user):
-    # A bar code was scanned as an amount.
-    bar_code = [("card", "87189074007180.00"), ("cash", "-87189074007169.30")]
-    sell(houston, "T-1", MONDAY, payments=bar_code)
-    sell(houston, "T-2", MONDAY, payments=bar_code)
+def test_sales_with_too_large_a_sum_are_named_and_left_out(houston):
+    sell(houston, "T-1", MONDAY, payments=BAR_CODE)
+    sell(houston, "T-2", MONDAY, payments=BAR_CODE)
     sell(houston, "T-3", MONDAY)
     sell(houston, "T-4", TUESDAY)
     # Each of these amounts fits into its column, but not their sum.
@@ -146,17 +148,37 @@ def test_sales_with_too_large_a_sum_are_named_until_corrected(houston, hq_user):
         assert broken_rules(transaction_id) == {"sum_too_large"}, transaction_id
     for transaction_id in ("T-3", "T-4", "T-7"):
         assert get_sale(transaction_id).statement.state == "posted", transaction_id
+    assert broken_promises() == []
 
+
+@pytest.mark.finding(id="P2")
+def test_a_sale_that_was_part_of_too_large_a_sum_is_posted_once_corrected(houston, hq_user):
+    sell(houston, "T-1", MONDAY, payments=BAR_CODE)
+    sell(houston, "T-2", MONDAY, payments=BAR_CODE)
+    run(JobCode.END_OF_DAY)
     sale = get_sale("T-1")
-    lease_transaction(sale, hq_user)
     card, cash = sale.payments.all()
-    correct_transaction(sale, hq_user, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
+    lease_transaction(sale, hq_user)
+    changes = {card: {"amount": 0}, cash: {"amount": "10.70"}}
+    correct_transaction(sale, hq_user, "Bar code", changes)
+
     assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
 
-    # A sale that is given back without a correction fits by itself.
+    assert get_sale("T-1").statement.state == "posted"
+    assert broken_promises() == []
+
+
+@pytest.mark.finding(id="P2")
+def test_a_sale_that_fits_by_itself_is_posted_once_it_is_given_back(houston, hq_user):
+    sell_for_60_trillion(houston, "T-5", WEDNESDAY)
+    sell_for_60_trillion(houston, "T-6", WEDNESDAY)
+    sell(houston, "T-7", WEDNESDAY)
+    run(JobCode.END_OF_DAY)
     lease_transaction(get_sale("T-5"), hq_user)
     release_lease(get_sale("T-5"), hq_user)
+
     assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
+
     assert get_sale("T-5").statement.sequence == 2
     assert broken_promises() == []
 
@@ -222,47 +244,62 @@ def test_a_refused_statement_says_why_and_stops_no_other(houston, raise_on):
         cancel_open_statement(stuck, "No way back")
 
 
-@pytest.mark.finding(id="V11")
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("state", "failpoint"),
-    [
-        ("calculated", None),
-        ("orders_created", "statements:before_invoiced"),
-        ("invoiced", "statements:before_payments_posted"),
-    ],
-)
-def test_sales_of_a_cancelled_statement_are_posted_by_another(
-    houston, hq_user, command, state, failpoint
-):
+# How far a statement came before the period of its day was closed, and where it was stopped.
+STOPPED_AT = {
+    "calculated": None,
+    "orders_created": "statements:before_invoiced",
+    "invoiced": "statements:before_payments_posted",
+}
+
+
+@pytest.fixture(params=STOPPED_AT)
+def stuck_statement(houston, request) -> Statement:
+    """A statement of two sales that cannot be posted, because its period was closed."""
     sell(houston, "T-1", MONDAY)
-    ann = make_customer(houston)
-    sell(houston, "T-2", MONDAY, async_account=ann)
+    sell(houston, "T-2", MONDAY, async_account=make_customer(houston))
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
-    if failpoint:
+    if failpoint := STOPPED_AT[request.param]:
         with dying_at(failpoint):
             run(JobCode.POST)
     Company.objects.update(closed_until=MONDAY)
     assert run(JobCode.POST)["outcome"] == "failed"
     statement = Statement.objects.get()
-    assert (statement.state, statement.reason) == (state, "period_closed")
+    assert (statement.state, statement.reason) == (request.param, "period_closed")
+    return statement
+
+
+@pytest.mark.finding(id="V11")
+@pytest.mark.slow
+def test_sales_of_an_open_statement_cannot_be_corrected(stuck_statement, hq_user):
     with pytest.raises(CorrectionRefused, match="cancel that statement first"):
         lease_transaction(get_sale("T-1"), hq_user)
 
-    output = command("statements", "cancel", statement.number, "--reason", "Period closed")
+
+@pytest.mark.finding(id="V11")
+@pytest.mark.slow
+def test_cancelling_a_statement_releases_its_sales(stuck_statement, command):
+    output = command("statements", "cancel", stuck_statement.number, "--reason", "Period closed")
 
     assert "2 sales are released" in output
-    statement.refresh_from_db()
-    assert statement.state == StatementState.CANCELLED
+    stuck_statement.refresh_from_db()
+    assert stuck_statement.state == StatementState.CANCELLED
     assert set(SalesOrder.objects.values_list("state", flat=True)) <= {"cancelled"}
     with pytest.raises(CommandError, match="already cancelled"):
-        command("statements", "cancel", statement.number, "--reason", "Again")
+        command("statements", "cancel", stuck_statement.number, "--reason", "Again")
+
+
+@pytest.mark.finding(id="V11")
+@pytest.mark.slow
+def test_sales_of_a_cancelled_statement_are_posted_by_another(stuck_statement):
+    cancel_open_statement(stuck_statement, "Period closed")
 
     run(JobCode.VALIDATE)
     assert broken_rules("T-1") == {"period_closed"}
     assert broken_rules("T-2") == {"period_closed"}
+    # A person moves both to a day that is open.
     RetailTransaction.objects.update(business_date=TUESDAY)
     assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 2
-    assert get_sale("T-2").customer.guids.get().async_account == ann
+
+    assert get_sale("T-1").statement == get_sale("T-2").statement != stuck_statement
     assert broken_promises() == []

@@ -53,6 +53,16 @@ def fetch_one(statement: Query, params: Params = None, /, **names: Name) -> Row:
     return fetch(statement, params, **names)[0]
 
 
+def fetch_value(statement: Query, params: Params = None, /, **names: Name) -> Any:
+    """Return what a query for one row of one column finds."""
+    return fetch(statement, params, **names)[0][0]
+
+
+def fetch_values(statement: Query, params: Params = None, /, **names: Name) -> list[Any]:
+    """Return what a query for one column finds, or a statement returns of the rows it changes."""
+    return [value for (value,) in fetch(statement, params, **names)]
+
+
 def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) -> int:
     """COPY rows into a table of HQ; returns how many."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN {}").format(

@@ -4,12 +4,12 @@ A transaction that takes a number keeps the company's row locked until it commit
 visible in ascending order: who has read number 4711 has read all before it. Source: ADR 0013.
 """
 
-from stores.hqdb.sql import fetch_one
+from stores.hqdb.sql import fetch_value
 
 
 def reserve_changes(company: str, count: int) -> int:
     """Take `count` change numbers of a company, in the caller's transaction. Return the first."""
-    (latest,) = fetch_one(
+    latest = fetch_value(
         "UPDATE company SET change_no = change_no + %s WHERE code = %s RETURNING change_no",
         [count, company],
     )

@@ -30,7 +30,15 @@ from django.db.models.functions import Now
 from psycopg2 import sql
 
 from stores.failpoints import failpoint
-from stores.hqdb.sql import batched, copy_in, copy_out_text, fetch, fetch_one, lock_until_commit
+from stores.hqdb.sql import (
+    batched,
+    copy_in,
+    copy_out_text,
+    fetch,
+    fetch_one,
+    fetch_value,
+    lock_until_commit,
+)
 from stores.hqdb.work_table import WorkTable, empty_table, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
 from stores.models.incident import IncidentKind
@@ -168,7 +176,7 @@ def loaded() -> Iterator[LoadedJournal]:
 
 def first_unjournaled(company: str) -> int:
     """Return the first account number that is not in the journal."""
-    (following,) = fetch_one(
+    following = fetch_value(
         """SELECT coalesce(max((following ->> %s)::bigint),
                            (SELECT start FROM number_sequence WHERE company_id = %s), 0)
              FROM number_journal""",
@@ -410,8 +418,8 @@ def server_identity() -> dict[str, Any]:
     This is the database's oid, and the cluster's identifier and timeline if the role may read them.
     A promoted standby has another timeline, a restored dump another oid.
     """
-    (oid,) = fetch_one("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
-    (may_read,) = fetch_one(
+    oid = fetch_value("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
+    may_read = fetch_value(
         """SELECT has_function_privilege('pg_control_system()', 'execute')
               AND has_function_privilege('pg_control_checkpoint()', 'execute')"""
     )

@@ -9,9 +9,8 @@ from django.db import connection, models
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import Query, as_composable, fetch
+from stores.hqdb.sql import Query, as_composable, fetch_values
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
-from stores.pipeline.sales.claims import lock_sales
 
 REPLACE_VALUES = load(__file__, "replace_values")
 # How many transactions one database transaction corrects.
@@ -39,7 +38,7 @@ def lock_correctable(ids: Sequence[Any], user: Any, *, changes_prepaid: bool = F
     Transactions that a job has locked or another person is correcting are skipped, and, if
     prepayments are to change, those whose prepayments are in a statement.
     """
-    return lock_sales(
+    return fetch_values(
         """SELECT sale.id FROM retail_transaction sale
             WHERE sale.id = ANY(%(ids)s)
               AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL
@@ -70,7 +69,7 @@ def replace_values(
     written. If `only_unchanged` is true, a row is left alone unless it still has the value
     `written`. Effects: the table of the part, and transaction_change.
     """
-    changed = fetch(
+    changed = fetch_values(
         replace_statement(part, field, new_values),
         {
             **values,
@@ -81,7 +80,7 @@ def replace_values(
             "correction": str(note.correction) if note.correction else None,
         },
     )
-    return {sale for (sale,) in changed}
+    return set(changed)
 
 
 def replace_statement(part: str, field: str, new_values: Query) -> sql.Composed:

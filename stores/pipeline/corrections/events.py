@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch_one, identifiers, listed, run_sql
+from stores.hqdb.sql import fetch_value, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.events.kinds import EventKind
@@ -105,7 +105,7 @@ def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> AbstractContex
 
 def broken_rules(kind: EventKind, company: Company, incoming: WorkTable) -> list[Rule]:
     """Return the rules that an event breaks."""
-    (positions,) = fetch_one(broken_statement(kind, incoming), rule_parameters(company.pk))
+    positions = fetch_value(broken_statement(kind, incoming), rule_parameters(company.pk))
     rules = rules_for(kind)
     return [rules[position] for position in positions]
 

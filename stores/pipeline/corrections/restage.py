@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from stores.channeldb.exchange.protocol import EventBatch
 from stores.channeldb.exchange.sqlite_values import READERS, InvalidRow, InvalidValue, copy_line
-from stores.hqdb.sql import fetch, fetch_one, run_sql
+from stores.hqdb.sql import fetch, fetch_value, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models import Quarantine
 from stores.models.staging import Origin
@@ -223,7 +223,7 @@ def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> 
     This happens in the caller's transaction. Raise EventRefused if the sale breaks a rule.
     """
     event_id = uuid4()
-    (counter,) = fetch_one("SELECT nextval('hq_event_counter')")
+    counter = fetch_value("SELECT nextval('hq_event_counter')")
     own = {"event_id": str(event_id), "replication_counter": counter, "operation": "create"}
     try:
         events = as_events([as_document({**values, **own})])

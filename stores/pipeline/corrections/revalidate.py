@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch, run_sql
+from stores.hqdb.sql import fetch_values, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models.failed_sale import SaleCause
 from stores.pipeline.sales.customers import assign_customers, blockers_of
@@ -35,14 +35,14 @@ def revalidate(sales: Sequence[int]) -> int:
         [list(sales)],
     )
     assign_customers(sales)
-    checkable = fetch(
+    checkable = fetch_values(
         """SELECT id FROM retail_transaction
             WHERE id = ANY(%s)
               AND (customer_id IS NOT NULL
                    OR (async_account IS NULL AND account_number IS NULL))""",
         [list(sales)],
     )
-    _, broken = check_sales([sale for (sale,) in checkable])
+    _, broken = check_sales(checkable)
     return broken
 
 
@@ -50,8 +50,10 @@ def still_failing(
     cause: SaleCause, sales: Sequence[int], fields: Sequence[str], errors_before: WorkTable
 ) -> list[int]:
     """Return those of corrected sales that break the rule, or now another one in these fields."""
+    if not sales:
+        return []
     with errors_of(sales) as errors, blockers_of(sales) as blockers:
-        rows = fetch(
+        return fetch_values(
             STILL_FAILING,
             {
                 "sales": list(sales),
@@ -64,4 +66,3 @@ def still_failing(
             blockers=blockers,
             errors_before=errors_before,
         )
-    return [sale for (sale,) in rows]

@@ -176,7 +176,11 @@ def correct_batch(
     values: Mapping[str, Any],
     result: CorrectionResult,
 ) -> None:
-    """Correct those of the transactions that nobody else holds, and add them to the result."""
+    """Correct those of the transactions that nobody else holds, and add them to the result.
+
+    All are corrected first. If some would still fail, that is rolled back, and the others are
+    corrected alone.
+    """
     changes_prepaid = cause.part == "payment" or bool(set(values) & set(PREPAID_FIELDS))
     locked = lock_correctable(ids, user, changes_prepaid=changes_prepaid)
     with (
@@ -194,35 +198,17 @@ def correct_batch(
         ) as errors_before,
     ):
         note = ChangeNote(user, reason, result.correction)
-        refused: list[int] = []
-        try:
-            with transaction.atomic():
-                corrected = write_values(cause.part, values, failed_rows, note)
-                refuse_still_failing(cause, corrected, list(values), errors_before)
-        except StillFailing as error:
-            refused = list(error.sales)
+        with transaction.atomic():
+            corrected = write_values(cause.part, values, failed_rows, note)
+            refused = still_failing(cause, corrected, list(values), errors_before)
+            transaction.set_rollback(bool(refused))
+        if refused:
             run_sql("DELETE FROM {rows} WHERE sale = ANY(%s)", [refused], rows=failed_rows)
             corrected = write_values(cause.part, values, failed_rows, note)
     add_corrected(corrected, result)
     result.refused += len(refused)
     result.unchanged += len(locked) - len(corrected) - len(refused)
     result.skipped += len(ids) - len(locked)
-
-
-class StillFailing(Exception):
-    """A correction does not help these transactions, so it is rolled back."""
-
-    def __init__(self, sales: Sequence[int]) -> None:
-        super().__init__(f"{len(sales)} transactions")
-        self.sales = sales
-
-
-def refuse_still_failing(
-    cause: SaleCause, corrected: Sequence[int], fields: Sequence[str], errors_before: WorkTable
-) -> None:
-    """Raise StillFailing if a correction does not help all transactions."""
-    if corrected and (sales := still_failing(cause, corrected, fields, errors_before)):
-        raise StillFailing(sales)
 
 
 def write_values(

@@ -19,7 +19,7 @@ from stores.hqdb.retry import (
     is_data_error,
     self_committing,
 )
-from stores.hqdb.sql import batched, fetch, fetch_one
+from stores.hqdb.sql import batched, fetch_value, fetch_values
 from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled, RunLost, StepFailed
 from stores.models.session import DUE_DOWNLOADS, DownloadStatus
@@ -36,7 +36,7 @@ from stores.pipeline.download.outbound import accounts_in, read_customers, selec
 from stores.pipeline.download.packages import (
     PackageDropped,
     find_package,
-    is_up_to_date,
+    has_changes,
     load_tables,
     package_for,
 )
@@ -95,7 +95,7 @@ def with_pending(databases: Sequence[int]) -> list[int]:
     This is a package, a customer with an open exception, or a package once more.
     """
     suspended = suspended_in_strict_order().filter(database__in=databases)
-    pending = fetch(
+    return fetch_values(
         """SELECT database.id
              FROM channel_database database JOIN channel ON channel.id = database.channel_id
             WHERE database.id = ANY(%(databases)s)
@@ -119,12 +119,11 @@ def with_pending(databases: Sequence[int]) -> list[int]:
             "suspended": list(suspended.values_list("database", flat=True)),
         },
     )
-    return [database for (database,) in pending]
 
 
 def count_pending(database: ChannelDatabase) -> int:
     """Return how many customers the database lacks in their present version."""
-    (customers,) = fetch_one(
+    customers = fetch_value(
         """SELECT (SELECT count(*) FROM customer
                     WHERE customer.company_id = channel.company_id
                       AND customer.change_no > database.position)
@@ -190,7 +189,7 @@ class ChannelDownload:
         return request_session(self.step, package) if package else None
 
     def next_package(self, company: str, position: int) -> Package | None:
-        if is_up_to_date(company, position):
+        if not has_changes(company, position):
             return None
         return find_package(company, position) or self.make_package(company, position)
 

@@ -13,7 +13,7 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange import copy
 from stores.channeldb.exchange.protocol import TableData, Target
-from stores.hqdb.sql import copy_out_text, fetch, fetch_one, listed, run_sql
+from stores.hqdb.sql import copy_out_text, fetch, fetch_value, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EventKind
 
@@ -168,9 +168,9 @@ def count_rows_of(company: str) -> dict[str, int]:
     ):
         chosen.analyze()
         return {
-            table.target.table: fetch_one(
+            table.target.table: fetch_value(
                 sql.SQL("SELECT count(*) FROM ({}) rows").format(table.rows_of(chosen))
-            )[0]
+            )
             for table in OUTBOUND_TABLES
         }
 

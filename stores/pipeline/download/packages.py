@@ -18,7 +18,15 @@ from django.db.models.functions import Now
 
 from stores.channeldb.exchange.protocol import TableData
 from stores.failpoints import failpoint
-from stores.hqdb.sql import copy_in, fetch, fetch_one, prefer_ordered_scan, run_sql
+from stores.hqdb.sql import (
+    copy_in,
+    fetch,
+    fetch_one,
+    fetch_value,
+    fetch_values,
+    prefer_ordered_scan,
+    run_sql,
+)
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Package
 from stores.models.session import OPEN_DOWNLOADS
@@ -41,7 +49,7 @@ def package_for(company: str, position: int, run: UUID | None) -> Package | None
     Return None if there is nothing to send. Effects: the package, and the data of packages that
     nobody needs any more is dropped, committed at once.
     """
-    if is_up_to_date(company, position):
+    if not has_changes(company, position):
         return None
     if package := find_package(company, position):
         return package
@@ -58,12 +66,16 @@ def package_for(company: str, position: int, run: UUID | None) -> Package | None
         return package
 
 
-def is_up_to_date(company: str, position: int) -> bool:
-    (is_behind,) = fetch_one(
-        "SELECT EXISTS (SELECT FROM customer WHERE company_id = %s AND change_no > %s)",
-        [company, position],
+def has_changes(company: str, after: int, *, up_to: int | None = None) -> bool:
+    """Return whether a customer has its latest change after one number, and up to another."""
+    return bool(
+        fetch_value(
+            """SELECT EXISTS (SELECT FROM customer
+                               WHERE company_id = %(company)s AND change_no > %(after)s
+                                 AND (%(up_to)s::bigint IS NULL OR change_no <= %(up_to)s))""",
+            {"company": company, "after": after, "up_to": up_to},
+        )
     )
-    return not is_behind
 
 
 def find_package(company: str, position: int) -> Package | None:
@@ -116,7 +128,7 @@ def move_unjournaled_to_end(company: str, unjournaled: int) -> None:
     Packages end before the first of them, so they must not keep the others from being sent.
     """
     with transaction.atomic():
-        rows = fetch(
+        customers = fetch_values(
             """SELECT customer.id FROM customer
                 WHERE customer.company_id = %(company)s AND customer.number >= %(unjournaled)s
                   AND EXISTS (SELECT FROM customer other
@@ -126,15 +138,12 @@ def move_unjournaled_to_end(company: str, unjournaled: int) -> None:
                 ORDER BY customer.change_no""",
             {"company": company, "unjournaled": unjournaled},
         )
-        if rows:
+        if customers:
             run_sql(
                 """UPDATE customer SET change_no = %(first)s - 1 + moved.position
                      FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS moved (id, position)
                     WHERE customer.id = moved.id""",
-                {
-                    "first": reserve_changes(company, len(rows)),
-                    "ids": [customer for (customer,) in rows],
-                },
+                {"first": reserve_changes(company, len(customers)), "ids": customers},
             )
 
 
@@ -152,7 +161,7 @@ def make_package(company: str, position: int, unjournaled: int, run: UUID | None
              FROM company WHERE company.code = %(company)s""",
         {"company": company, "unjournaled": unjournaled},
     )
-    is_shortcut = position < end_of_chain and has_changes(company, position, end_of_chain)
+    is_shortcut = position < end_of_chain and has_changes(company, position, up_to=end_of_chain)
     start = position if is_shortcut else max(position, end_of_chain)
     with (
         prefer_ordered_scan(),
@@ -175,7 +184,7 @@ def make_package(company: str, position: int, unjournaled: int, run: UUID | None
         if not packed.rows:
             return None
         packed.analyze()
-        (last,) = fetch_one("SELECT max(change_no) FROM packed")
+        last = fetch_value("SELECT max(change_no) FROM packed")
         reaches_end = packed.rows < CUSTOMERS_PER_CHUNK and (
             held_back_from is None or held_back_from > end_of_chain
         )
@@ -193,18 +202,9 @@ def make_package(company: str, position: int, unjournaled: int, run: UUID | None
         return package
 
 
-def has_changes(company: str, after: int, up_to: int) -> bool:
-    (has_any,) = fetch_one(
-        """SELECT EXISTS (SELECT FROM customer
-                           WHERE company_id = %s AND change_no > %s AND change_no <= %s)""",
-        [company, after, up_to],
-    )
-    return bool(has_any)
-
-
 def store_package(packed: WorkTable, package: Package) -> None:
     """Save a package with all rows of its customers, which are in the work table `packed`."""
-    (package.is_all_new,) = fetch_one(
+    package.is_all_new = fetch_value(
         """SELECT NOT EXISTS (SELECT FROM packed JOIN customer_change change USING (customer_id)
                                WHERE change.change_no <= %s)""",
         [package.from_no],

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch_one, run_sql
+from stores.hqdb.sql import fetch_value, run_sql
 from stores.models import ChannelDatabase, DownloadSession
 from stores.models.session import DownloadStatus
 
@@ -16,8 +16,8 @@ SESSIONS_PER_CHUNK = 10_000
 
 def fold_sessions(*, limit: int = SESSIONS_PER_CHUNK) -> int:
     """Replace the oldest sessions that were applied long ago by ranges. Return how many."""
-    (folded,) = fetch_one(FOLD_SESSIONS, {"kept_days": settings.DETAILS_KEPT_DAYS, "limit": limit})
-    return int(folded)
+    values = {"kept_days": settings.DETAILS_KEPT_DAYS, "limit": limit}
+    return int(fetch_value(FOLD_SESSIONS, values))
 
 
 def delete_replaced(*, limit: int = SESSIONS_PER_CHUNK) -> None:

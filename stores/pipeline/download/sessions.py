@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Greatest, Now
 
 from stores.channeldb.exchange.protocol import TableData
 from stores.failpoints import failpoint
-from stores.hqdb.sql import fetch
+from stores.hqdb.sql import fetch_values
 from stores.models import ChannelDatabase, Customer, DownloadSession, Package, RunStep
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.run import RunCancelled
@@ -165,7 +165,7 @@ def note_arrived(step: RunStep, *, since: int, position: int) -> int:
     session whose data was never on its way is canceled. Return how many customers have arrived.
     All this happens in the caller's transaction.
     """
-    arrived = fetch(
+    arrived = fetch_values(
         """UPDATE download_session session
               SET status = 'applied', applied_at = now(), message = '', run_id = %(run)s,
                   customers = package.customers - (
@@ -189,7 +189,7 @@ def note_arrived(step: RunStep, *, since: int, position: int) -> int:
     DownloadSession.objects.open().filter(
         database=step.database_id, package__from_no__gte=since, package__to_no__lte=position
     ).update(status=DownloadStatus.CANCELED, message=ARRIVED)
-    return sum(customers for (customers,) in arrived)
+    return sum(arrived)
 
 
 def fail_session(session: DownloadSession, error: Exception, message: str) -> None:

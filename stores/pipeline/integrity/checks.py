@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from stores.hqdb.sql import Name, Query, as_composable, fetch_one, with_names
+from stores.hqdb.sql import Name, Query, as_composable, fetch_value, with_names
 from stores.hqdb.work_table import WorkTable
 
 # A run that started this long after a row was written must have processed the row. Until such a run
@@ -63,7 +63,7 @@ class DatabaseRule:
     def is_there(self) -> bool:
         """Return whether the rule exists, is validated and enabled."""
         statement = f"SELECT EXISTS ({RULE_QUERIES[self.kind]})"
-        return bool(fetch_one(statement, {"table": self.table, "name": self.name})[0])
+        return bool(fetch_value(statement, {"table": self.table, "name": self.name}))
 
 
 def check_result(
@@ -104,4 +104,4 @@ def offending_rows(statement: Query, /, **names: Name) -> list[dict[str, Any]]:
 def count_rows(table: str | WorkTable, condition: str = "true") -> int:
     name = sql.Identifier(table) if isinstance(table, str) else table
     statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(name, sql.SQL(condition))
-    return int(fetch_one(statement)[0])
+    return int(fetch_value(statement))

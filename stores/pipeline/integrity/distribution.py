@@ -6,7 +6,7 @@ A statement of a check finds what is wrong. `seen` is a channel database with wh
 
 from typing import Any
 
-from stores.hqdb.sql import fetch, fetch_one
+from stores.hqdb.sql import fetch, fetch_value
 from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows
 from stores.pipeline.integrity.contents import HELD_CUSTOMERS, HELD_VERSIONS, find_wrong_rows
 from stores.pipeline.integrity.evidence import Evidence
@@ -55,7 +55,7 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
         "I18",
         "Every enabled channel has the account of every GUID of its company, or its delivery is"
         " pending and no download has skipped it.",
-        int(fetch_one(accounts_of_held, **names)[0]),
+        fetch_value(accounts_of_held, **names),
         evidence.snapshot.unreachable,
         f"""SELECT seen.label AS channel, guid.async_account::text, 'lacks the account' AS what
               FROM ({HELD_CUSTOMERS}) held
@@ -71,7 +71,7 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
                               AND download.database_id = pending.database_id
                               AND pending.changed_at < download.since - {GRACE})""",  # noqa: S608
         names=names,
-        late=int(fetch_one(pending, **names)[0]),
+        late=fetch_value(pending, **names),
     )
 
 

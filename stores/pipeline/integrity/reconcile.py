@@ -29,7 +29,14 @@ from psycopg2 import sql
 from stores.channeldb.connect.connection import alias_of
 from stores.channeldb.exchange.protocol import GUID_FORM, TableData, Target
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
-from stores.hqdb.sql import batched, copy_out_text, fetch, lock_until_commit, run_sql
+from stores.hqdb.sql import (
+    batched,
+    copy_out_text,
+    fetch,
+    fetch_values,
+    lock_until_commit,
+    run_sql,
+)
 from stores.hqdb.statistics import analyze_changed_tables
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
@@ -223,9 +230,10 @@ def find_differences(buckets: dict[str, list[int]], copies: Copies) -> Differenc
         for table, statement in changed(copies).items()
         for row in fetch(statement)
     ]
-    foreign, other_guid = fetch(FOREIGN, **copies.names), fetch(OTHER_GUID, **copies.names)
-    found[DifferenceKind.FOREIGN] += [Found("account_map", guid) for (guid,) in foreign]
-    found[DifferenceKind.FOREIGN] += [Found("customer", account) for (account,) in other_guid]
+    found[DifferenceKind.FOREIGN] += [
+        *(Found("account_map", guid) for guid in fetch_values(FOREIGN, **copies.names)),
+        *(Found("customer", account) for account in fetch_values(OTHER_GUID, **copies.names)),
+    ]
     not_arrived = fetch(contents.NOT_ARRIVED, **copies.names)
     found[DifferenceKind.NOT_ARRIVED] += [
         Found("customer", account, customer) for _, account, customer in not_arrived

@@ -17,7 +17,7 @@ from django.db import transaction
 from psycopg2 import sql
 
 from stores.channeldb.exchange.open import visit
-from stores.hqdb.sql import batched, fetch, run_sql
+from stores.hqdb.sql import batched, fetch, fetch_values, run_sql
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
@@ -249,7 +249,7 @@ def what_others_know(
 
 def unregistered_databases(sources: Sources) -> list[dict[str, Any]]:
     """Return the databases that are not the registered ones, so that they know nothing of use."""
-    rows = fetch(
+    labels = fetch_values(
         """SELECT seen.label
              FROM {channels} seen JOIN channel_database ON channel_database.id = seen.database_id
             WHERE seen.identity IS DISTINCT FROM channel_database.database_id::text
@@ -257,7 +257,7 @@ def unregistered_databases(sources: Sources) -> list[dict[str, Any]]:
             ORDER BY 1""",
         **sources.names,
     )
-    return [{"channel": label, "error": "another database"} for (label,) in rows]
+    return [{"channel": label, "error": "another database"} for label in labels]
 
 
 CONFLICTS = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stores.hqdb.sql import fetch, run_sql
+from stores.hqdb.sql import fetch_values, run_sql
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.events.kinds import CHILDREN
 
@@ -14,7 +14,7 @@ def raise_versions_above(highest: Mapping[int, int], company: str) -> list[int]:
     number, so that it is sent, unless no channel is to have it. All this happens in the caller's
     transaction.
     """
-    rows = fetch(
+    raised = fetch_values(
         """UPDATE customer
               SET hq_version = greatest(customer.hq_version, above.version) + 1,
                   change_no = CASE WHEN customer.change_no IS NOT NULL
@@ -28,7 +28,6 @@ def raise_versions_above(highest: Mapping[int, int], company: str) -> list[int]:
             "versions": list(highest.values()),
         },
     )
-    raised = [pk for (pk,) in rows]
     for kind in CHILDREN:
         run_sql(
             """UPDATE {table} row SET hq_version = customer.hq_version

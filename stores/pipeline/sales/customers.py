@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from uuid import UUID
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
+from stores.hqdb.sql import fetch_values, prefer_index_scans, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Company, RunStep
 from stores.pipeline.convert.apply import apply_events, convert_guids
@@ -39,7 +39,7 @@ def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> 
 
 def pending_guids(sales: Sequence[int]) -> list[UUID]:
     """Return the GUIDs by which sales name customers that are pending, if nothing else does."""
-    rows = fetch(
+    return fetch_values(
         """SELECT DISTINCT sale.async_account
              FROM retail_transaction sale
             WHERE sale.id = ANY(%s) AND sale.customer_id IS NULL AND sale.account_number IS NULL
@@ -52,7 +52,6 @@ def pending_guids(sales: Sequence[int]) -> list[UUID]:
             ORDER BY sale.async_account""",
         [list(sales)],
     )
-    return [guid for (guid,) in rows]
 
 
 def assign_customers(sales: Sequence[int]) -> None:
@@ -98,7 +97,7 @@ def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> 
 
 def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:
     """Return the ids of the pending events of delivery addresses, and of the customers' others."""
-    rows = fetch(
+    return fetch_values(
         """WITH sale AS MATERIALIZED (
              SELECT DISTINCT delivery_address_id, async_account, account_number
                FROM retail_transaction
@@ -119,4 +118,3 @@ def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]
             WHERE event.company_id = %(company)s""",
         {"company": company.pk, "sales": list(sales)},
     )
-    return [event_id for (event_id,) in rows]

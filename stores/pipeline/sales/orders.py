@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from stores.failpoints import failpoint
-from stores.hqdb.sql import fetch_one, reserve_numbers, run_sql
+from stores.hqdb.sql import fetch_one, fetch_values, reserve_numbers, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
@@ -18,13 +18,13 @@ from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.convert.balance import count_sales
 from stores.pipeline.issuing import require_posting
-from stores.pipeline.sales.claims import lock_sales, process_one_by_one
 from stores.pipeline.sales.customers import (
     assign_default_customer,
     blockers_of,
     resolve_addresses,
     resolve_customers,
 )
+from stores.pipeline.sales.refused import process_one_by_one
 from stores.pipeline.sales.rules import check_sales
 
 
@@ -61,7 +61,7 @@ def lock_open_orders(step: RunStep, channel: Channel, *, after: int) -> list[int
     Orders that another job has locked or that a person is correcting are skipped. An order of
     nothing is only made if nothing was paid: else it is an instalment, or a returned deposit.
     """
-    return lock_sales(
+    return fetch_values(
         """SELECT sale.id FROM retail_transaction sale
             WHERE sale.channel_id = %(channel)s AND sale.id > %(after)s
               AND sale.sales_order_id IS NULL AND sale.transaction_type = 'customer_order'

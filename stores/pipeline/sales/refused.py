@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch, run_sql
+from stores.models import RunStep
 from stores.models.transaction import DIGITS, PLACES
 
 SUM_TOO_LARGE = "sum_too_large"
@@ -28,6 +29,26 @@ class Refusal:
     field: str
     line_number: int | None = None
     found: str = ""
+
+
+def process_one_by_one(
+    step: RunStep, work: Callable[[Sequence[int]], int], sales: Sequence[int]
+) -> int:
+    """Call `work` with all sales, or with fewer at a time to isolate those the database refuses.
+
+    A refused sale is recorded as an error, and the counts of its call are undone. Return the sum of
+    the results of `work`.
+    """
+
+    def work_on(ids: Sequence[int]) -> int:
+        with step.counts_restored():
+            return work(ids)
+
+    done, refused = bisect_keys(work_on, sales)
+    if refused:
+        record_refusals(refusals_of(refused))
+        step.add(failed=len(refused))
+    return sum(done)
 
 
 def process_together(

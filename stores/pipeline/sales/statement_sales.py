@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from stores.hqdb.sql import fetch, run_sql
+from stores.hqdb.sql import fetch_values, run_sql
 from stores.models import Statement
 from stores.models.statement import StatementState
 
@@ -51,7 +51,7 @@ def add_sales(statement: Statement, sales: Sequence[int]) -> None:
 
 def sales_to_try(statement: Statement) -> list[int]:
     """Return the ids of the sales in a statement, and of those that a started one takes next."""
-    rows = fetch(
+    return fetch_values(
         """SELECT id FROM statement_document WHERE statement_id = %(statement)s
             UNION
            SELECT id FROM ready_document
@@ -64,7 +64,6 @@ def sales_to_try(statement: Statement) -> list[int]:
             "is_started": statement.state == StatementState.STARTED,
         },
     )
-    return [sale_id for (sale_id,) in rows]
 
 
 def release_sales(statement: Statement) -> list[int]:
@@ -81,18 +80,17 @@ def release_sales(statement: Statement) -> list[int]:
             WHERE statement_id = %s AND state <> 'cancelled'""",
         [statement.pk],
     )
-    rows = fetch(
+    released = fetch_values(
         """UPDATE retail_transaction SET statement_id = NULL, sales_order_id = NULL
             WHERE statement_id = %s RETURNING id""",
         [statement.pk],
     )
     # A prepaid customer order keeps its sales order, which is not one of this statement.
-    rows += fetch(
+    released += fetch_values(
         """UPDATE retail_transaction SET prepayment_statement_id = NULL
             WHERE prepayment_statement_id = %s RETURNING id""",
         [statement.pk],
     )
-    released = [sale_id for (sale_id,) in rows]
     # An anonymous sale gets the default customer that the channel has when it is posted.
     run_sql(
         """UPDATE retail_transaction SET customer_id = NULL

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from django.db.models.functions import Now
 
 from stores.failpoints import failpoint
-from stores.hqdb.sql import fetch_one, prefer_hash_joins, reserve_numbers, run_sql
+from stores.hqdb.sql import fetch_one, fetch_value, prefer_hash_joins, reserve_numbers, run_sql
 from stores.models import RunStep, Statement
 from stores.models.run import StepFailed
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED, StatementState
@@ -77,7 +77,7 @@ def calculate(step: RunStep, statement: Statement) -> None:
 def check_totals(step: RunStep, statement: Statement) -> None:
     """Check that customers have accounts and totals match. Raise StatementRefused if not."""
     values = {"statement": statement.pk}
-    (without_account,) = fetch_one(
+    without_account = fetch_value(
         """SELECT count(*)
              FROM statement_document document
              JOIN retail_transaction sale ON sale.id = document.id
@@ -89,7 +89,7 @@ def check_totals(step: RunStep, statement: Statement) -> None:
         raise StatementRefused(
             "customer_unknown", f"{without_account:,} sales have a customer without an account."
         )
-    (differences,) = fetch_one(
+    differences = fetch_value(
         """SELECT count(*) FROM (
              SELECT currency, count(*), sum(net_amount), sum(tax_amount), sum(gross_amount)
                FROM retail_transaction WHERE statement_id = %(statement)s GROUP BY currency
@@ -119,7 +119,7 @@ def aggregate(step: RunStep, statement: Statement) -> None:
     """
     default_customer = statement.channel.default_customer_id
     values = {"statement": statement.pk, "default": default_customer}
-    (anonymous_sales,) = fetch_one(
+    anonymous_sales = fetch_value(
         """SELECT count(*) FROM statement_document
             WHERE statement_id = %(statement)s AND customer_id IS NULL""",
         values,
@@ -219,7 +219,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
     # A person may have closed the period since the statement was checked.
     refuse_closed_period(statement)
     values = {"statement": statement.pk, "company": statement.company_id}
-    (orders,) = fetch_one(
+    orders = fetch_value(
         """SELECT count(*) FROM sales_order
             WHERE statement_id = %(statement)s AND invoice_number IS NULL""",
         values,

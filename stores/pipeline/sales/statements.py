@@ -16,7 +16,7 @@ from django.db.models import F
 
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_keys, describe_error, is_data_error
-from stores.hqdb.sql import fetch
+from stores.hqdb.sql import fetch_values
 from stores.models import Channel, OrderSequence, RunStep, Statement
 from stores.models.channel import StatementMode, database_knows_zone
 from stores.models.reason import explain
@@ -110,7 +110,7 @@ def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     Unless the channel takes sales all day, a date must have ended by the store's clock. Return the
     dates whose statement the database refuses, with its error.
     """
-    rows = fetch(
+    days_with_sales = fetch_values(
         """SELECT DISTINCT sale.business_date
              FROM ready_document sale JOIN channel ON channel.id = sale.channel_id
             WHERE sale.channel_id = %(channel)s
@@ -130,7 +130,7 @@ def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
         for day in days:
             start_day(step, channel, day)
 
-    _, refused = bisect_keys(start_days, [day for (day,) in rows])
+    _, refused = bisect_keys(start_days, days_with_sales)
     return refused
 
 

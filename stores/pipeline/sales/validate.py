@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from stores.failpoints import failpoint
+from stores.hqdb.sql import fetch_values
 from stores.models import Channel, RunStep
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.issuing import require_numbers
-from stores.pipeline.sales.claims import lock_sales, process_one_by_one
 from stores.pipeline.sales.customers import resolve_addresses, resolve_customers
+from stores.pipeline.sales.refused import process_one_by_one
 from stores.pipeline.sales.rules import check_sales
 
 
@@ -43,7 +44,7 @@ def validate_transactions(step: RunStep, channel: Channel) -> None:
 
 def lock_unvalidated(step: RunStep, channel: Channel, *, after: int) -> list[int]:
     """Lock the next open sales that have not passed validation. Return their ids."""
-    return lock_sales(
+    return fetch_values(
         """SELECT sale.id FROM retail_transaction sale
             WHERE sale.channel_id = %(channel)s AND sale.id > %(after)s
               AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL

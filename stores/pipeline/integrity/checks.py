@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from stores.hqdb.sql import Name, Query, as_composable, fetch_value, with_names
+from stores.hqdb.sql import Name, Query, as_composable, fetch_value, listed, with_names
 from stores.hqdb.work_table import WorkTable
 
 # A run that started this long after a row was written must have processed the row. Until such a run
@@ -99,6 +99,16 @@ def offending_rows(statement: Query, /, **names: Name) -> list[dict[str, Any]]:
         )
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def differing_columns(expected: Mapping[str, sql.Composable], *, of: str) -> sql.Composed:
+    """Return SQL for the name of each column of a row that has not its expected value, or NULL."""
+    return listed(
+        sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(
+            sql.Identifier(of, column), value, sql.Literal(column)
+        )
+        for column, value in expected.items()
+    )
 
 
 def count_rows(table: str | WorkTable, condition: str = "true") -> int:

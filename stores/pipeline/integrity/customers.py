@@ -23,6 +23,7 @@ from stores.pipeline.integrity.checks import (
     DatabaseRule,
     check_result,
     count_rows,
+    differing_columns,
     offending_rows,
 )
 from stores.pipeline.integrity.evidence import Evidence
@@ -181,17 +182,11 @@ def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) ->
     expected = {
         column: expected_value(kind, column) for column in kind.columns if column != "is_primary"
     }
-    differing = (
-        sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(
-            sql.Identifier("row", column), value, sql.Literal(column)
-        )
-        for column, value in expected.items()
-    )
     return CHANGED_FIELDS.format(
         looked_at=looked_at,
         history=history,
         table_name=sql.Literal(kind.table),
-        differing=listed(differing),
+        differing=differing_columns(expected, of="row"),
         columns=identifiers(list(expected), of="row"),
         expected=listed(expected.values()),
         **kind.names,

@@ -26,6 +26,7 @@ from stores.pipeline.integrity.checks import (
     DatabaseRule,
     check_result,
     count_rows,
+    differing_columns,
     offending_rows,
 )
 from stores.pipeline.integrity.evidence import Evidence
@@ -278,16 +279,10 @@ def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == kind.event)
     columns = [column for column in kind.sent_columns if column != "replication_counter"]
     sent = {column: sql.SQL(stored_value(kind, column, "held")) for column in columns}
-    differing = (
-        sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(
-            value, sql.Identifier("event", column), sql.Literal(column)
-        )
-        for column, value in sent.items()
-    )
     return CHANGED_EVENTS.format(
         contents=copies.of(content),
         channels=copies.channels,
-        differing=listed(differing),
+        differing=differing_columns(sent, of="event"),
         columns=identifiers(columns, of="event"),
         sent=listed(sent.values()),
         **kind.names,

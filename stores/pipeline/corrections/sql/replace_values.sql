@@ -1,9 +1,9 @@
 -- Write a field of one part of many transactions, and record the old and the new values.
 --
 -- Run by bulk.replace_values(). One row of the result is a transaction that changed. {new_values}:
--- a query for sale, line_number, and the texts new and written. {table}, {key}, {field}, {type}: the
--- part, its column with the id of the transaction, the field, and its type. {same_line}: that `part`
--- and `change` are the same line; true for a header.
+-- a query for sale, line_number, and the texts new and written. {table}, {key}, {field}, {type}:
+-- the part, its column with the id of the transaction, the field, and its type. {same_line}: that
+-- `part` and `change` are the same line; true for a header.
 WITH change AS (
   SELECT sale, line_number, new::{type} AS new, written::{type} AS written
     FROM ({new_values}) new_value),

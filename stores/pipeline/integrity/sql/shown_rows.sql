@@ -1,11 +1,12 @@
--- Compare each row of some customers with the events that could have written it.
+-- Compare each row of some customers with the events that could have written it: insert one row for
+-- each of them.
 --
 -- Run by customers.shown_rows(), for checks I10, I33 and I34. Within a database the event with the
 -- higher counter is later, between databases the one with the later time; an event counts as no
 -- later than its arrival. Events of HQ are those of database 0.
 --   has_event: the event that the row shows is there.
---   is_outdated: its database has a later event.
---   is_overtaken: the last event of another database is later than all of its database.
+--   is_outdated: the database of this event has a later one.
+--   is_overtaken: the last event of another database is later than all of this database.
 --   is_ahead: the row's time is later than the arrival of all events.
 --
 -- {shown}: the work table of the findings. {looked_at}: the customers. {table_name}, {table}: the
@@ -14,7 +15,7 @@
 INSERT INTO {shown} ("table", customer_id, key, has_event, is_outdated, is_overtaken, is_ahead)
 WITH candidate AS (
   SELECT checked.customer_id, {key_text} AS key, row.event_at,
-         least(event.occurred_at, event.staged_at) AS at, event.staged_at,
+         event.staged_at, least(event.occurred_at, event.staged_at) AS at,
          coalesce(event.database_id, 0) = coalesce(row.event_database, 0) AS is_of_shown_database,
          (event.generation, event.replication_counter)
            = (row.event_generation, row.event_counter) AS is_shown,

@@ -1,10 +1,10 @@
--- Find the rules about the header that the sales break, also in relation to lines and payments.
+-- Find the broken rules of headers: insert one row for each rule that a sale breaks.
 --
--- Run by rules.errors_of(). {errors}: the work table that gets them. {rules}: code, field,
--- is_broken, expected and found of each rule, for `sale`, its `company`, and the sums of its
--- `lines` and `payments`. {any_broken}: that any rule is broken. Most sales break none, and are
--- left out before the rules are looked at one by one.
-INSERT INTO {errors}
+-- Run by rules.errors_of(). {errors}: the work table of the errors. {rules}: code, field, is_broken,
+-- expected and found of each rule, for `sale`, its `company`, and the sums of its `lines` and
+-- `payments`. {any_broken}: that any rule is broken. Most sales break none, and are left out before
+-- the rules are evaluated one by one.
+INSERT INTO {errors} (transaction_id, rule, field, line_number, expected, found)
 SELECT sale.id, rule.code, rule.field, NULL, coalesce(rule.expected, ''), coalesce(rule.found, '')
   FROM retail_transaction sale JOIN company ON company.code = sale.company_id
   LEFT JOIN LATERAL (

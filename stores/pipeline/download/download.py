@@ -19,8 +19,8 @@ from stores.hqdb.retry import (
     is_data_error,
     self_committing,
 )
-from stores.hqdb.sql import batched, fetch_value, fetch_values
-from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
+from stores.hqdb.sql import batched, fetch_values
+from stores.models import ChannelDatabase, Customer, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled, RunLost, StepFailed
 from stores.models.session import DUE_DOWNLOADS, DownloadStatus
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
@@ -123,19 +123,10 @@ def with_pending(databases: Sequence[int]) -> list[int]:
 
 def count_pending(database: ChannelDatabase) -> int:
     """Return how many customers the database lacks in their present version."""
-    customers = fetch_value(
-        """SELECT (SELECT count(*) FROM customer
-                    WHERE customer.company_id = channel.company_id
-                      AND customer.change_no > database.position)
-                + (SELECT count(*) FROM download_exception exception
-                     JOIN customer ON customer.id = exception.customer_id
-                    WHERE exception.database_id = database.id AND exception.settled_at IS NULL
-                      AND customer.change_no <= database.position)
-             FROM channel_database database JOIN channel ON channel.id = database.channel_id
-            WHERE database.id = %s""",
-        [database.pk],
+    changed = Customer.objects.filter(
+        company=database.channel.company_id, change_no__gt=database.position
     )
-    return int(customers)
+    return changed.count() + len(customers_to_retry(database))
 
 
 class ChannelDownload:

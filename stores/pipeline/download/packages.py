@@ -28,7 +28,7 @@ from stores.hqdb.sql import (
     run_sql,
 )
 from stores.hqdb.work_table import WorkTable, query_table
-from stores.models import Package
+from stores.models import Customer, Package
 from stores.models.session import OPEN_DOWNLOADS
 from stores.pipeline import number_journal
 from stores.pipeline.changes import reserve_changes
@@ -68,14 +68,8 @@ def package_for(company: str, position: int, run: UUID | None) -> Package | None
 
 def has_changes(company: str, after: int, *, up_to: int | None = None) -> bool:
     """Return whether a customer has its latest change after one number, and up to another."""
-    return bool(
-        fetch_value(
-            """SELECT EXISTS (SELECT FROM customer
-                               WHERE company_id = %(company)s AND change_no > %(after)s
-                                 AND (%(up_to)s::bigint IS NULL OR change_no <= %(up_to)s))""",
-            {"company": company, "after": after, "up_to": up_to},
-        )
-    )
+    changed = Customer.objects.filter(company=company, change_no__gt=after)
+    return (changed if up_to is None else changed.filter(change_no__lte=up_to)).exists()
 
 
 def find_package(company: str, position: int) -> Package | None:

@@ -13,6 +13,15 @@ from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
 from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
 
+# The accounts that channels know of a GUID, but that are not those of HQ.
+FOREIGN_ACCOUNTS = """
+    SELECT seen.label AS channel, held.async_account::text, held.company, held.account_number
+      FROM {map} held JOIN {channels} seen USING (database_id)
+      LEFT JOIN guid_map guid USING (async_account)
+      LEFT JOIN customer ON customer.id = guid.customer_id
+     WHERE (held.company, held.account_number)
+           IS DISTINCT FROM (customer.company_id::text, customer.account_number::text)"""
+
 
 def channels_know_nothing_else(evidence: Evidence) -> Check:
     return check_result(
@@ -20,13 +29,7 @@ def channels_know_nothing_else(evidence: Evidence) -> Check:
         "Every account that a channel knows is the one headquarters assigned to the GUID.",
         count_rows(evidence.copies.of(COMPARED_MAP)),
         evidence.snapshot.unreachable,
-        """SELECT seen.label AS channel, held.async_account::text, held.company,
-                  held.account_number
-             FROM {map} held JOIN {channels} seen USING (database_id)
-             LEFT JOIN guid_map guid USING (async_account)
-             LEFT JOIN customer ON customer.id = guid.customer_id
-            WHERE (held.company, held.account_number)
-                  IS DISTINCT FROM (customer.company_id::text, customer.account_number::text)""",
+        FOREIGN_ACCOUNTS,
         names=evidence.names,
     )
 

@@ -47,6 +47,7 @@ from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.integrity import contents
 from stores.pipeline.integrity.contents import WrongRow, read_contents
+from stores.pipeline.integrity.distribution import FOREIGN_ACCOUNTS
 from stores.pipeline.integrity.fingerprints import (
     Fingerprints,
     add_row,
@@ -231,7 +232,7 @@ def find_differences(buckets: dict[str, list[int]], copies: Copies) -> Differenc
         for row in fetch(statement)
     ]
     found[DifferenceKind.FOREIGN] += [
-        *(Found("account_map", guid) for guid in fetch_values(FOREIGN, **copies.names)),
+        *(Found("account_map", guid) for _, guid, _, _ in fetch(FOREIGN_ACCOUNTS, **copies.names)),
         *(Found("customer", account) for account in fetch_values(OTHER_GUID, **copies.names)),
     ]
     not_arrived = fetch(contents.NOT_ARRIVED, **copies.names)
@@ -261,13 +262,6 @@ def find_content_differences(
     return [row for row in wrong if row.customer is not None]
 
 
-# GUIDs for which the channel has another account than HQ.
-FOREIGN = """
-    SELECT held.async_account::text FROM {map} held
-      LEFT JOIN guid_map guid USING (async_account)
-      LEFT JOIN customer ON customer.id = guid.customer_id
-     WHERE (held.company, held.account_number)
-           IS DISTINCT FROM (customer.company_id::text, customer.account_number::text)"""
 # Accounts that the channel has under another GUID than the one that created them.
 OTHER_GUID = """
     SELECT held.account_number FROM {customers} held

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from stores.hqdb.sql import fetch_values, run_sql
 from stores.models import Statement
+from stores.models.order import SalesOrderState
 from stores.models.statement import StatementState
 
 
@@ -75,11 +76,8 @@ def release_sales(statement: Statement) -> list[int]:
     statement.aggregates.all().delete()
     statement.totals.all().delete()
     statement.tenders.all().delete()
-    run_sql(
-        """UPDATE sales_order SET state = 'cancelled'
-            WHERE statement_id = %s AND state <> 'cancelled'""",
-        [statement.pk],
-    )
+    uncancelled = statement.sales_orders.exclude(state=SalesOrderState.CANCELLED)
+    uncancelled.update(state=SalesOrderState.CANCELLED)
     released = fetch_values(
         """UPDATE retail_transaction SET statement_id = NULL, sales_order_id = NULL
             WHERE statement_id = %s RETURNING id""",

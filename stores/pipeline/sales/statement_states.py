@@ -218,12 +218,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
     """Give each order of the statement an invoice number."""
     # A person may have closed the period since the statement was checked.
     refuse_closed_period(statement)
-    values = {"statement": statement.pk, "company": statement.company_id}
-    orders = fetch_value(
-        """SELECT count(*) FROM sales_order
-            WHERE statement_id = %(statement)s AND invoice_number IS NULL""",
-        values,
-    )
+    orders = statement.sales_orders.filter(invoice_number=None).count()
     first = reserve_numbers("order_sequence", "next_invoice", statement.company_id, orders)
     run_sql(
         """UPDATE sales_order
@@ -234,7 +229,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
                     WHERE statement_id = %(statement)s AND invoice_number IS NULL) numbered,
                   order_sequence sequence
             WHERE sales_order.id = numbered.id AND sequence.company_id = sales_order.company_id""",
-        values | {"first": first},
+        {"statement": statement.pk, "first": first},
     )
     failpoint("statements:before_invoiced")
 

@@ -106,9 +106,8 @@ def quarantine_rejected(
 ) -> StagingCounts:
     """Move the rejected rows from the incoming ones to quarantine."""
     with rows_to_quarantine() as rows:
-        run_sql(
-            gather_statement(kind, incoming, rejected, rows), {"unread": json.dumps(source.unread)}
-        )
+        gather = gather_statement(kind, incoming, rejected, rows)
+        run_sql(gather, {"unread": json.dumps(source.unread)})
         drop_rejected(incoming, rejected)
         return insert_quarantined(source, kind, rows)
 
@@ -148,15 +147,14 @@ def quarantine_unreadable(
     """Quarantine rows whose values no table of HQ can hold."""
     if not rows:
         return StagingCounts()
-    columns = zip(
-        *(quarantined_row(kind, row) for row in without_erased_data(kind, rows)), strict=True
-    )
+    quarantined = [quarantined_row(kind, row) for row in without_erased_data(kind, rows)]
+    columns = [list(column) for column in zip(*quarantined, strict=True)]
     with rows_to_quarantine() as gathered:
         run_sql(
             """INSERT INTO {gathered}
                SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
                                     %s::text[], %s::text[], %s::text[], %s::bytea[])""",
-            list(map(list, columns)),
+            columns,
             gathered=gathered,
         )
         return insert_quarantined(source, kind, gathered)

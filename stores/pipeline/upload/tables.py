@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stores.channeldb.exchange.protocol import EventBatch
-from stores.hqdb.retry import bisect_rows
+from stores.hqdb.retry import bisect_keys, bisect_rows
 from stores.pipeline.events.kinds import EventKind, StagedTable
 from stores.pipeline.upload.documents import quarantine_refused_documents, stage_documents
 from stores.pipeline.upload.event_rows import counter_of, rows_of, select_rows, unreadable_row
@@ -32,22 +32,27 @@ def stage_events(source: UploadSource, table: StagedTable, events: EventBatch) -
     if not events.rows:
         return counts
 
-    def selected(rows: Sequence[bytes] | None) -> EventBatch:
-        return events if rows is None else select_rows(table, events, rows)
+    def stage_rows(rows: Sequence[bytes] | None) -> StagingCounts:
+        return stage(source, table, events if rows is None else select_rows(table, events, rows))
 
-    done, refused = bisect_rows(
-        lambda rows: stage(source, table, selected(rows)), lambda: rows_of(events)
-    )
-    if refused:
-        refusals = {counter_of(table, events, row): refusal for row, refusal in refused.items()}
-        quarantined, unreadable = bisect_rows(
-            lambda rows: quarantine(source, table, selected(rows or list(refused)), refusals),
-            lambda: list(refused),
-        )
-        # No table of HQ takes these rows, not even as texts.
-        rows = [unreadable_row(table, events, row, refused[row]) for row in unreadable]
-        done += [*quarantined, quarantine_unreadable(source, table, rows)]
-    return sum(done, start=counts)
+    staged, refused = bisect_rows(stage_rows, lambda: rows_of(events))
+    quarantined = quarantine_refused(source, table, events, refused) if refused else []
+    return sum([*staged, *quarantined], start=counts)
+
+
+def quarantine_refused(
+    source: UploadSource, table: StagedTable, events: EventBatch, refused: Mapping[bytes, str]
+) -> list[StagingCounts]:
+    """Quarantine the rows that the database refuses to stage, with its message for each."""
+    messages = {counter_of(table, events, row): message for row, message in refused.items()}
+
+    def quarantine_rows(rows: Sequence[bytes]) -> StagingCounts:
+        return quarantine(source, table, select_rows(table, events, rows), messages)
+
+    quarantined, unreadable = bisect_keys(quarantine_rows, list(refused))
+    # No table of HQ takes these rows, not even as texts.
+    rows = [unreadable_row(table, events, row, refused[row]) for row in unreadable]
+    return [*quarantined, quarantine_unreadable(source, table, rows)]
 
 
 def stage(source: UploadSource, table: StagedTable, events: EventBatch) -> StagingCounts:
@@ -59,14 +64,14 @@ def stage(source: UploadSource, table: StagedTable, events: EventBatch) -> Stagi
 
 
 def quarantine(
-    source: UploadSource, table: StagedTable, events: EventBatch, refused: Mapping[int, str]
+    source: UploadSource, table: StagedTable, events: EventBatch, messages: Mapping[int, str]
 ) -> StagingCounts:
-    """Quarantine all rows. `refused` is the message of the database for each, by counter."""
+    """Quarantine all rows, with the database's message for each, by counter."""
     if not isinstance(table, EventKind):
-        return quarantine_refused_documents(source, events, refused)
+        return quarantine_refused_documents(source, events, messages)
     with (
         incoming_rows(table, events.data, binary=events.binary) as incoming,
         rejected_rows() as rejected,
     ):
-        reject_refused(refused, rejected)
+        reject_refused(messages, rejected)
         return quarantine_rejected(replace(source, unread=events.unread), table, incoming, rejected)

@@ -87,9 +87,8 @@ def read_batches(
         read = channel.read_events(UPLOAD_SOURCES, limit=EVENTS_PER_CHUNK, beyond=beyond)
         batch = [events for events in read if events.total]
         if not batch:
-            report_oversized(
-                step, {events.table: events.oversized for events in read if events.oversized}
-            )
+            oversized = {events.table: events.oversized for events in read if events.oversized}
+            report_oversized(step, oversized)
             return
         if not step.is_dry:
             # It has to happen before the batch is staged: see FencedChannel.acquire().
@@ -117,10 +116,10 @@ def stage_tables(
     Returns the rows that HQ's database refuses both in staging and in quarantine.
     """
     database = session.database
-    batch = open_batch(database.channel.company, database=database, session=session, number=number)
-    source = UploadSource(
-        database, session, database.generation, batch, channel.channel.accounts_of
-    )
+    company = database.channel.company
+    batch_id = open_batch(company, database=database, session=session, number=number)
+    accounts_of = channel.channel.accounts_of
+    source = UploadSource(database, session, database.generation, batch_id, accounts_of)
     refused: RefusedRows = {}
     rows = 0
     for events in tables:
@@ -128,7 +127,7 @@ def stage_tables(
         refused |= {(events.table, counter): text for counter, text in result.refused.items()}
         if events.table != HEADER.event:
             rows += result.staged + result.erased
-    close_batch(batch, rows)
+    close_batch(batch_id, rows)
     return refused
 
 

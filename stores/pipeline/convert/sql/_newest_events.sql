@@ -19,7 +19,7 @@ taken AS (
     FROM {claimed} claimed JOIN {events} event ON {is_claimed}),
 several AS (
   SELECT {entity} FROM taken GROUP BY {entity} HAVING count(*) > 1),
--- Within a database the counter decides, so no event is earlier than the ones before it.
+-- Within a database, no event is earlier than the ones before it.
 dated AS (
   SELECT event.*, max(seen_at) OVER (PARTITION BY {entity}, database_id
                                      ORDER BY generation, replication_counter) AS at

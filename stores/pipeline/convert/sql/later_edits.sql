@@ -8,7 +8,8 @@
 WITH applied AS (
   SELECT {columns_of_event}, event.event_id, event.operation, event.database_id, event.generation,
          event.replication_counter, event.applied_at, event.corrects,
-         least(event.occurred_at, event.staged_at) AS told_at,
+         least(event.occurred_at, event.staged_at) AS written_at,
+         -- Within a database, no event is earlier than the ones before it.
          max(least(event.occurred_at, event.staged_at)) OVER (
              PARTITION BY {entity_of_event}, event.database_id
              ORDER BY event.generation, event.replication_counter) AS at,
@@ -23,14 +24,14 @@ removal AS (
    ORDER BY {entity}, turn DESC)
 SELECT {entity_of_edit}, edit.event_id AS edit, removal.event_id AS removal,
        edit.database_id AS edited_in, removal.database_id AS removed_in,
-       edit.told_at AS edited_at, removal.told_at AS removed_at,
+       edit.written_at AS edited_at, removal.written_at AS removed_at,
        CASE
-       -- An earlier conversion has judged that it had not seen it, and recorded the conflict.
+       -- An earlier conversion has judged that it was not seen, and recorded the conflict.
        WHEN EXISTS (SELECT FROM edit_conflict conflict
                      WHERE conflict.lost_event = edit.event_id
                        AND conflict.kept_event = removal.event_id
                        AND conflict.field = 'is_active') THEN false
-       -- An earlier conversion has judged that it had.
+       -- An earlier conversion has judged that it was seen.
        WHEN edit.applied_at <> now() AND removal.applied_at <> now() THEN true
        -- The same database had removed it.
        WHEN edit.database_id = removal.database_id AND edit.generation = removal.generation
@@ -45,7 +46,7 @@ SELECT {entity_of_edit}, edit.event_id AS edit, removal.event_id AS removal,
                      WHERE delivery.database_id = edit.database_id
                        AND delivery.customer_id = edit.customer_id
                        AND delivery.delivered_at > removal.applied_at
-                       AND delivery.delivered_at <= edit.told_at
+                       AND delivery.delivered_at <= edit.written_at
                        AND delivery.change_no >= (
                            SELECT max(change.change_no) FROM customer_change change
                             WHERE change.customer_id = edit.customer_id

@@ -11,6 +11,7 @@
 WITH applied AS (
   SELECT event.customer_id, event.operation, coalesce(event.database_id, 0) AS database_id,
          event.generation, event.replication_counter, database_place(event.database_id) AS place,
+         -- Within a database, no event is earlier than the ones before it.
          max(least(event.occurred_at, event.staged_at)) OVER (
              PARTITION BY {entity_of_event}, event.database_id
              ORDER BY event.generation, event.replication_counter) AS at,

@@ -6,6 +6,7 @@ UPDATE quarantine
    SET status = 'superseded', settled_at = now(), became = event.event_id,
        settled_because = 'A later event of the same database replaced it.'
   FROM guid_map guid
+ -- The events of the customer whom the quarantined row names.
  CROSS JOIN LATERAL (
        SELECT event.* FROM guid_map other
          JOIN {view} event ON event.async_account = other.async_account AND event.is_by_guid

@@ -4,6 +4,7 @@
 -- Run by foreign_guids.foreign_by_hq(). A GUID without a customer is that of the channel that sent
 -- it first. {incoming}: the rows. {is_given}: that HQ has sent the customer of `guid` to the
 -- channel.
+--
 -- As arrays, GUIDs are looked up by index. Statistics lag behind a growing backlog, and with a join
 -- all of it would be read for every batch.
 WITH named AS MATERIALIZED (

@@ -19,6 +19,7 @@ from stores.pipeline.events.rules import (
     COMMON_RULES,
     Rule,
     is_empty,
+    is_too_long,
     not_in_words,
     reserved,
     unprintable,
@@ -45,18 +46,15 @@ class DocumentTable(StagedTable):
 
 def length_rules(model: type[models.Model]) -> tuple[Rule, ...]:
     """Return a rule for each text that HQ keeps only up to a length."""
-    # The key of the document is another column in HQ, and has a rule of its own.
+    # The key of the document has a rule of its own.
     fields = {
         field.column: field for field in model._meta.concrete_fields if field.column != DOCUMENT_KEY
     }
     rules = []
     for column in sent_columns(model._meta.db_table):
         field = fields.get(column)
-        if isinstance(field, models.CharField) and not field.choices:
-            # To count bytes is quicker, and a text has no more characters than bytes.
-            is_long = f"octet_length({column}) > {field.max_length}"
-            is_too_long = f"char_length({normalized(column)}) > {field.max_length}"
-            rules.append(Rule("too_long", column, f"{is_long} AND {is_too_long}"))
+        if isinstance(field, models.CharField) and field.max_length and not field.choices:
+            rules.append(Rule("too_long", column, is_too_long(column, field.max_length)))
     return tuple(rules)
 
 
@@ -92,9 +90,7 @@ HEADER = DocumentTable(
     model=RetailTransaction,
     rules=(
         Rule("key_missing", DOCUMENT_KEY, is_empty(DOCUMENT_KEY)),
-        Rule(
-            "too_long", DOCUMENT_KEY, f"char_length({normalized(DOCUMENT_KEY)}) > {MAX_ID_LENGTH}"
-        ),
+        Rule("too_long", DOCUMENT_KEY, is_too_long(DOCUMENT_KEY, MAX_ID_LENGTH)),
         Rule("unknown_word", "operation", f"{normalized('operation')} IS DISTINCT FROM 'create'"),
         *(rule for rule in COMMON_RULES if rule.field == "occurred_at"),
         *map(reserved, ("event_id", "async_account", "delivery_address_id")),

@@ -90,6 +90,12 @@ def is_word(column: str, word: str) -> str:
     return f"(octet_length({column}) >= {len(word)} AND {normalized(column)} = '{word}')"
 
 
+def is_too_long(column: str, longest: int) -> str:
+    """Return the condition that a text has more characters than HQ keeps."""
+    # To count bytes is quicker, and a text has no more characters than bytes.
+    return f"octet_length({column}) > {longest} AND char_length({normalized(column)}) > {longest}"
+
+
 def malformed(column: str, form: str, *, operator: str = "!~") -> str:
     """Return the condition that a column is not empty and does not match a pattern."""
     return f"({normalized(column)} <> '' AND {normalized(column)} {operator} '{form}')"
@@ -262,13 +268,8 @@ KIND_RULES = {
 def kind_length_rules(kind: EventKind) -> Iterator[Rule]:
     """Yield a rule for each text that HQ keeps only up to a length."""
     for column, longest in max_lengths(kind).items():
-        # To count bytes is quicker, and a text has no more characters than bytes.
-        yield Rule(
-            "too_long",
-            column,
-            f"octet_length({column}) > {longest} AND char_length({normalized(column)}) > {longest}",
-            f"at most {longest} characters",
-        )
+        allows = f"at most {longest} characters"
+        yield Rule("too_long", column, is_too_long(column, longest), allows)
 
 
 @cache

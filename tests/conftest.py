@@ -18,20 +18,28 @@ from django.test.utils import setup_databases, teardown_databases
 
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.models import ExchangeState
 from stores.channeldb.provision import (
     create_database,
     create_file,
     migrate_database,
     renew_identity,
+    write_company,
 )
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.convert.accounts import import_account
-from stores.pipeline.register import register_channel
+from stores.pipeline.register import (
+    ensure_channel,
+    ensure_database,
+    ensure_default_customer,
+    register_channel,
+    register_company,
+)
 from tests.support.backups import Backup, HQBackup
 from tests.support.channels import Channel
-from tests.support.database_pool import TEMPLATE, DatabasePool
+from tests.support.database_pool import TEMPLATE, DatabasePool, Identity
 from tests.support.databases import end_sessions
-from tests.support.hq import CAST, empty_hq
+from tests.support.hq import CAST, COMPANY, empty_hq
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -69,6 +77,8 @@ def ring_templates(django_db_blocker) -> dict[str, Channel]:
         for channel in templates.values():
             create_database(channel)
             migrate_database(channel)
+            with connect(channel) as alias:
+                write_company(alias, COMPANY)
     return templates
 
 
@@ -103,15 +113,19 @@ def register(hq, ring_templates, database_pool) -> Iterator[Callable[..., Channe
     """Creates and registers a channel by its code; its database is removed at the end."""
     databases: list[ChannelDatabase] = []
 
-    def add(code: str, **options: object) -> ChannelDatabase:
+    def add(code: str, company: str = COMPANY, **options: Any) -> ChannelDatabase:
         kind, url = CAST[code]
-        make_database(code, url, ring_templates, database_pool)
-        values = {"name": code.title(), "kind": kind, "company": "USRT", "database": url}
+        identity = make_database(code, url, ring_templates, database_pool)
         if not databases:
             # The first channel creates the number sequence of the company.
-            values |= {"account_format": "00####", "first_number": 5001}
-        databases.append(register_channel(code=code, **(values | options)))
-        return databases[-1]
+            options = {"account_format": "00####", "first_number": 5001} | options
+        values = {"code": code, "name": code.title(), "kind": kind}
+        if company == COMPANY:
+            database = register_prepared(url, identity, values, **options)
+        else:
+            database = register_channel(company=company, database=url, **values, **options)
+        databases.append(database)
+        return database
 
     yield add
     for database in databases:
@@ -123,18 +137,44 @@ def register(hq, ring_templates, database_pool) -> Iterator[Callable[..., Channe
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
+def register_prepared(
+    url: str,
+    identity: Identity,
+    values: dict[str, str],
+    *,
+    country: str = "",
+    account_format: str | None = None,
+    first_number: int | None = None,
+    last_number: int | None = None,
+) -> ChannelDatabase:
+    """Register a channel whose database has all that registering it would write.
+
+    So it need not be opened, which takes longer than many a test.
+    """
+    company = register_company(COMPANY, account_format, first_number, last_number)
+    channel = ensure_channel(company=company, profile="", country=country, **values)
+    ensure_default_customer(channel, None)
+    database = ensure_database(channel, "", url, None)
+    database_id, epoch, nonce = identity
+    ChannelDatabase.objects.filter(pk=database.pk).update(
+        database_id=database_id, confirmed_epoch=epoch, confirmed_nonce=nonce
+    )
+    return database
+
+
 def make_database(
     code: str, url: str, templates: dict[str, Channel], database_pool: DatabasePool
-) -> None:
+) -> Identity:
     """Create the channel's database with its tables and an identity; it is not registered yet."""
     if url == "embedded":
-        database_pool.take(f"ch_{code}")
-        return
+        return database_pool.take(f"ch_{code}")
     channel = Channel(9003, url)
     create_file(channel)
     shutil.copyfile(sqlite_path(templates["sqlite"]), sqlite_path(channel))
     with connect(channel) as alias:
         renew_identity(alias)
+        state = ExchangeState.objects.using(alias).get()
+    return state.database_id, state.epoch, state.nonce
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import psycopg2
 from django.conf import settings
@@ -55,29 +56,33 @@ REWIND = """
     SELECT setval(oid::regclass, 1, false) FROM pg_class
      WHERE relkind = 'S' AND relname LIKE '%_replication_counter_seq'"""
 NEW_IDENTITY = """
-    UPDATE exchange_state SET database_id = gen_random_uuid(), nonce = gen_random_uuid()"""
+    UPDATE exchange_state SET database_id = gen_random_uuid(), nonce = gen_random_uuid()
+    RETURNING database_id, epoch, nonce"""
+# database_id, epoch and nonce, by which HQ recognizes a database; ids as the driver reads them.
+Identity = tuple[UUID | str, int, UUID | str]
 
 
 class DatabasePool:
     """The databases that are free, and what each must be like."""
 
     def __init__(self) -> None:
-        self.free: list[str] = []
+        self.free: list[tuple[str, Identity]] = []
         self.numbers = count(1)
         self.shape = ""
         self.rows: dict[str, str] = {}
 
-    def take(self, name: str) -> None:
+    def take(self, name: str) -> Identity:
         """A database of this name: the template's tables and rows, an identity of its own."""
         drop_database(name)
         if self.free:
-            rename_database(self.free.pop(), name)
-            return
+            kept, identity = self.free.pop()
+            rename_database(kept, name)
+            return identity
         copy_database(TEMPLATE, name)
         with opened(name) as cursor:
             if not self.shape:
                 self.learn(cursor)
-            cursor.execute(NEW_IDENTITY)
+            return new_identity(cursor)
 
     def learn(self, cursor: Any) -> None:
         """What a new one is like."""
@@ -91,18 +96,18 @@ class DatabasePool:
     def put_back(self, name: str) -> None:
         """Keep the database for the next test if it can be as it was; else drop it."""
         with suppress(psycopg2.Error):
-            if self.is_as_it_was(name):
+            if identity := self.restore(name):
                 kept = f"kept_{next(self.numbers)}"
                 rename_database(name, kept)
-                self.free.append(kept)
+                self.free.append((kept, identity))
                 return
         drop_database(name)
 
-    def is_as_it_was(self, name: str) -> bool:
-        """Whether only rows had changed; they are as they were then."""
+    def restore(self, name: str) -> Identity | None:
+        """Make the rows what they were, with a new identity; None if more than rows had changed."""
         with opened(name) as cursor:
             if one(cursor, SHAPE) != self.shape:
-                return False
+                return None
             cursor.execute("SET session_replication_role = replica; SET lock_timeout = '1s'")
             cursor.execute(TABLES)
             names = [sql.Identifier(table) for (table,) in cursor.fetchall()]
@@ -112,8 +117,7 @@ class DatabasePool:
                 again = "INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, %s)"
                 cursor.execute(sql.SQL(again).format(sql.Identifier(table)), [rows])
             cursor.execute(REWIND)
-            cursor.execute(NEW_IDENTITY)
-            return True
+            return new_identity(cursor)
 
 
 @contextmanager
@@ -125,6 +129,12 @@ def opened(name: str) -> Iterator[Any]:
             yield cursor
     finally:
         connection.close()
+
+
+def new_identity(cursor: Any) -> Identity:
+    cursor.execute(NEW_IDENTITY)
+    identity: Identity = cursor.fetchone()
+    return identity
 
 
 def one(cursor: Any, statement: str | sql.Composable) -> Any:

@@ -12,6 +12,8 @@ CAST = {
     "web": ("online", "embedded"),
     "popup": ("store", "sqlite:///channels/popup.sqlite3"),
 }
+# Whose the channels of the cast are, unless a test says otherwise.
+COMPANY = "USRT"
 # Bytes of a table that more than a handful of rows fill.
 LARGE = 30_000
 KEPT = {"auth_permission", "django_content_type", "auth_group", "auth_group_permissions"}

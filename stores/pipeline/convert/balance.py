@@ -4,12 +4,13 @@ Triggers count the rows that arrive. This module counts the same rows where they
 waiting, quarantined and so on. If a row is lost, or comes from nowhere, the two do not agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.retry import run_for_rows
+from stores.hqdb.sql import fetch
 from stores.models import Channel, ChannelDatabase, Company
 from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
@@ -27,13 +28,9 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
     `is_moved` says that a run has just converted some events. Effects: table balance, with one row
     for each database, table and day; in the caller's transaction.
     """
-    databases = database_ids(*company.channels.all())
-    refused: dict[str, str] = {}
-    for table in EVENT_TABLES:
-        refused |= count_table(table, databases, is_moved=is_moved)
-    for table in SALES_TABLES:
-        # The steps that settle sales call count_sales() for them.
-        refused |= count_table(table, databases, is_moved=False)
+    # The steps that settle sales call count_sales() for them.
+    moved = dict.fromkeys(EVENT_TABLES, is_moved) | dict.fromkeys(SALES_TABLES, False)
+    refused = count_tables(moved, database_ids(*company.channels.all()))
     report_refused_rows(f"days of the balance of {company}", refused)
 
 
@@ -42,12 +39,28 @@ def count_sales(channel: Channel) -> None:
 
     Effects: those of count_balance().
     """
-    for table in SALES_TABLES:
-        count_table(table, database_ids(channel), is_moved=True)
+    count_tables(dict.fromkeys(SALES_TABLES, True), database_ids(channel))
 
 
 def database_ids(*channels: Channel) -> list[int]:
     return list(ChannelDatabase.objects.filter(channel__in=channels).values_list("pk", flat=True))
+
+
+def count_tables(moved: Mapping[str, bool], databases: Sequence[int]) -> dict[str, str]:
+    """Count the days again of those tables that have some to count.
+
+    `moved` says of each table whether a run has just moved rows of it on. Returns the days that the
+    database refuses, and why.
+    """
+    to_count = fetch(
+        """SELECT moved."table" FROM unnest(%s::text[], %s::boolean[]) moved ("table", is_moved)
+            WHERE EXISTS (SELECT FROM days_to_count("table", %s::bigint[], is_moved, NULL))""",
+        [list(moved), list(moved.values()), list(databases)],
+    )
+    refused: dict[str, str] = {}
+    for (table,) in to_count:
+        refused |= count_table(table, databases, is_moved=moved[table])
+    return refused
 
 
 def count_table(table: str, databases: Sequence[int], *, is_moved: bool) -> dict[str, str]:

@@ -13,7 +13,7 @@ def exists(table: str) -> bool:
     return is_there
 
 
-def test_a_query_table_counts_its_rows_and_can_be_emptied(hq):
+def test_a_query_table_counts_its_rows_and_can_be_cleared(hq):
     with (
         transaction.atomic(),
         query_table("numbers", "SELECT generate_series(1, %s) AS n", [3]) as numbers,
@@ -21,7 +21,7 @@ def test_a_query_table_counts_its_rows_and_can_be_emptied(hq):
         run_sql(sql.SQL("DELETE FROM {} WHERE n = 2").format(numbers))
         assert (numbers.rows, numbers.count()) == (3, 2)
 
-        numbers.empty()
+        numbers.clear()
         assert numbers.count() == 0
 
 

@@ -2,7 +2,7 @@
 --
 -- Run by open_events.write_wait_reasons(). An event that a person released has no reason until it
 -- is tried again.
-UPDATE open_event opened SET reason = present.reason
+UPDATE open_event opened SET reason = found.reason
   FROM (SELECT waiting."table", waiting.event_id,
                CASE WHEN waiting.account_number IS NOT NULL THEN 'account_unknown'
                     WHEN EXISTS (SELECT FROM open_event parent
@@ -18,7 +18,7 @@ UPDATE open_event opened SET reason = present.reason
                     ELSE 'parent_missing' END AS reason
           FROM open_event waiting
          WHERE waiting.company_id = %(company)s AND waiting.status = 'waiting'
-           AND waiting.released_at IS NULL) present
- WHERE opened."table" = present."table" AND opened.event_id = present.event_id
-   AND opened.reason IS DISTINCT FROM present.reason
+           AND waiting.released_at IS NULL) found
+ WHERE opened."table" = found."table" AND opened.event_id = present.event_id
+   AND opened.reason IS DISTINCT FROM found.reason
    AND (%(events)s::uuid[] IS NULL OR opened.event_id = ANY(%(events)s::uuid[]))

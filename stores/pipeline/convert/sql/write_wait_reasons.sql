@@ -19,6 +19,6 @@ UPDATE open_event opened SET reason = found.reason
           FROM open_event waiting
          WHERE waiting.company_id = %(company)s AND waiting.status = 'waiting'
            AND waiting.released_at IS NULL) found
- WHERE opened."table" = found."table" AND opened.event_id = present.event_id
+ WHERE opened."table" = found."table" AND opened.event_id = found.event_id
    AND opened.reason IS DISTINCT FROM found.reason
    AND (%(events)s::uuid[] IS NULL OR opened.event_id = ANY(%(events)s::uuid[]))

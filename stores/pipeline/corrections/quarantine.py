@@ -172,23 +172,6 @@ def reopen_rows(cases: Sequence[str]) -> int:
     return reopened
 
 
-@dataclass(frozen=True)
-class LockedCase:
-    """An open case, locked until the transaction ends: a quarantined row or a failed event."""
-
-    kind: EventKind
-    database: ChannelDatabase
-    row: Quarantine | None = None
-    event: Any = None
-
-    def supersede(self, made: UUID, by: Any) -> None:
-        """Close the case. `made` is the event that replaces the row or event."""
-        if self.row:
-            supersede_row(self.row.pk, made, by)
-        else:
-            supersede_event(self.kind, self.event)
-
-
 def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
     """Stage an event with the values that the row should have had, and close the case.
 
@@ -196,17 +179,23 @@ def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UU
     rules, ChangedMeanwhile if the case is not open.
     """
     with transaction.atomic():
-        locked = lock_case(case)
-        refuse_unknown_account(locked.database, values.get("account_number"))
+        row = lock_row(case)
+        if row:
+            failed, kind, database = None, event_kind_of(row.table), row.database
+            if kind is None:
+                raise ChangedMeanwhile
+        else:
+            failed, kind = lock_failed_event(case)
+            database_id = failed.database_id or failed.for_database_id
+            database = ChannelDatabase.objects.with_channel().get(pk=database_id)
+        refuse_unknown_account(database, values.get("account_number"))
         made = create_event(
-            locked.database.channel.company,
-            locked.kind,
-            values,
-            by=by,
-            corrects=case,
-            for_database=locked.database,
+            database.channel.company, kind, values, by=by, corrects=case, for_database=database
         )
-        locked.supersede(made, by)
+        if row:
+            supersede_row(row.pk, made, by)
+        else:
+            supersede_event(kind, failed)
         return made
 
 
@@ -234,23 +223,15 @@ def lock_row(case: str) -> Quarantine | None:
     return rows.select_for_update(of=("self",)).filter(pk__in=numbers).first()
 
 
-def lock_case(case: str) -> LockedCase:
-    """Lock an open case of an event. Raise ChangedMeanwhile if there is none."""
-    if row := lock_row(case):
-        kind = event_kind_of(row.table)
-        if kind is None:
-            raise ChangedMeanwhile
-        return LockedCase(kind, row.database, row=row)
+def lock_failed_event(case: str) -> tuple[Any, EventKind]:
+    """Lock the failed event of a case, of a channel. Raise ChangedMeanwhile if there is none."""
     _, event_ids = split_ids([case])
     for kind in EVENT_KINDS:
         failed = OpenEvent.objects.failed().select_for_update()
-        locked = failed.filter(table=kind.event, event_id__in=event_ids).first()
-        if locked is None:
-            continue
-        event = STAGING_MODELS[kind.noun].objects.get(pk=locked.event_id)
-        if database_id := event.database_id or event.for_database_id:
-            database = ChannelDatabase.objects.with_channel().get(pk=database_id)
-            return LockedCase(kind, database, event=event)
+        if locked := failed.filter(table=kind.event, event_id__in=event_ids).first():
+            event = STAGING_MODELS[kind.noun].objects.get(pk=locked.event_id)
+            if event.database_id or event.for_database_id:
+                return event, kind
     raise ChangedMeanwhile
 
 

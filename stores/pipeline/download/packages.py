@@ -77,7 +77,7 @@ def find_package(company: str, position: int) -> Package | None:
 
     The package may begin beyond the position if no customer lies between.
     """
-    rows = fetch(
+    ids = fetch_values(
         """SELECT package.id FROM package
             WHERE package.company_id = %(company)s AND package.dropped_at IS NULL
               AND package.from_no >= %(position)s
@@ -86,9 +86,9 @@ def find_package(company: str, position: int) -> Package | None:
             ORDER BY package.to_no DESC LIMIT 1""",
         {"company": company, "position": position},
     )
-    if not rows:
+    if not ids:
         return None
-    package = Package.objects.get(pk=rows[0][0])
+    package = Package.objects.get(pk=ids[0])
     return None if needs_shortcut(package) else package
 
 

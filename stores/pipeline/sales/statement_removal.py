@@ -52,6 +52,7 @@ def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Sta
             continued = locked
         accepted, refusals = find_refused(step, continued, sales, error)
         if not refusals:
+            # No sale is the cause. The exception rolls back that they were released.
             raise TrialEnded
         record_refusals(refusals)
         removed = len(sales) - len(accepted)

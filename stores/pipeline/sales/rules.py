@@ -23,40 +23,36 @@ ERROR_COLUMNS = """transaction_id bigint, rule text, field text, line_number int
 
 @dataclass(frozen=True)
 class SaleRule:
-    """One rule. `broken`, `expected` and `found` are SQL: a condition, and what it compares.
+    """One rule. `broken` is an SQL condition, `expected` the SQL of the value that should be there.
 
-    `says_value` tells that writing the expected value into the field would correct the sale.
+    The value found is that of the field, in the row `of`. `says_value` tells that writing the
+    expected value into the field would correct the sale.
     """
 
     code: str
     field: str
     broken: str
     expected: str = "NULL::text"
-    found: str = "NULL::text"
+    of: str = ""
     says_value: bool = False
+
+    @property
+    def found(self) -> str:
+        return f"{self.of}.{self.field}::text" if self.of else "NULL::text"
 
 
 def equals_sum(code: str, field: str, expected: str) -> SaleRule:
     """Return the rule that a field of the header equals an expression, such as a sum of lines."""
-    value = f"sale.{field}"
-    return SaleRule(
-        code, field, f"{value} <> {expected}", f"({expected})::text", f"{value}::text", True
-    )
+    broken = f"sale.{field} <> {expected}"
+    return SaleRule(code, field, broken, f"({expected})::text", of="sale", says_value=True)
 
 
-def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
-    """Return rules that amounts have no more decimal places than the unit of their currency."""
-    rules = []
+def rounded(*columns: str, of: str) -> Iterator[SaleRule]:
+    """Yield rules that amounts have no more decimal places than the unit of their currency."""
     for column in columns:
-        amount = f"{of}.{column}"
-        rounded_amount = f"round({amount}, currency_places(sale.currency))"
-        broken = f"{amount} <> {rounded_amount}"
-        rules.append(
-            SaleRule(
-                "not_rounded", column, broken, f"{rounded_amount}::text", f"{amount}::text", True
-            )
-        )
-    return tuple(rules)
+        expected = f"round({of}.{column}, currency_places(sale.currency))"
+        broken = f"{of}.{column} <> {expected}"
+        yield SaleRule("not_rounded", column, broken, f"{expected}::text", of=of, says_value=True)
 
 
 # The GUID and the account number of the sale identify different customers.
@@ -118,8 +114,7 @@ HEADER_RULES = (
         "sign_wrong",
         "payment_amount",
         "sale.transaction_type = 'customer_order' AND lines.sold > 0 AND sale.payment_amount < 0",
-        "NULL",
-        "sale.payment_amount::text",
+        of="sale",
     ),
     # An order whose payments add up to zero is never in a statement, so they would never be posted.
     SaleRule(
@@ -137,7 +132,7 @@ HEADER_RULES = (
            ELSE abs(sale.gross_amount - sale.payment_amount)
                 > (SELECT greatest(rounding, tolerance) FROM allowed_difference(sale.id)) END""",
         "sale.gross_amount::text",
-        "sale.payment_amount::text",
+        of="sale",
     ),
 )
 # The price of a line before and after discount. However a till rounds, it is off by less than the
@@ -167,14 +162,14 @@ LINE_RULES = (
     ),
     *rounded("net_amount", "tax_amount", "discount_amount", of="row"),
     # Amounts have the sign of the quantity. The price has none.
-    SaleRule("price_negative", "price", "row.price < 0", "NULL", "row.price::text"),
+    SaleRule("price_negative", "price", "row.price < 0", of="row"),
     *(
         SaleRule(
             "signs_differ",
             column,
             f"sign(row.quantity) * sign(row.{column}) < 0",
             "row.quantity::text",
-            f"row.{column}::text",
+            of="row",
         )
         for column in ("net_amount", "discount_amount", "tax_amount")
     ),
@@ -184,8 +179,7 @@ LINE_RULES = (
         "quantity",
         f"""{LINE_IS_LIVE} AND CASE sale.transaction_type WHEN 'return' THEN row.quantity > 0
                        WHEN 'customer_order' THEN row.quantity < 0 ELSE false END""",
-        "NULL",
-        "row.quantity::text",
+        of="row",
     ),
     # Quantity, price, discount and net amount agree.
     SaleRule(
@@ -194,7 +188,7 @@ LINE_RULES = (
         f"""{LINE_IS_LIVE} AND row.net_amount <> {DISCOUNTED_PRICE}
             AND abs(row.net_amount - {DISCOUNTED_PRICE}) >= {CURRENCY_UNIT}""",
         f"round({DISCOUNTED_PRICE}, currency_places(sale.currency))::text",
-        "row.net_amount::text",
+        of="row",
     ),
     *(
         SaleRule(
@@ -203,7 +197,7 @@ LINE_RULES = (
             f"""{LINE_IS_LIVE} AND abs(row.{column}) > abs({EXTENDED_PRICE})
                 AND abs(row.{column}) - abs({EXTENDED_PRICE}) >= {CURRENCY_UNIT}""",
             f"{EXTENDED_PRICE}::text",
-            f"row.{column}::text",
+            of="row",
         )
         for column in ("discount_amount", "tax_amount")
     ),
@@ -213,11 +207,7 @@ PAYMENT_RULES = (
     *rounded("amount", of="row"),
     # In a return all payments are negative. In a sale change is.
     SaleRule(
-        "sign_wrong",
-        "amount",
-        "sale.transaction_type = 'return' AND row.amount > 0",
-        "NULL",
-        "row.amount::text",
+        "sign_wrong", "amount", "sale.transaction_type = 'return' AND row.amount > 0", of="row"
     ),
     # There are no exchange rates, so a payment in another currency cannot be added.
     SaleRule(
@@ -225,8 +215,8 @@ PAYMENT_RULES = (
         "currency",
         "row.currency <> sale.currency",
         "sale.currency",
-        "row.currency",
-        True,
+        of="row",
+        says_value=True,
     ),
 )
 ROW_RULES = (("retail_transaction_line", LINE_RULES), ("retail_transaction_payment", PAYMENT_RULES))

@@ -95,8 +95,10 @@ def test_unacknowledged_events_are_in_the_order_of_their_counters(till):
 
     events.filter(first_name="Bo").update(acknowledged_at=MOMENT)
 
-    assert [e.first_name for e in events.unacknowledged()] == ["Ann", "Cy"]
-    assert [e.first_name for e in events.newest_first()] == ["Cy", "Bo", "Ann"]
+    waiting = [customer.first_name for customer in events.unacknowledged()]
+    newest_first = [customer.first_name for customer in events.newest_first()]
+    assert waiting == ["Ann", "Cy"]
+    assert newest_first == ["Cy", "Bo", "Ann"]
 
 
 def test_events_are_created_in_bulk(till):

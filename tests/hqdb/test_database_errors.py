@@ -5,19 +5,18 @@ From conftest.py: `houston` is a store on PostgreSQL (its first account is 00500
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
 import pytest
 from django.db import connection, transaction
 
 from stores.models import AsyncAddress, AsyncCustomer, Customer, GuidMap, NumberSequence
 from stores.models.job import JobCode
 from stores.pipeline.convert.apply import convert_guids
-from tests.support.concurrency import count_blocked_sessions, start_in_thread
+from tests.support.concurrency import count_blocked_sessions, other_session, start_in_thread
 from tests.support.make import make_customer, make_event, run
-from tests.support.processes import hq_url, until
+from tests.support.processes import until
 
 
 @contextmanager
@@ -89,21 +88,12 @@ def test_many_refused_customers_do_not_stop_the_others(houston):
     assert NumberSequence.objects.get().next == 5002
 
 
-@contextmanager
-def other_session() -> Iterator[Any]:
-    """A cursor of another session of HQ, in a transaction that is rolled back at the end."""
-    with closing(psycopg2.connect(hq_url())) as other, other.cursor() as cursor:
-        yield cursor
-
-
 @pytest.mark.fault("F-15")  # a deadlock
 def test_a_conversion_ended_by_a_deadlock_is_repeated(houston):
     make_customer(houston, "Ann")
     run(JobCode.UPLOAD)
 
     with other_session() as other:
-        # PostgreSQL ends the session whose timeout is over first: the conversion.
-        other.execute("SET deadlock_timeout = '1min'")
         other.execute("UPDATE company SET name = name")
         conversion = start_in_thread(run, "sync-customers")
         until(count_blocked_sessions)

@@ -33,6 +33,7 @@ from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
+from tests.support.invariants import Invariant
 from tests.support.make import (
     carry_out,
     make_customer,
@@ -205,7 +206,7 @@ def test_old_runs_lose_the_visits_that_went_well(houston, popup, settings):
     ]
     ended.refresh_from_db()
     assert (ended.counts["distributed"], bool(ended.steps_removed_at)) == (1, True)
-    assert "I29" not in broken_promises()
+    assert Invariant.EVERY_RUN_ENDS not in broken_promises()
 
 
 def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):

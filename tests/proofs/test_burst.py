@@ -99,8 +99,8 @@ def test_a_burst_takes_bounded_memory_and_delays_nobody(register, tmp_path):
         houston,
         """INSERT INTO async_customer (event_id, occurred_at, operation, async_account,
                                        customer_type, first_name, last_name)
-           SELECT gen_random_uuid(), now(), 'create', gen_random_uuid(), 'person', 'Ann', n
-             FROM generate_series(1, %s) n""",
+           SELECT gen_random_uuid(), now(), 'create', gen_random_uuid(), 'person', 'Ann', number
+             FROM generate_series(1, %s) AS number""",
         BURST,
     )
     guid = make_customer(popup, "Bo")

@@ -6,7 +6,8 @@ From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store
 `popup` is one on SQLite; `store` is a store, once on PostgreSQL and once on SQLite.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -81,9 +82,10 @@ def test_a_refusal_with_any_error_code_concerns_one_row(popup, code):
     assert Quarantine.objects.get().reason == "refused"
 
 
-def test_refused_rows_of_every_table_can_be_released_later(store):
+@pytest.fixture
+def rows_of_every_table(store) -> None:
+    """Six good rows of each kind and, between them, three bad ones; and two more bad sales."""
     guid = make_customer(store, "Ann")
-    # Bad rows are between good ones.
     for number in (0, 3, 6):
         make_good_row_of_each_kind(store, guid, number)
         make_bad_row_of_each_kind(store, guid, number + 1)
@@ -92,23 +94,38 @@ def test_refused_rows_of_every_table_can_be_released_later(store):
     make_sale(store, transaction_id="T-1", lines=[article(item_id="BAD")])
     make_sale(store, transaction_id="T-2", payments=[payment])
 
+
+@contextmanager
+def hq_refuses_bad_rows() -> Iterator[None]:
     with ExitStack() as triggers:
         for table, condition in BAD_ROWS.items():
             triggers.enter_context(hq_refuses(table, condition))
+        yield
+
+
+def test_refused_rows_of_every_table_are_quarantined(rows_of_every_table):
+    with hq_refuses_bad_rows():
         result = run("pipeline")
         quarantined = [str(row.pk) for row in Quarantine.objects.all()]
         released_too_early = release_rows(quarantined)
 
     assert result["outcome"] == "succeeded"
     assert set(Quarantine.objects.values_list("reason", flat=True)) == {"refused"}
-    assert len(quarantined) == 3 * 6 + 2
+    # Three rows of each of six kinds, and the two sales.
+    assert len(quarantined) == 20
     assert released_too_early.done == 0
+    # Ann, and the customers and sales of the good rows.
     assert (count_customers(), RetailTransaction.objects.count()) == (7, 6)
 
-    released = release_rows(quarantined)
+
+def test_refused_rows_of_every_table_can_be_released_later(rows_of_every_table):
+    with hq_refuses_bad_rows():
+        run("pipeline")
+
+    released = release_rows([str(row.pk) for row in Quarantine.objects.all()])
     run("pipeline")
 
-    assert released.done == len(quarantined)
+    assert released.done == 20
     assert (count_customers(), RetailTransaction.objects.count()) == (10, 11)
 
 

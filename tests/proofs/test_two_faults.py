@@ -13,7 +13,7 @@ from stores.models import Customer, Quarantine, RetailTransaction
 from stores.pipeline.corrections.quarantine import release_rows
 from tests.support.make import engine_of, make_customer, make_event, make_sale, run, unacknowledged
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.finding(id="S3")]
 
 FAULTS = {
     "too_long": {"first_name": "A" * 61},
@@ -32,9 +32,12 @@ def open_reasons() -> Counter[str]:
     return Counter(Quarantine.objects.open().values_list("reason", flat=True))
 
 
-@pytest.mark.finding(id="S3")
-@pytest.mark.parametrize("is_converted", [False, True], ids=["pending", "converted"])
-def test_a_row_with_two_faults_stops_no_other_row(store, seattle, is_converted):
+@pytest.fixture(params=["P-0001", "pipeline"], ids=["pending", "converted"])
+def conflicts(store, seattle, request) -> int:
+    """Rows of the store that have a fault and an event id of seattle. Returns their number.
+
+    The store has a good customer and a good sale as well.
+    """
     faults = list(FAULTS.values())
     if engine_of(store) == "sqlite":
         faults += SQLITE_FAULTS.values()
@@ -44,24 +47,32 @@ def test_a_row_with_two_faults_stops_no_other_row(store, seattle, is_converted):
         make_customer(seattle, event_id=event_id)
     make_event("address", seattle, async_account=make_customer(seattle), event_id=address_id)
     make_sale(seattle, event_id=sale_id)
-    run("pipeline" if is_converted else "P-0001")
-    # The store uses the same event ids again.
+    run(request.param)
+
     for event_id, columns in zip(customer_ids, faults, strict=True):
         make_customer(store, event_id=event_id, **columns)
     good = make_customer(store, "Good")
     make_event("address", store, async_account=good, event_id=address_id, city="C" * 200)
     make_sale(store, event_id=sale_id, transaction_type="gift", receipt_number="R" * 40)
     make_sale(store)
+    # The customers, the address and the sale.
+    return len(faults) + 2
 
-    document = run("pipeline")
 
-    assert document["outcome"] == "succeeded"
+def test_a_row_with_two_faults_stops_no_other_row(store, conflicts):
+    result = run("pipeline")
+
+    assert result["outcome"] == "succeeded"
     assert unacknowledged(store) == 0
-    assert Customer.objects.filter(guids__async_account=good, number__isnull=False).exists()
+    assert Customer.objects.filter(first_name="Good", number__isnull=False).exists()
     assert RetailTransaction.objects.filter(channel=store.channel).count() == 1
-    conflicts = len(faults) + 2
     assert open_reasons() == {"event_conflict": conflicts}
-    # Released, each row is quarantined again for the same reason.
+
+
+def test_a_row_with_two_faults_that_is_released_is_quarantined_again(conflicts):
+    run("pipeline")
+
     released = release_rows([str(row.pk) for row in Quarantine.objects.all()])
+
     assert (released.done, len(released.still_open)) == (0, conflicts)
     assert open_reasons() == {"event_conflict": conflicts}

@@ -21,108 +21,156 @@ Rows = list[tuple[Any, ...]]
 # Everything that a broken till writes comes from this terminal.
 BROKEN_TILL = "T99"
 CENTS = "CAST(sum(round(100 * CAST({} AS numeric))) AS bigint)"
-AMOUNTS = ", ".join(
-    CENTS.format(f"t.{column}")
-    for column in ("net_amount", "tax_amount", "gross_amount", "discount_amount")
-)
+
+
+def amounts(table: str) -> str:
+    """The sums of the four amounts of a table, in hundredths."""
+    columns = ("net_amount", "tax_amount", "gross_amount", "discount_amount")
+    return ", ".join(CENTS.format(f"{table}.{column}") for column in columns)
+
+
+def day(table: str) -> str:
+    return f"CAST({table}.business_date AS text)"
+
+
 # Where HQ must post a transaction: in a statement, as an order, or not at all.
-BOOK = f"""CASE WHEN t.entry_status = 'voided' THEN 'voided'
-                WHEN t.terminal_id = '{BROKEN_TILL}' THEN 'excluded'
-                WHEN t.transaction_type = 'customer_order' THEN 'order' ELSE 'statement' END"""
-DAY = "CAST(t.business_date AS text)"
+BOOK = f"""CASE WHEN sale.entry_status = 'voided' THEN 'voided'
+                WHEN sale.terminal_id = '{BROKEN_TILL}' THEN 'excluded'
+                WHEN sale.transaction_type = 'customer_order' THEN 'order'
+                ELSE 'statement' END"""
 
 # Statements for a channel's database.
 UNACKNOWLEDGED = "SELECT count(*) FROM retail_transaction WHERE acknowledged_at IS NULL"
-TRANSACTIONS = f"SELECT t.transaction_id, {BOOK}, t.async_account FROM retail_transaction t"
-TOTALS = f"""SELECT {BOOK} AS book, {DAY}, t.currency, count(*), {AMOUNTS}
-               FROM retail_transaction t WHERE {BOOK} IN ('statement', 'order')
-              GROUP BY 1, 2, 3"""
-TENDERS = f"""SELECT {BOOK} AS book, {DAY}, p.currency, p.tender_type, count(*),
-                     {CENTS.format("p.amount")}
-                FROM retail_transaction t
-                JOIN retail_transaction_payment p ON p.transaction_id = t.transaction_id
-               WHERE {BOOK} <> 'voided' GROUP BY 1, 2, 3, 4"""
+TRANSACTIONS = f"""
+    SELECT sale.transaction_id, {BOOK}, sale.async_account FROM retail_transaction sale"""
+# Book, day, currency, number of transactions and the four amounts.
+TOTALS = f"""
+    SELECT {BOOK} AS book, {day("sale")}, sale.currency, count(*), {amounts("sale")}
+      FROM retail_transaction sale
+     WHERE {BOOK} IN ('statement', 'order')
+     GROUP BY 1, 2, 3"""
+# Book, day, currency, tender, number of payments and their sum.
+TENDERS = f"""
+    SELECT {BOOK} AS book, {day("sale")}, payment.currency, payment.tender_type, count(*),
+           {CENTS.format("payment.amount")}
+      FROM retail_transaction sale
+      JOIN retail_transaction_payment payment ON payment.transaction_id = sale.transaction_id
+     WHERE {BOOK} <> 'voided'
+     GROUP BY 1, 2, 3, 4"""
 # The payments of a day, of sales and orders together.
-DAY_TENDERS = f"""SELECT {DAY}, p.currency, p.tender_type, count(*), {CENTS.format("p.amount")}
-                    FROM retail_transaction t
-                    JOIN retail_transaction_payment p ON p.transaction_id = t.transaction_id
-                   WHERE {BOOK} IN ('statement', 'order') GROUP BY 1, 2, 3"""
+DAY_TENDERS = f"""
+    SELECT {day("sale")}, payment.currency, payment.tender_type, count(*),
+           {CENTS.format("payment.amount")}
+      FROM retail_transaction sale
+      JOIN retail_transaction_payment payment ON payment.transaction_id = sale.transaction_id
+     WHERE {BOOK} IN ('statement', 'order')
+     GROUP BY 1, 2, 3"""
 
-# Statements for HQ's database.
+# Statements for HQ's database. Their rows are those of the channels, after the channel's code.
 POSTED_TOTALS = f"""
-    SELECT h.code, 'statement', CAST(s.business_date AS text), t.currency,
-           CAST(sum(t.transactions) AS bigint), {AMOUNTS}
-      FROM statement_total t JOIN statement s ON s.id = t.statement_id AND s.state = 'posted'
-      JOIN channel h ON h.id = s.channel_id GROUP BY 1, 2, 3, 4
+    SELECT channel.code, 'statement', {day("statement")}, total.currency,
+           CAST(sum(total.transactions) AS bigint), {amounts("total")}
+      FROM statement_total total
+      JOIN statement ON statement.id = total.statement_id AND statement.state = 'posted'
+      JOIN channel ON channel.id = statement.channel_id
+     GROUP BY 1, 2, 3, 4
     UNION ALL
-    SELECT h.code, 'order', {DAY}, t.currency, count(*), {AMOUNTS}
-      FROM sales_order t JOIN channel h ON h.id = t.channel_id
-     WHERE t.confirmation_number IS NOT NULL GROUP BY 1, 2, 3, 4"""
+    SELECT channel.code, 'order', {day("sales_order")}, sales_order.currency, count(*),
+           {amounts("sales_order")}
+      FROM sales_order
+      JOIN channel ON channel.id = sales_order.channel_id
+     WHERE sales_order.confirmation_number IS NOT NULL
+     GROUP BY 1, 2, 3, 4"""
 POSTED_TENDERS = f"""
-    SELECT h.code, CAST(s.business_date AS text), p.currency, p.tender_type,
-           CAST(sum(p.count) AS bigint), {CENTS.format("p.amount")}
-      FROM statement_tender p JOIN statement s ON s.id = p.statement_id AND s.state = 'posted'
-      JOIN channel h ON h.id = s.channel_id GROUP BY 1, 2, 3, 4"""
-# Payments of sales and orders as posted, and payments that are excluded from posting.
+    SELECT channel.code, {day("statement")}, tender.currency, tender.tender_type,
+           CAST(sum(tender.count) AS bigint), {CENTS.format("tender.amount")}
+      FROM statement_tender tender
+      JOIN statement ON statement.id = tender.statement_id AND statement.state = 'posted'
+      JOIN channel ON channel.id = statement.channel_id
+     GROUP BY 1, 2, 3, 4"""
+# Payments of sales and orders as posted, and payments that are excluded from posting: of
+# transactions in no book, and of quarantined ones.
 POSTED_PAYMENTS = f"""
-    SELECT h.code, CASE p.kind WHEN 'payment' THEN 'statement' WHEN 'prepayment' THEN 'order'
-           ELSE p.kind END, CAST(s.business_date AS text), p.currency, p.tender_type,
-           CAST(sum(p.count) AS bigint), {CENTS.format("p.amount")}
-      FROM posted_payment p JOIN statement s ON s.id = p.statement_id AND s.state = 'posted'
-      JOIN channel h ON h.id = s.channel_id GROUP BY 1, 2, 3, 4, 5
+    SELECT channel.code,
+           CASE posted.kind WHEN 'payment' THEN 'statement' WHEN 'prepayment' THEN 'order'
+                ELSE posted.kind END,
+           {day("statement")}, posted.currency, posted.tender_type,
+           CAST(sum(posted.count) AS bigint), {CENTS.format("posted.amount")}
+      FROM posted_payment posted
+      JOIN statement ON statement.id = posted.statement_id AND statement.state = 'posted'
+      JOIN channel ON channel.id = statement.channel_id
+     GROUP BY 1, 2, 3, 4, 5
     UNION ALL
     SELECT code, 'excluded', day, currency, tender_type, count(*), {CENTS.format("amount")}
-      FROM (SELECT h.code, {DAY} AS day, p.currency, p.tender_type, p.amount
-              FROM retail_transaction t JOIN channel h ON h.id = t.channel_id
-              JOIN retail_transaction_payment p ON p.transaction_id = t.id
-             WHERE t.sales_order_id IS NULL AND t.prepayment_statement_id IS NULL
-               AND t.entry_status = 'concluded'
+      FROM (SELECT channel.code, {day("sale")} AS day, payment.currency, payment.tender_type,
+                   payment.amount
+              FROM retail_transaction sale
+              JOIN channel ON channel.id = sale.channel_id
+              JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
+             WHERE sale.sales_order_id IS NULL
+               AND sale.prepayment_statement_id IS NULL
+               AND sale.entry_status = 'concluded'
             UNION ALL
-            SELECT h.code, r.row ->> 'business_date', coalesce(p ->> 'currency', p ->> 4),
-                   coalesce(p ->> 'tender_type', p ->> 2),
-                   CAST(coalesce(p ->> 'amount', p ->> 3) AS numeric)
-              FROM quarantine q JOIN channel_database d ON d.id = q.database_id
-              JOIN channel h ON h.id = d.channel_id
-             CROSS JOIN LATERAL (SELECT CAST(convert_from(q.raw, 'UTF8') AS jsonb) AS row) r
+            SELECT channel.code, raw.document ->> 'business_date',
+                   coalesce(payment ->> 'currency', payment ->> 4),
+                   coalesce(payment ->> 'tender_type', payment ->> 2),
+                   CAST(coalesce(payment ->> 'amount', payment ->> 3) AS numeric)
+              FROM quarantine
+              JOIN channel_database ON channel_database.id = quarantine.database_id
+              JOIN channel ON channel.id = channel_database.channel_id
+             CROSS JOIN LATERAL (
+                   SELECT CAST(convert_from(quarantine.raw, 'UTF8') AS jsonb) AS document) raw
              -- A document without payments has a null here.
              CROSS JOIN LATERAL jsonb_array_elements(
-                   nullif(r.row -> 'retail_transaction_payment', 'null')) p
-             WHERE q."table" = 'retail_transaction') excluded_payment GROUP BY 1, 2, 3, 4, 5"""
+                   nullif(raw.document -> 'retail_transaction_payment', 'null')) payment
+             WHERE quarantine."table" = 'retail_transaction') excluded_payment
+     GROUP BY 1, 2, 3, 4, 5"""
 # Each transaction with the place where it is posted; a correct HQ has one row for each.
 PLACES = """
-    SELECT h.code, t.transaction_id, 'statement' FROM retail_transaction t
-      JOIN channel h ON h.id = t.channel_id
-      JOIN statement s ON s.id = t.statement_id AND s.state = 'posted'
-      JOIN sales_order o ON o.id = t.sales_order_id AND o.statement_id = s.id
+    SELECT channel.code, sale.transaction_id, 'statement'
+      FROM retail_transaction sale
+      JOIN channel ON channel.id = sale.channel_id
+      JOIN statement ON statement.id = sale.statement_id AND statement.state = 'posted'
+      JOIN sales_order ON sales_order.id = sale.sales_order_id
+                      AND sales_order.statement_id = statement.id
     UNION ALL
-    SELECT h.code, t.transaction_id, 'order' FROM retail_transaction t
-      JOIN channel h ON h.id = t.channel_id
-      JOIN sales_order o ON o.id = t.sales_order_id
-                        AND o.confirmation_number = t.confirmation_number
+    SELECT channel.code, sale.transaction_id, 'order'
+      FROM retail_transaction sale
+      JOIN channel ON channel.id = sale.channel_id
+      JOIN sales_order ON sales_order.id = sale.sales_order_id
+                      AND sales_order.confirmation_number = sale.confirmation_number
     UNION ALL
-    SELECT h.code, t.transaction_id,
-           CASE e.reason WHEN 'voided' THEN 'voided' ELSE 'excluded' END
-      FROM excluded_sale e JOIN retail_transaction t ON t.id = e.transaction_id
-      JOIN channel h ON h.id = e.channel_id
-     WHERE e.reason NOT IN ('', 'not_validated', 'not_calculated', 'statement_open')
-       AND t.transaction_type <> 'customer_order'
+    SELECT channel.code, sale.transaction_id,
+           CASE excluded.reason WHEN 'voided' THEN 'voided' ELSE 'excluded' END
+      FROM excluded_sale excluded
+      JOIN retail_transaction sale ON sale.id = excluded.transaction_id
+      JOIN channel ON channel.id = excluded.channel_id
+     WHERE excluded.reason NOT IN ('', 'not_validated', 'not_calculated', 'statement_open')
+       AND sale.transaction_type <> 'customer_order'
     UNION ALL
-    SELECT h.code, t.transaction_id,
-           CASE t.entry_status WHEN 'voided' THEN 'voided' ELSE 'excluded' END
-      FROM retail_transaction t JOIN channel h ON h.id = t.channel_id
-     WHERE t.transaction_type = 'customer_order' AND t.sales_order_id IS NULL
-       AND (t.entry_status = 'voided'
-            OR t.order_reason NOT IN ('', 'not_ordered', 'nothing_ordered'))
+    SELECT channel.code, sale.transaction_id,
+           CASE sale.entry_status WHEN 'voided' THEN 'voided' ELSE 'excluded' END
+      FROM retail_transaction sale
+      JOIN channel ON channel.id = sale.channel_id
+     WHERE sale.transaction_type = 'customer_order'
+       AND sale.sales_order_id IS NULL
+       AND (sale.entry_status = 'voided'
+            OR sale.order_reason NOT IN ('', 'not_ordered', 'nothing_ordered'))
     UNION ALL
-    SELECT h.code, CAST(convert_from(q.raw, 'UTF8') AS jsonb) ->> 'transaction_id', 'excluded'
-      FROM quarantine q JOIN channel_database d ON d.id = q.database_id
-      JOIN channel h ON h.id = d.channel_id
-     WHERE q."table" = 'retail_transaction' AND q.reason <> ''"""
+    SELECT channel.code,
+           CAST(convert_from(quarantine.raw, 'UTF8') AS jsonb) ->> 'transaction_id', 'excluded'
+      FROM quarantine
+      JOIN channel_database ON channel_database.id = quarantine.database_id
+      JOIN channel ON channel.id = channel_database.channel_id
+     WHERE quarantine."table" = 'retail_transaction' AND quarantine.reason <> ''"""
 # The account of each posted transaction, reached through the GUID that the till knew.
 BUYERS = """
-    SELECT t.transaction_id, k.account_number FROM retail_transaction t
-      JOIN sales_order o ON o.id = t.sales_order_id JOIN customer k ON k.id = o.customer_id
-      JOIN guid_map m ON m.async_account = t.async_account AND m.customer_id = k.id"""
+    SELECT sale.transaction_id, customer.account_number
+      FROM retail_transaction sale
+      JOIN sales_order ON sales_order.id = sale.sales_order_id
+      JOIN customer ON customer.id = sales_order.customer_id
+      JOIN guid_map ON guid_map.async_account = sale.async_account
+                   AND guid_map.customer_id = customer.id"""
 # These may change even when there is nothing to do: times and counts of attempts and visits, and
 # the fence of a channel that was told what was posted.
 IGNORED_COLUMNS = (
@@ -172,5 +220,6 @@ def hq_hashes() -> Iterator[tuple[str, str]]:
             removed = "".join(f" - '{column}'" for column in IGNORED_COLUMNS)
             yield from hq_rows(
                 f"""SELECT '{table}', md5(string_agg(row, '' ORDER BY row))
-                      FROM (SELECT CAST(to_jsonb(t) {removed} AS text) AS row FROM {table} t) r"""
+                      FROM (SELECT CAST(to_jsonb(held) {removed} AS text) AS row
+                              FROM {table} held) cleaned"""
             )

@@ -193,11 +193,13 @@ def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple
 @contextmanager
 def out_of_reach(database: ChannelDatabase) -> Iterator[None]:
     """Let jobs find no file for a SQLite database inside the block."""
-    found = ChannelDatabase.objects.filter(pk=database.pk)
-    url = found.get().url
-    found.update(url="sqlite:///channels/away.sqlite3")
-    yield
-    found.update(url=url)
+    row = ChannelDatabase.objects.filter(pk=database.pk)
+    url = row.get().url
+    row.update(url="sqlite:///channels/away.sqlite3")
+    try:
+        yield
+    finally:
+        row.update(url=url)
 
 
 def carry_out(started: JobRun) -> None:

@@ -4,6 +4,8 @@ import csv
 import io
 from typing import Any
 
+from django.test import Client
+
 from stores.models import (
     AsyncCustomer,
     ChannelDatabase,
@@ -55,6 +57,17 @@ MODELS = {
 }
 # URLs of the lists of sales.
 SALES = ["/transactions/", "/orders/", "/statements/"]
+
+
+def text_of(response: Any) -> str:
+    """The text of a page or file that was found."""
+    assert response.status_code == 200
+    return response.getvalue().decode()
+
+
+def page_at(client: Client, url: str, **headers: Any) -> str:
+    """The text of the page at a URL."""
+    return text_of(client.get(url, **headers))
 
 
 def rows_of(response: Any) -> list[Any]:

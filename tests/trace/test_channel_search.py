@@ -10,9 +10,8 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from stores.channeldb.connect.url import sqlite_path
 from stores.pipeline.channel_search import Criteria, search_channels
-from tests.support.make import make_customer, make_event, query, run
+from tests.support.make import make_customer, make_event, out_of_reach, query, run
 from tests.support.traces import trace_document
 
 
@@ -65,11 +64,9 @@ def test_an_edit_only_in_a_channel_is_shown(store, command):
 def test_an_unreachable_channel_is_an_event_of_the_trace(houston, popup, command):
     guid = make_customer(houston)
     run("pipeline")
-    path = sqlite_path(popup)
-    path.rename(path.with_suffix(".away"))
 
-    document = trace_document(command, guid, "--look-in-channels")
-    path.with_suffix(".away").rename(path)
+    with out_of_reach(popup):
+        document = trace_document(command, guid, "--look-in-channels")
 
     last_event = document["events"][-1]
     assert last_event["kind"] == "unreachable"

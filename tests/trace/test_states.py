@@ -10,11 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from stores.channeldb.connect.url import sqlite_path
 from stores.models import Company, Customer, GuidMap, NumberSequence
 from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
-from tests.support.make import make_customer, make_event, run
+from tests.support.make import make_customer, make_event, out_of_reach, run
 from tests.support.traces import (
     get_trace,
     kinds_of,
@@ -158,17 +157,14 @@ def test_an_address_waits_for_its_customer(houston):
 
 def test_a_customer_that_one_channel_lacks_is_only_synchronized(houston, popup):
     guid = make_customer(houston)
-    path = sqlite_path(popup)
-    path.rename(path.with_suffix(".away"))
-    run("pipeline")
+    with out_of_reach(popup):
+        run("pipeline")
 
     customer_trace = get_trace(guid)
-    path.with_suffix(".away").rename(path)
 
     assert customer_trace.state == "synchronized"
     assert "popup" in customer_trace.waiting_for.text
-    known = knows_account(customer_trace)
-    assert known == {"houston": True, "popup": False}
+    assert knows_account(customer_trace) == {"houston": True, "popup": False}
 
 
 def test_an_imported_customer_without_a_guid_has_a_trace(houston):

@@ -18,10 +18,13 @@ def test_a_pending_customer_is_edited_by_guid_after_its_creation(store):
 
     edits_after_creation = query(
         store,
-        "SELECT e.async_account, e.account_number FROM async_customer e JOIN async_customer c"
-        " ON c.async_account = e.async_account AND c.operation = 'create'"
-        " WHERE e.operation <> 'create' AND e.occurred_at > c.occurred_at",
+        """SELECT edit.async_account, edit.account_number
+             FROM async_customer edit
+             JOIN async_customer creation
+               ON creation.async_account = edit.async_account AND creation.operation = 'create'
+            WHERE edit.operation <> 'create' AND edit.occurred_at > creation.occurred_at""",
     )
+    assert edits_after_creation
     all_edits = query(store, "SELECT count(*) FROM async_customer WHERE operation <> 'create'")
     assert all_edits == [(len(edits_after_creation),)]
     for guid, account in edits_after_creation:
@@ -48,16 +51,19 @@ def test_an_edit_carries_unchanged_fields_too(store):
 
     pairs = query(
         store,
-        "SELECT c.first_name, e.first_name, c.email, e.email, c.phone || c.name, e.phone || e.name"
-        " FROM async_customer e JOIN async_customer c ON c.async_account = e.async_account"
-        " WHERE c.operation = 'create' AND e.operation = 'update'",
+        """SELECT creation.first_name, edit.first_name, creation.email, edit.email,
+                  creation.phone || creation.name, edit.phone || edit.name
+             FROM async_customer edit
+             JOIN async_customer creation ON creation.async_account = edit.async_account
+            WHERE creation.operation = 'create' AND edit.operation = 'update'""",
     )
     # Without a phone number or a name there is nothing to compare.
-    edited = [pair for pair in pairs if pair[4] is not None]
-    assert pairs
-    for first_name, edited_first_name, email, edited_email, contact, edited_contact in edited:
+    comparable = [pair for pair in pairs if pair[4] is not None]
+    assert comparable
+    for first_name, edited_first_name, email, edited_email, contact, edited_contact in comparable:
         assert first_name == edited_first_name
         assert email == edited_email
+        # Each edit changes the phone number or the name.
         assert contact != edited_contact
 
 
@@ -72,12 +78,16 @@ def test_some_rows_are_deactivated(store, table):
 def test_a_deactivated_customer_is_not_edited_again(store):
     write_traffic(store, customers=30, edits=200, seed=SEED)
 
+    removals = query(store, "SELECT count(*) FROM async_customer WHERE operation = 'deactivate'")
     later_edits = query(
         store,
-        "SELECT count(*) FROM async_customer e JOIN async_customer gone"
-        " ON gone.async_account = e.async_account AND gone.operation = 'deactivate'"
-        " WHERE e.replication_counter > gone.replication_counter",
+        """SELECT count(*)
+             FROM async_customer edit
+             JOIN async_customer removal
+               ON removal.async_account = edit.async_account AND removal.operation = 'deactivate'
+            WHERE edit.replication_counter > removal.replication_counter""",
     )
+    assert removals > [(0,)]
     assert later_edits == [(0,)]
 
 

@@ -36,8 +36,6 @@ COMPANY_FORM = {
     "numbersequence-0-company": "USRT",
 }
 MODELS = [model for model in admin.site._registry if model._meta.app_label == "stores"]
-
-
 COMPANY_URL = "/admin/stores/company/USRT/change/"
 
 
@@ -194,7 +192,6 @@ def test_the_action_needs_a_permission(houston):
     clerk.user_permissions.add(Permission.objects.get(codename="view_channel"))
     client = Client()
     client.force_login(clerk)
-
     action = {"action": "run_pipeline", "_selected_action": [str(houston.channel_id)]}
 
     client.post("/admin/stores/channel/", action)
@@ -235,10 +232,11 @@ def test_the_filters_of_every_list_work(boss, people):
     statuses = {}
     for model in MODELS:
         page = boss.get(list_url(model)).content.decode()
-        queries = re.findall(r'href="(\?[^"]+)"', page)
-        assert queries or not admin.site._registry[model].list_filter
-        for query in queries:
-            url = list_url(model) + query.replace("&amp;", "&")
+        links = re.findall(r'href="(\?[^"]+)"', page)
+        assert links or not admin.site._registry[model].list_filter
+        for link in links:
+            url = list_url(model) + link.replace("&amp;", "&")
             statuses[url] = boss.get(url).status_code
 
+    assert statuses
     assert statuses == dict.fromkeys(statuses, 200)

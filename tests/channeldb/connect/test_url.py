@@ -25,11 +25,9 @@ def data_dir(settings, tmp_path):
 def test_a_postgresql_url_is_split_into_fields():
     fields = settings_of("postgresql://shop:s%40cret@db.example.com:5433/ch_houston")
 
-    assert (fields["HOST"], fields["PORT"], fields["NAME"]) == (
-        "db.example.com",
-        "5433",
-        "ch_houston",
-    )
+    assert fields["HOST"] == "db.example.com"
+    assert fields["PORT"] == "5433"
+    assert fields["NAME"] == "ch_houston"
     assert (fields["USER"], fields["PASSWORD"]) == ("shop", "s@cret")
 
 
@@ -147,10 +145,9 @@ def test_a_variable_that_holds_no_url_is_refused(monkeypatch, url, value, rule):
 
 
 def test_a_file_is_in_the_data_directory(data_dir):
-    assert (
-        sqlite_path(Channel(1, "sqlite:///tills/kassa 1.sqlite3"))
-        == data_dir / "tills/kassa 1.sqlite3"
-    )
+    channel = Channel(1, "sqlite:///tills/kassa 1.sqlite3")
+
+    assert sqlite_path(channel) == data_dir / "tills/kassa 1.sqlite3"
 
 
 def test_a_file_is_opened_and_never_created(data_dir):

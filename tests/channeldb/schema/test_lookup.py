@@ -207,23 +207,26 @@ def test_account_email_and_guid_find_the_same_customer(till):
 
 
 def test_the_view_has_no_quadratic_plan(till):
-    series = {
-        "postgresql": "SELECT i, gen_random_uuid() AS g FROM generate_series(1, 4000) i",
-        "sqlite": "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 4000)"
-        " SELECT i, lower(hex(randomblob(16))) AS g FROM s",
+    numbered = {
+        "postgresql": """
+            SELECT number, gen_random_uuid() AS guid FROM generate_series(1, 4000) AS number""",
+        "sqlite": """
+            WITH RECURSIVE series (number) AS (
+                SELECT 1 UNION ALL SELECT number + 1 FROM series WHERE number < 4000)
+            SELECT number, lower(hex(randomblob(16))) AS guid FROM series""",
     }[till.vendor]
-    till.sql(f"CREATE TEMPORARY TABLE numbered AS {series}")
+    till.sql(f"CREATE TEMPORARY TABLE numbered AS {numbered}")
     till.sql(
-        "INSERT INTO async_customer (event_id, occurred_at, operation, async_account)"
-        " SELECT g, '2026-03-01T10:00:00+00:00', 'create', g FROM numbered"
+        """INSERT INTO async_customer (event_id, occurred_at, operation, async_account)
+           SELECT guid, '2026-03-01T10:00:00+00:00', 'create', guid FROM numbered"""
     )
     till.sql(
-        "INSERT INTO account_map (async_account, company, account_number)"
-        " SELECT g, 'USMF', 'C-' || i FROM numbered WHERE i <= 3000"
+        """INSERT INTO account_map (async_account, company, account_number)
+           SELECT guid, 'USMF', 'C-' || number FROM numbered WHERE number <= 3000"""
     )
     till.sql(
-        "INSERT INTO customer (company, account_number, async_account)"
-        " SELECT 'USMF', 'C-' || i, g FROM numbered WHERE i <= 3000"
+        """INSERT INTO customer (company, account_number, async_account)
+           SELECT 'USMF', 'C-' || number, guid FROM numbered WHERE number <= 3000"""
     )
     # A good plan takes milliseconds, also without statistics; a quadratic one takes seconds.
     if till.vendor == "postgresql":

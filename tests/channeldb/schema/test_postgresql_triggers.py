@@ -4,8 +4,6 @@ From conftest.py: `postgresql_till` writes into a channel on PostgreSQL.
 """
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
-import re
-
 from tests.support.channels import full_row
 
 
@@ -49,7 +47,7 @@ def test_a_merge_cannot_change_an_event(postgresql_till, table):
 
     with postgresql_till.refused("an event never changes"):
         postgresql_till.sql(
-            f"MERGE INTO {table} e USING (SELECT 1) one ON true"
+            f"MERGE INTO {table} AS event USING (SELECT 1) AS source ON true"
             " WHEN MATCHED THEN UPDATE SET staff_id = 'x'"
         )
 
@@ -59,29 +57,14 @@ def test_an_ordinary_write_calls_no_function(postgresql_till, table):
         "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s::regclass", table
     )
 
+    # One each for inserts, updates, deletes and truncation.
     assert len(triggers) == 4
     for [definition] in triggers:
         assert " WHEN " in definition or "TRUNCATE" in definition
 
 
 def test_the_triggers_are_enabled(postgresql_till):
-    disabled = postgresql_till.sql(
-        "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'"
-    )
+    enabled = postgresql_till.sql("SELECT tgenabled FROM pg_trigger WHERE NOT tgisinternal")
 
-    assert disabled == []
-
-
-def test_the_trigger_of_updates_compares_every_column(postgresql_till, table):
-    [definition] = postgresql_till.sql(
-        "SELECT pg_get_triggerdef(oid) FROM pg_trigger"
-        " WHERE tgrelid = %s::regclass AND tgname = 'guard_update'",
-        table,
-    )
-    columns = postgresql_till.sql(
-        "SELECT column_name FROM information_schema.columns WHERE table_name = %s", table
-    )
-
-    for version in ("old", "new"):
-        compared = re.findall(rf"\b{version}\.(\w+)", definition[0])
-        assert {*compared, "acknowledged_at"} == {name for [name] in columns}
+    # O: they fire unless a session restores rows as a replica.
+    assert set(enabled) == {("O",)}

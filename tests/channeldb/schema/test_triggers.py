@@ -8,6 +8,12 @@ from stores.channeldb.schema.tables import TABLE_BY_NAME
 from tests.support.channels import TIME, event, full_row, guid, value_of
 
 
+def fixed_columns(table):
+    """The columns of an event that never change."""
+    columns = TABLE_BY_NAME[table].columns
+    return [column for column in columns if column.name != "acknowledged_at"]
+
+
 def test_an_event_cannot_start_acknowledged(till, table):
     with till.refused("starts unacknowledged"):
         till.insert(table, **full_row(table), acknowledged_at=TIME)
@@ -24,9 +30,8 @@ def test_an_acknowledgement_can_be_taken_back(till, table):
 
 def test_no_other_column_of_an_event_can_change(till, table):
     till.insert(table, **full_row(table))
-    kept = [column for column in TABLE_BY_NAME[table].columns if column.name != "acknowledged_at"]
 
-    for column in kept:
+    for column in fixed_columns(table):
         value = 99 if column.kind == "counter" else value_of(column, other=True)
         with till.refused("an event never changes|can only be updated to DEFAULT"):
             till.sql(f"UPDATE {table} SET {column.name} = %s", value)
@@ -34,13 +39,11 @@ def test_no_other_column_of_an_event_can_change(till, table):
 
 def test_no_column_of_an_event_can_be_set_to_null(till, table):
     till.insert(table, **full_row(table))
-    kept = [
-        c
-        for c in TABLE_BY_NAME[table].columns
-        if c.kind != "counter" and c.name != "acknowledged_at"
-    ]
 
-    for column in kept:
+    for column in fixed_columns(table):
+        # PostgreSQL lets nobody write the counter, whatever the value.
+        if column.kind == "counter":
+            continue
         with till.refused("an event never changes"):
             till.sql(f"UPDATE {table} SET {column.name} = NULL")
 

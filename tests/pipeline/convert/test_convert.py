@@ -4,7 +4,7 @@ From conftest.py: `houston` is a store on PostgreSQL (its first account is 00500
 another store on PostgreSQL; `store` is a store, once on PostgreSQL and once on SQLite.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Barrier
 from uuid import UUID, uuid4
 
@@ -14,6 +14,7 @@ from django.utils import timezone
 from stores.models import (
     AsyncAddress,
     AsyncCustomer,
+    ChannelDatabase,
     Customer,
     CustomerAddress,
     GuidMap,
@@ -24,14 +25,27 @@ from tests.support.concurrency import start_in_thread
 from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, run
 
-NOW = timezone.now()
-EARLIER, LATER = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+
+def ago(hours: float) -> datetime:
+    return timezone.now() - timedelta(hours=hours)
+
+
+def rename(shop: ChannelDatabase, guid: UUID, first_name: str, occurred_at: datetime) -> None:
+    """Write an edit of the customer's first name."""
+    make_event(
+        "customer",
+        shop,
+        async_account=guid,
+        operation="update",
+        first_name=first_name,
+        occurred_at=occurred_at,
+    )
 
 
 @pytest.fixture
 def ann(store) -> UUID:
     """The GUID of Ann, who has the account 005001."""
-    guid = make_customer(store, "Ann", occurred_at=EARLIER)
+    guid = make_customer(store, "Ann", occurred_at=ago(hours=2))
     convert()
     return guid
 
@@ -86,16 +100,9 @@ def test_accounts_are_issued_in_the_order_of_the_guids(store):
 @pytest.mark.slow
 def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann):
     run(JobCode.DOWNLOAD)
-    make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
+    rename(store, ann, "Anna", timezone.now())
     convert()
-    make_event(
-        "customer",
-        seattle,
-        async_account=ann,
-        operation="update",
-        first_name="Old",
-        occurred_at=EARLIER + timedelta(minutes=1),
-    )
+    rename(seattle, ann, "Old", ago(hours=1))
 
     convert()
 
@@ -108,9 +115,9 @@ def test_an_older_edit_of_an_address_is_superseded(store, seattle, ann):
     address = uuid4()
     run(JobCode.DOWNLOAD)
     keys = {"async_account": ann, "address_id": address}
-    make_event("address", store, **keys, city="New", occurred_at=LATER)
+    make_event("address", store, **keys, city="New", occurred_at=ago(hours=1))
     convert()
-    make_event("address", seattle, **keys, city="Old", occurred_at=EARLIER)
+    make_event("address", seattle, **keys, city="Old", occurred_at=ago(hours=2))
 
     convert()
 
@@ -120,18 +127,13 @@ def test_an_older_edit_of_an_address_is_superseded(store, seattle, ann):
 
 @pytest.mark.slow
 def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
-    guid = make_customer(houston, "Ann", occurred_at=EARLIER)
+    ann = make_customer(houston, "Ann", occurred_at=ago(hours=2))
     run(JobCode.PIPELINE)
-    for channel, name, occurred_at in ((seattle, "Last", NOW), (houston, "First", LATER)):
-        make_event(
-            "customer",
-            channel,
-            async_account=guid,
-            operation="update",
-            first_name=name,
-            occurred_at=occurred_at,
-        )
-        convert()
+
+    rename(seattle, ann, "Last", timezone.now())
+    convert()
+    rename(houston, ann, "First", ago(hours=1))
+    convert()
 
     assert get_ann().first_name == "Last"
     assert AsyncCustomer.objects.get(first_name="First").status == "superseded"
@@ -139,15 +141,10 @@ def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
 
 @pytest.mark.slow
 def test_of_one_channel_s_edits_the_later_row_wins(store, ann):
-    for name, occurred_at in (("First", NOW), ("Last", EARLIER)):
-        make_event(
-            "customer",
-            store,
-            async_account=ann,
-            operation="update",
-            first_name=name,
-            occurred_at=occurred_at,
-        )
-        convert()
+    rename(store, ann, "First", timezone.now())
+    convert()
+    # The clock of the till was set back.
+    rename(store, ann, "Last", ago(hours=1))
+    convert()
 
     assert get_ann().first_name == "Last"

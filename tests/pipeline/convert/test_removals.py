@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
@@ -147,11 +148,8 @@ def test_a_removed_row_reactivated_by_hand_fails_a_check(store, seattle, ann):
     )
 
 
-@pytest.mark.finding(id="P19")
-@pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_and_edit):
-    remove_and_edit(store, seattle, ann)
-
+def decide(hq_user: User) -> None:
+    """Decide every open conflict: restore Ann and her address, and leave the rest removed."""
     for conflict in EditConflict.objects.open().order_by("pk"):
         conflict.customer.refresh_from_db()
         if conflict.table in ("async_customer", "async_address"):
@@ -160,21 +158,47 @@ def test_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_
         else:
             assert conflict.settle(Choice.KEEP, "Asked her.", by=hq_user)
 
+
+@pytest.mark.finding(id="P19")
+@pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
+def test_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_and_edit):
+    remove_and_edit(store, seattle, ann)
+
+    decide(hq_user)
+
     assert active_at_hq() == ALL_REMOVED | {"customer": True, "address": True}
     assert tables_in_conflict() == set()
 
-    # Seattle is told of the decisions, so its next edit restores everything.
+
+@pytest.mark.finding(id="P19")
+@pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
+def test_an_edit_after_a_decision_restores_everything(
+    store, seattle, ann, hq_user, remove_and_edit
+):
+    remove_and_edit(store, seattle, ann)
+    decide(hq_user)
+    # Seattle is sent the decisions.
     run(JobCode.PIPELINE)
+
     change_all(seattle, ann, "update")
     run(JobCode.PIPELINE)
+
     assert active_at_hq() == ALL_ACTIVE
     assert active_in(store) == ALL_ACTIVE
     assert tables_in_conflict() == set()
 
-    # Another edit of the other store opens no conflict again.
+
+@pytest.mark.finding(id="P19")
+def test_an_edit_of_the_remover_after_a_decision_opens_no_conflict(store, seattle, ann, hq_user):
+    remove_then_edit(store, seattle, ann)
+    decide(hq_user)
+    run(JobCode.PIPELINE)
+
     make_event("customer", store, async_account=ann, operation="update", phone="555 555")
     run(JobCode.PIPELINE)
-    assert active_at_hq() == ALL_ACTIVE
+
+    assert get_ann().is_active
+    assert tables_in_conflict() == set()
     assert broken_promises() == []
 
 

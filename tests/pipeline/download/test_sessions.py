@@ -9,7 +9,6 @@ import pytest
 from django.utils import timezone
 
 from stores import failpoints
-from stores.channeldb.connect.url import sqlite_path
 from stores.models import (
     ChannelDatabase,
     Customer,
@@ -72,16 +71,12 @@ def test_a_session_tells_when_it_came_to_each_state(store, ann):
 
 def test_an_unreachable_channel_has_one_session_that_counts_tries(popup, seattle):
     make_customer(seattle, "Ann")
-    path = sqlite_path(popup)
-    path.rename(path.with_suffix(".away"))
-    try:
+    with out_of_reach(popup):
         for _ in range(2):
             run("pipeline")
-        session = session_of(popup)
-        assert (session.status, session.tries) == (DownloadStatus.DOWNLOAD_FAILED, 2)
-        assert "popup" in session.message
-    finally:
-        path.with_suffix(".away").rename(path)
+    session = session_of(popup)
+    assert (session.status, session.tries) == (DownloadStatus.DOWNLOAD_FAILED, 2)
+    assert "popup" in session.message
 
     run(JobCode.DOWNLOAD)
 

@@ -65,14 +65,8 @@ def test_a_package_that_is_refused_in_part_is_not_passed(strict, seattle):
 def test_a_database_knows_its_part_of_a_refused_package(strict, seattle):
     good, bad = trace(account_of("Good")), trace(account_of("Bad"))
 
-    assert knows_account(good) == {
-        strict.label: True,
-        seattle.label: True,
-    }
-    assert knows_account(bad) == {
-        strict.label: False,
-        seattle.label: True,
-    }
+    assert knows_account(good) == {strict.label: True, seattle.label: True}
+    assert knows_account(bad) == {strict.label: False, seattle.label: True}
     assert (good.state, bad.state) == ("distributed", "synchronized")
     listed = filter_customers(owed=strict.label).values_list("first_name", flat=True)
     assert list(listed) == ["Bad"]
@@ -87,8 +81,7 @@ def test_a_database_takes_a_refused_customer_at_the_next_try(strict, seattle):
 
     assert pending(strict) == [account_of("Good")]
     assert session_of(strict).status == DownloadStatus.APPLY_FAILED
-    knows = knows_account(trace(account_of("Bad")))
-    assert knows[strict.label]
+    assert knows_account(trace(account_of("Bad")))[strict.label]
 
 
 def test_a_restored_database_lacks_what_it_had_taken(strict, seattle, back_up):
@@ -124,7 +117,7 @@ def test_a_package_refused_three_times_is_suspended(strict, seattle):
     assert run("reconcile", channels=[strict.channel.code])["outcome"] == "succeeded"
 
 
-def test_a_suspended_package_stops_visits_and_is_reported(strict, seattle, command):
+def test_a_suspended_package_stops_visits_and_is_in_traces(strict, seattle):
     fail_thrice(seattle)
     bad, session = account_of("Bad"), session_of(strict)
     visited = ChannelDatabase.objects.get(pk=strict.pk).confirmed_epoch
@@ -138,10 +131,21 @@ def test_a_suspended_package_stops_visits_and_is_reported(strict, seattle, comma
     for waiting_for in (refused, behind):
         assert "Send again or Cancel" in waiting_for.next_step
         assert waiting_for.session == str(session.pk)
-    rows = {row["database"]: row for row in json.loads(command("channels", "--json"))["channels"]}
-    assert rows[strict.label]["suspended"] == {"session": str(session.pk), "refuses": [bad]}
-    assert rows[strict.label]["counts"]["owed"] == 2
-    assert f"{strict.label} refuses 1 customer." in command("channels")
+
+
+def test_the_command_channels_reports_a_suspended_package(strict, seattle, command):
+    fail_thrice(seattle)
+    run(JobCode.DOWNLOAD)
+
+    text = command("channels")
+    document = json.loads(command("channels", "--json"))
+
+    assert f"{strict.label} refuses 1 customer." in text
+    row = next(row for row in document["channels"] if row["database"] == strict.label)
+    session = str(session_of(strict).pk)
+    assert row["suspended"] == {"session": session, "refuses": [account_of("Bad")]}
+    # Bad and Cy.
+    assert row["counts"]["owed"] == 2
 
 
 def test_the_incident_of_a_refusal_says_whom_and_how_often(strict, seattle):

@@ -52,8 +52,9 @@ def call_sql(function: str, texts: list[str]) -> list[str]:
     """The results of an SQL function for each of the texts."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {function}(t) FROM unnest(%s::text[]) WITH ORDINALITY u (t, n)"  # noqa: S608
-            " ORDER BY n",
+            f"""SELECT {function}(value)
+                  FROM unnest(%s::text[]) WITH ORDINALITY AS given (value, position)
+                 ORDER BY position""",  # noqa: S608
             [texts],
         )
         return [result for (result,) in cursor.fetchall()]

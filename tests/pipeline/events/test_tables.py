@@ -7,6 +7,7 @@ HQ; `recover_hq` calls the command and returns its document.
 
 import json
 from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -148,18 +149,26 @@ def test_the_incident_of_a_restored_channel_lists_lost_events(store, back_up):
     assert lost["retail_transaction"]["numbers"] == [staged, quarantined]
 
 
-@pytest.mark.finding(id="V14c")
-def test_a_sale_that_was_changed_in_its_channel_is_reported(store, reconcile):
+@pytest.fixture
+def four_sales(store) -> None:
+    """Uploaded sales of one line each, T-1 to T-4, at prices of 1 to 4."""
     # Microseconds and an offset must not make a difference by themselves.
     occurred_at = "2026-03-01T10:00:00.123456+01:00"
     for transaction_id, price in (("T-1", "1"), ("T-2", "2"), ("T-3", "3"), ("T-4", "4")):
         make_sale(store, price, transaction_id=transaction_id, occurred_at=occurred_at)
     run(JobCode.UPLOAD)
-    # A correction at headquarters is no difference.
+
+
+@pytest.mark.finding(id="V14c")
+def test_a_correction_at_headquarters_is_no_difference(store, four_sales, reconcile):
     damage("UPDATE retail_transaction_line SET price = 5 WHERE price = 4")
+
     assert broken_promises() == []
     assert reconcile() == {store.label: set()}
 
+
+@pytest.mark.finding(id="V14c")
+def test_a_sale_that_was_changed_in_its_channel_is_reported(store, four_sales, reconcile):
     damage_channel(
         store,
         "UPDATE retail_transaction SET staff_id = '7' WHERE transaction_id = 'T-1'",
@@ -174,22 +183,37 @@ def test_a_sale_that_was_changed_in_its_channel_is_reported(store, reconcile):
     assert len(Incident.objects.get(kind=IncidentKind.CONTENT_CHANGED).detail["keys"]) == 3
 
 
-@pytest.mark.finding(id="V12")
-def test_lines_and_payments_are_fetched_once_their_header_is_there(store, reconcile):
-    parts = sale_rows(store, "10.00", "5.00", transaction_id="T-1")
-    header = {"retail_transaction": parts.pop("retail_transaction")}
-    write_rows(store, parts)
+@pytest.fixture
+def missing_header(store) -> dict[str, list[dict[str, Any]]]:
+    """Two lines and a payment are in the channel without their header, which is returned."""
+    rows = sale_rows(store, "10.00", "5.00", transaction_id="T-1")
+    header = {"retail_transaction": rows.pop("retail_transaction")}
+    write_rows(store, rows)
     run(JobCode.UPLOAD)
+    return header
 
-    assert {
-        row["table"] for row in get_check(Invariant.NO_EVENT_IS_SKIPPED).offending
-    } == parts.keys()
-    assert reconcile("--fix") == {store.label: {("without_header", table) for table in parts}}
+
+@pytest.mark.finding(id="V12")
+def test_lines_and_payments_without_their_header_are_an_incident(store, missing_header, reconcile):
+    skipped = get_check(Invariant.NO_EVENT_IS_SKIPPED).offending
+
+    differences = reconcile("--fix")
+
+    assert {row["table"] for row in skipped} == TABLES_OF_PARTS
+    assert differences == {store.label: {("without_header", table) for table in TABLES_OF_PARTS}}
     incident = Incident.objects.open().get()
     assert incident.kind == IncidentKind.PARTS_ALONE
+    # Once for its lines and once for its payment.
     assert incident.detail["keys"] == ["T-1", "T-1"]
 
-    write_rows(store, header)
+
+@pytest.mark.finding(id="V12")
+def test_lines_and_payments_are_fetched_once_their_header_is_there(
+    store, missing_header, reconcile
+):
+    reconcile("--fix")
+    write_rows(store, missing_header)
+
     run(JobCode.UPLOAD)
 
     assert reconcile() == {store.label: set()}
@@ -213,9 +237,8 @@ def test_rows_with_an_unusable_id_are_fetched_again(popup, reconcile):
     damage("DELETE FROM quarantine")
     damage("UPDATE upload_session SET read = 0, quarantined = 0; DELETE FROM arrival")
 
-    assert {
-        row["table"] for row in get_check(Invariant.ACKNOWLEDGED_IS_AT_HQ).offending
-    } == TABLES_OF_EVENTS
+    missing = get_check(Invariant.ACKNOWLEDGED_IS_AT_HQ).offending
+    assert {row["table"] for row in missing} == TABLES_OF_EVENTS
     assert reconcile("--fix") == {"popup": {("unknown_at_hq", table) for table in TABLES_OF_EVENTS}}
     run(JobCode.UPLOAD)
 

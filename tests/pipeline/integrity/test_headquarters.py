@@ -177,9 +177,12 @@ DAMAGES = {
         {Invariant.COMPANIES_STAY_APART},
     ),
     "there is an event that no till wrote": (
-        """INSERT INTO async_contact SELECT (jsonb_populate_record(c, jsonb_build_object(
-                  'event_id', gen_random_uuid(), 'staged_at', c.staged_at - interval '1 day',
-                  'replication_counter', 0))).* FROM async_contact c""",
+        """INSERT INTO async_contact
+           SELECT (jsonb_populate_record(contact, jsonb_build_object(
+                      'event_id', gen_random_uuid(),
+                      'staged_at', contact.staged_at - interval '1 day',
+                      'replication_counter', 0))).*
+             FROM async_contact contact""",
         {Invariant.HQ_INVENTS_NO_EVENT, Invariant.EVERY_ROW_READ_IS_COUNTED},
     ),
     "a customer shows an event that does not exist": (
@@ -188,9 +191,11 @@ DAMAGES = {
     ),
     "a contact shows values that a later event replaced": (
         """UPDATE async_contact SET replication_counter = replication_counter + 1;
-           INSERT INTO async_contact SELECT (jsonb_populate_record(c, jsonb_build_object(
-                  'event_id', gen_random_uuid(),
-                  'replication_counter', c.replication_counter - 1))).* FROM async_contact c""",
+           INSERT INTO async_contact
+           SELECT (jsonb_populate_record(contact, jsonb_build_object(
+                      'event_id', gen_random_uuid(),
+                      'replication_counter', contact.replication_counter - 1))).*
+             FROM async_contact contact""",
         {
             Invariant.HQ_INVENTS_NO_EVENT,
             Invariant.LATEST_EVENT_IS_SHOWN,
@@ -297,10 +302,15 @@ def test_a_customer_showing_an_outdated_event_fails_a_check(ring, popup):
     assert failed_checks() == {}
 
     damage(
-        """UPDATE customer SET (event_at, event_database, event_generation, event_counter) = (
-                  SELECT least(occurred_at, staged_at), database_id, generation, replication_counter
-                    FROM staged_customer s WHERE s.customer_id = customer.id
-                   ORDER BY staged_at LIMIT 1) WHERE first_name = 'Ann'"""
+        """UPDATE customer
+              SET (event_at, event_database, event_generation, event_counter) = (
+                      SELECT least(occurred_at, staged_at), database_id, generation,
+                             replication_counter
+                        FROM staged_customer
+                       WHERE staged_customer.customer_id = customer.id
+                       ORDER BY staged_at
+                       LIMIT 1)
+            WHERE first_name = 'Ann'"""
     )
 
     assert failed_checks().keys() == {Invariant.ARRIVAL_ORDER_IS_IRRELEVANT}

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from stores.channeldb.connect.url import sqlite_path
 from stores.hqdb.locks import Locks
 from stores.jobs import plan
 from stores.jobs.catalog import JOBS
@@ -28,7 +27,7 @@ from stores.models.job import JobCode
 from stores.models.package import ExceptionReason
 from stores.pipeline import number_journal
 from stores.pipeline.convert import convert
-from tests.support.make import lookup, make_customer, make_event, pending, query, run
+from tests.support.make import lookup, make_customer, make_event, out_of_reach, pending, query, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
 
@@ -250,12 +249,8 @@ def test_an_hq_that_has_lost_nothing_is_not_changed(houston, recover_hq):
 
 
 def test_an_unreachable_channel_prevents_the_recovery(houston, popup, recover_hq):
-    path = sqlite_path(popup)
-    path.rename(path.with_suffix(".away"))
-    try:
+    with out_of_reach(popup):
         assert recover_hq(fails=True) == 1
-    finally:
-        path.with_suffix(".away").rename(path)
 
 
 @pytest.mark.finding(id="V16")

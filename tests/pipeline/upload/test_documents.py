@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import (
+    Channel,
     Incident,
     IncompleteDocument,
     Quarantine,
@@ -201,7 +202,7 @@ def test_sales_of_a_broken_till_have_the_expected_reasons(store):
 
 
 def test_a_sale_without_a_business_date_gets_its_store_s(store):
-    type(store.channel).objects.update(time_zone="America/Chicago", day_ends_at="04:00")
+    Channel.objects.update(time_zone="America/Chicago", day_ends_at="04:00")
     moment = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
     make_sale(store, occurred_at=moment, business_date=None)
 
@@ -219,17 +220,35 @@ def test_a_sale_may_name_a_customer_who_is_pending(store):
     assert RetailTransaction.objects.get().async_account == ann
 
 
-def test_a_quarantined_sale_is_shown_and_can_be_dismissed(houston, command):
+@pytest.fixture
+def case(houston) -> str:
+    """The id of a quarantined sale with an amount that is no number."""
     make_sale(houston, transaction_id="T-1", tax_amount="NaN")
     run(JobCode.UPLOAD)
-    case = str(Quarantine.objects.get().pk)
+    return str(Quarantine.objects.get().pk)
+
+
+@pytest.fixture
+def boss(hq) -> Client:
+    """A client in which an administrator is signed in."""
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
+    return client
 
-    assert b"T-1" in client.get(f"/quarantine/{case}/").content
-    assert client.post("/quarantine/release/", {"case": case}, follow=True).status_code == 200
+
+def test_a_quarantined_sale_is_shown_and_can_be_corrected(case, boss):
+    assert b"T-1" in boss.get(f"/quarantine/{case}/").content
+    assert boss.get(f"/quarantine/{case}/correct/").status_code == 200
+
+
+def test_a_sale_that_still_breaks_its_rule_is_not_released(case, boss):
+    response = boss.post("/quarantine/release/", {"case": case}, follow=True)
+
+    assert response.status_code == 200
     assert Quarantine.objects.get().status == "open"
-    assert client.get(f"/quarantine/{case}/correct/", follow=True).status_code == 200
 
+
+def test_a_quarantined_sale_can_be_dismissed(case, command):
     command("quarantine", "dismiss", case, "--reason", "Training till.")
+
     assert Quarantine.objects.get().status == "dismissed"

@@ -10,15 +10,11 @@ import pytest
 from stores.models import ChannelDatabase
 from stores.models.job import JobCode
 from tests.support.make import make_sale, run
-from tests.support.pages import LISTS
+from tests.support.pages import LISTS, page_at
 
 pytestmark = [pytest.mark.slow, pytest.mark.finding(id="U1")]
 
 NO_MATCH = "No rows match the filters."
-
-
-def text_of(client, url):
-    return client.get(url).content.decode()
 
 
 URLS_WITHOUT_A_MATCH = (
@@ -39,26 +35,26 @@ def test_a_list_whose_filters_match_nothing_says_so(reader, people, subtests):
 
     for url in URLS_WITHOUT_A_MATCH:
         with subtests.test(url):
-            page = text_of(reader, url)
+            page = page_at(reader, url)
             empty_text = page[page.index('class="empty"') :].split("</tr>")[0]
             assert NO_MATCH in page
             assert "yet" not in empty_text
 
 
 def test_the_list_of_customers_always_has_a_default_customer(reader, houston):
-    assert NO_MATCH in text_of(reader, "/customers/?q=nobody")
+    assert NO_MATCH in page_at(reader, "/customers/?q=nobody")
 
 
 @pytest.mark.parametrize("url", ["/orders/?q=x", "/statements/?state=posted"])
 def test_a_list_without_rows_says_what_creates_them(reader, houston, url):
-    page = text_of(reader, url)
+    page = page_at(reader, url)
 
     assert NO_MATCH not in page
     assert "yet" in page
 
 
 def test_a_list_with_an_invalid_filter_says_so(reader, people):
-    assert "one of the filters is invalid" in text_of(reader, "/customers/?company=x")
+    assert "one of the filters is invalid" in page_at(reader, "/customers/?company=x")
 
 
 def test_a_channel_without_errors_says_so(reader, houston, popup):
@@ -66,8 +62,8 @@ def test_a_channel_without_errors_says_so(reader, houston, popup):
     run(JobCode.UPLOAD)
     run("validate")
 
-    page_of_popup = text_of(reader, "/transactions/failed/?channel=popup")
-    page_of_all = text_of(reader, "/transactions/failed/")
+    page_of_popup = page_at(reader, "/transactions/failed/?channel=popup")
+    page_of_all = page_at(reader, "/transactions/failed/")
 
     assert "No errors in this channel" in page_of_popup
     assert "Net amount" in page_of_all

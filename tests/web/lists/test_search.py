@@ -118,17 +118,18 @@ NAMES = [
 def test_a_name_is_found_in_any_spelling(db, text, names):
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT '%%' || search_text(w) || '%%' FROM unnest(%s::text[]) w", [text.split()]
+            """SELECT '%%' || search_text(word) || '%%' FROM unnest(%s::text[]) AS word""",
+            [text.split()],
         )
         patterns = [pattern for (pattern,) in cursor.fetchall()]
         cursor.execute(
-            """SELECT n FROM unnest(%s::text[]) n
-                WHERE search_name(n, NULL, NULL, NULL) LIKE ALL (%s::text[])""",
+            """SELECT name FROM unnest(%s::text[]) AS name
+                WHERE search_name(name, NULL, NULL, NULL) LIKE ALL (%s::text[])""",
             [NAMES, patterns],
         )
-        found = [name for (name,) in cursor.fetchall()]
+        matching = [name for (name,) in cursor.fetchall()]
 
-    assert sorted(found) == sorted(names)
+    assert sorted(matching) == sorted(names)
 
 
 @pytest.mark.finding(id="P11")

@@ -125,9 +125,11 @@ def test_a_lost_row_is_shown_as_an_error(reader, customer_balance, houston):
 
 def test_a_row_that_no_channel_sent_is_a_difference(customer_balance):
     damage(
-        """INSERT INTO async_customer SELECT (jsonb_populate_record(c, jsonb_build_object(
-                  'event_id', gen_random_uuid()))).* FROM async_customer c
-            WHERE first_name = 'Bo'"""
+        """INSERT INTO async_customer
+           SELECT (jsonb_populate_record(
+                      bo, jsonb_build_object('event_id', gen_random_uuid()))).*
+             FROM async_customer bo
+            WHERE bo.first_name = 'Bo'"""
     )
     run("pipeline")
 
@@ -148,6 +150,7 @@ def test_an_empty_run_counts_only_days_with_quarantined_rows(customer_balance):
 
 @pytest.mark.finding(id="A4")
 def test_sales_are_counted_with_their_lines_and_payments(reader, sales):
+    # Two channels; per channel the sales have two, one, one, three and one lines.
     sale_counts = {"posted": 2, "voided": 2, "failed": 2, "quarantined": 2, "waiting": 2}
     line_counts = {"posted": 4, "voided": 2, "failed": 2, "quarantined": 6, "waiting": 2}
 
@@ -162,6 +165,7 @@ def test_sales_are_counted_with_their_lines_and_payments(reader, sales):
 
 @pytest.mark.finding(id="A4")
 def test_a_released_sale_counts_on_the_day_it_arrived(sales, houston):
+    # As if the tills had written a currency that exists.
     damage(
         "UPDATE quarantine SET raw = replace(convert_from(raw, 'UTF8'), '\"X\"', '\"USD\"')::bytea"
     )
@@ -186,7 +190,7 @@ def delete_first_row(table):
 
 
 def tables_with_losses(table):
-    """Delete a row, see which tables miss rows by verify and by the balance, and roll back."""
+    """The tables that miss rows, by verify and by the balance, if a row of this table is lost."""
     with transaction.atomic():
         delete_first_row(table)
         # Make every day out of date, so that all days are counted again.

@@ -19,6 +19,7 @@ from stores.models import AsyncCustomer, Customer, CustomerAddress, CustomerAffi
 from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from tests.support.make import make_customer, make_event, query, run
+from tests.support.pages import text_of
 from tests.support.processes import hq_url
 from tests.support.promises import broken_promises
 
@@ -65,10 +66,6 @@ def save(client: Client, changes: dict[str, str]) -> Any:
     return client.post(URL, form_data(client) | changes)
 
 
-def text(response: Any) -> str:
-    return response.content.decode()
-
-
 def messages_of(response: Any) -> str:
     return " ".join(str(message) for message in response.context["messages"])
 
@@ -102,30 +99,34 @@ def test_the_trace_shows_who_changed_a_field_and_both_values(manager, houston, g
     assert "headquarters Customer edited: phone, by manager." in trace
 
 
-def test_addresses_contacts_affiliations_and_attributes_are_changed(manager, houston, guid):
-    save(
-        manager,
-        {
-            "address-0-city": "Austin",
-            "address-new-street": "Second Street",
-            "address-new-is_primary": "true",
-            "contact-0-gone": "on",
-            "affiliation-0-gone": "on",
-            "affiliation-new-affiliation": "VIP",
-            "attribute-0-value": "L",
-        },
-    )
+def test_an_address_is_changed_and_another_one_added(manager, houston, guid):
+    new_address = {"address-new-street": "Second Street", "address-new-is_primary": "true"}
+
+    save(manager, {"address-0-city": "Austin"} | new_address)
     run(JobCode.DOWNLOAD)
 
-    assert query(houston, "SELECT city, street, is_active FROM customer_address ORDER BY 2") == [
-        ("Austin", "Main Street", True),
-        (None, "Second Street", True),
+    addresses = "SELECT street, city, is_active FROM customer_address ORDER BY street"
+    assert query(houston, addresses) == [
+        ("Main Street", "Austin", True),
+        ("Second Street", None, True),
     ]
+    assert CustomerAddress.objects.get(street="Second Street").is_primary
+
+
+def test_an_affiliation_is_removed_and_another_one_added(manager, houston, guid):
+    save(manager, {"affiliation-0-gone": "on", "affiliation-new-affiliation": "VIP"})
+    run(JobCode.DOWNLOAD)
+
+    affiliations = "SELECT affiliation, is_active FROM customer_affiliation ORDER BY affiliation"
+    assert query(houston, affiliations) == [("STAFF", False), ("VIP", True)]
+
+
+def test_a_contact_is_removed_and_an_attribute_changed(manager, houston, guid):
+    save(manager, {"contact-0-gone": "on", "attribute-0-value": "L"})
+    run(JobCode.DOWNLOAD)
+
     assert query(houston, "SELECT is_active FROM customer_contact") == [(False,)]
     assert query(houston, "SELECT value FROM customer_attribute") == [("L",)]
-    affiliations = "SELECT affiliation, is_active FROM customer_affiliation ORDER BY 1"
-    assert query(houston, affiliations) == [("STAFF", False), ("VIP", True)]
-    assert CustomerAddress.objects.get(street="Second Street").is_primary
 
 
 def test_a_removed_affiliation_can_be_added_again(manager, houston, guid):
@@ -150,7 +151,7 @@ def test_a_customer_is_deactivated_and_activated_again(manager, houston, guid):
 
 
 def test_a_form_with_invalid_fields_names_them_and_saves_nothing(manager, guid):
-    page = text(
+    page = text_of(
         save(
             manager,
             {
@@ -170,7 +171,7 @@ def test_a_form_with_invalid_fields_names_them_and_saves_nothing(manager, guid):
 
 
 def test_a_form_with_an_invalid_date_saves_nothing(manager, guid):
-    page = text(save(manager, {"customer-birth_date": "31.02.2000", "customer-phone": "222"}))
+    page = text_of(save(manager, {"customer-birth_date": "31.02.2000", "customer-phone": "222"}))
 
     assert "Birth date: not a date." in page
     assert not AsyncCustomer.objects.filter(origin="hq").exists()
@@ -179,7 +180,7 @@ def test_a_form_with_an_invalid_date_saves_nothing(manager, guid):
 def test_an_inherited_field_can_be_changed_but_not_cleared(manager, houston, guid):
     Customer.objects.filter(pk=get_ann().pk).update(language="en-us")
 
-    page = text(save(manager, {"customer-language": ""}))
+    page = text_of(save(manager, {"customer-language": ""}))
     save(manager, {"customer-language": "nl"})
 
     assert "Language: can be changed but not cleared." in page
@@ -198,7 +199,7 @@ def test_an_edit_is_refused_if_another_user_has_saved_meanwhile(manager, houston
 
 
 @pytest.mark.parametrize("is_converted", [True, False], ids=["converted", "pending"])
-def test_an_edit_of_an_outdated_page_is_refused(manager, houston, guid, is_converted):
+def test_an_edit_is_refused_if_a_channel_changed_the_customer(manager, houston, guid, is_converted):
     form = form_data(manager)
     edit = {"operation": "update", "first_name": "Ann", "phone": "444 444"}
     make_event("customer", houston, async_account=guid, **edit)
@@ -239,7 +240,7 @@ def test_a_role_without_the_permission_cannot_change_customers(user_of, houston,
 
     assert client.get("/customers/005001X/change/").status_code == 403
     assert client.post("/customers/005001X/change/", {}).status_code == 403
-    assert "/change/" not in text(client.get("/customers/005001X/"))
+    assert "/change/" not in text_of(client.get("/customers/005001X/"))
 
 
 def test_a_manager_can_change_customers(manager, houston):
@@ -247,7 +248,7 @@ def test_a_manager_can_change_customers(manager, houston):
 
     assert manager.get("/customers/005001X/change/").status_code == 200
     assert manager.post("/customers/005001X/change/", {}).status_code == 302
-    assert "/change/" in text(manager.get("/customers/005001X/"))
+    assert "/change/" in text_of(manager.get("/customers/005001X/"))
 
 
 def test_an_erased_account_cannot_be_changed(manager, houston):
@@ -262,7 +263,7 @@ def test_an_erased_account_cannot_be_changed(manager, houston):
 def test_the_admin_links_to_the_form(boss, houston):
     customer = import_account(houston.channel.company, "A/1", last_name="Lee")
 
-    page = text(boss.get(f"/admin/stores/customer/{customer.pk}/change/"))
+    page = text_of(boss.get(f"/admin/stores/customer/{customer.pk}/change/"))
 
     assert "/customers/A/1/change/?company=USRT" in page
     assert boss.get("/customers/A/1/change/?company=USRT").status_code == 200

@@ -14,6 +14,8 @@ import pytest
 from stores.models import RetailTransaction, SalesOrder, Statement, TransactionChange
 from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
+from tests.support.orders import make_order
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.slow
 
@@ -22,10 +24,6 @@ CORRECT_AMOUNTS = {"header-net_amount": "10.00", "header-gross_amount": "10.70",
 
 def get_sale(transaction_id):
     return RetailTransaction.objects.get(transaction_id=transaction_id)
-
-
-def text_of(response):
-    return b"".join(response).decode() if response.streaming else response.content.decode()
 
 
 def hold_order():
@@ -109,15 +107,14 @@ def test_a_manager_can_release_an_order(user_of, sales):
     assert order.state == "open"
 
 
-def test_a_corrected_order_is_on_hold_until_it_is_released(
-    clerk, boss, houston, sales_day, open_correction
-):
-    make_sale(
+@pytest.fixture
+def corrected_order(clerk, houston, sales_day, open_correction) -> SalesOrder:
+    """The sales order of a customer order that failed, and that the clerk has corrected since."""
+    make_order(
         houston,
-        business_date=sales_day,
-        transaction_type="customer_order",
-        confirmation_number="SO-1",
+        "SO-1",
         transaction_id="T-1",
+        business_date=sales_day,
         async_account=make_customer(houston),
         net_amount="11.00",
     )
@@ -126,16 +123,19 @@ def test_a_corrected_order_is_on_hold_until_it_is_released(
     sale = get_sale("T-1")
     form = open_correction(clerk, sale)
     clerk.post(f"/transactions/{sale.pk}/correct/", form | CORRECT_AMOUNTS)
-
     run("sync-orders")
+    return SalesOrder.objects.get()
 
-    order = SalesOrder.objects.get()
-    assert (order.state, order.hold_code) == ("on_hold", "SYNC-ERROR")
 
-    boss.post(f"/orders/{order.pk}/release/")
+def test_a_corrected_order_is_on_hold(corrected_order):
+    assert (corrected_order.state, corrected_order.hold_code) == ("on_hold", "SYNC-ERROR")
 
-    order.refresh_from_db()
-    assert order.state == "open"
+
+def test_an_administrator_releases_a_corrected_order(boss, corrected_order):
+    boss.post(f"/orders/{corrected_order.pk}/release/")
+
+    corrected_order.refresh_from_db()
+    assert corrected_order.state == "open"
 
 
 def test_the_overview_counts_what_needs_attention_with_links(reader, sales):

@@ -124,28 +124,37 @@ def test_a_customer_is_sent_again_to_one_channel(starter, session, popup):
     assert (exception.database, exception.customer) == (popup, customer)
 
 
-def test_a_requested_download_records_its_user_and_mentions_a_hold(
-    starter, boss, failed_session, popup
-):
+@pytest.fixture
+def requested(starter, failed_session, popup) -> list[str]:
+    """Three downloads that ann asked for while they are on hold. The page after each request."""
     sessions.hold(popup, "Server move")
     customer = Customer.objects.get(number__isnull=False)
+    form = {"database": popup.pk}
+    responses = [
+        starter.post(f"{failed_session.get_absolute_url()}cancel/", follow=True),
+        starter.post(f"/customers/{customer}/resend/", form, follow=True),
+        starter.post("/channels/popup/full/", form, follow=True),
+    ]
+    return [response.content.decode() for response in responses]
 
-    canceled = starter.post(f"{failed_session.get_absolute_url()}cancel/", follow=True)
-    resent = starter.post(f"/customers/{customer}/resend/", {"database": popup.pk}, follow=True)
-    full = starter.post("/channels/popup/full/", {"database": popup.pk}, follow=True)
 
-    for response in (canceled, resent, full):
-        page = response.content.decode()
+def test_a_requested_download_mentions_a_hold(requested):
+    for page in requested:
         assert "Once downloads to popup are resumed (on hold: Server move), the next one" in page
         assert "The next download" not in page
+
+
+def test_a_requested_download_records_and_shows_its_user(ann, requested, failed_session, popup):
     failed_session.refresh_from_db()
     popup.refresh_from_db()
-    user = failed_session.changed_by
-    assert user is not None
-    assert DownloadException.objects.get().requested_by == popup.started_over_by == user
-    assert "Canceled or sent again by" in canceled.content.decode()
-    assert f"by {user}" in resent.content.decode()
-    assert f"asked by {user}" in full.content.decode()
+    canceled, resent, full = requested
+
+    assert failed_session.changed_by == ann
+    assert DownloadException.objects.get().requested_by == ann
+    assert popup.started_over_by == ann
+    assert "Canceled or sent again by" in canceled
+    assert f"by {ann}" in resent
+    assert f"asked by {ann}" in full
 
 
 def test_a_suspended_session_is_shown_where_its_channel_is(boss, houston, popup):
@@ -165,23 +174,39 @@ def test_a_suspended_session_is_shown_where_its_channel_is(boss, houston, popup)
     assert f"suspended: it refuses {account}." in boss.get("/").content.decode()
 
 
-def test_downloads_are_put_on_hold_with_a_reason_and_resumed(boss, session, popup):
-    url = "/channels/popup/hold/"
-
-    without = boss.post(url, {"database": popup.pk}, follow=True).content.decode()
-    held = boss.post(url, {"database": popup.pk, "reason": "Stocktaking."}, follow=True)
+def post_hold(boss, popup, **form):
+    """Put downloads to popup on hold, or resume them. Returns the page that follows."""
+    response = boss.post("/channels/popup/hold/", {"database": popup.pk} | form, follow=True)
     popup.refresh_from_db()
-    shown = boss.get("/channels/popup/").content.decode()
-    resumed = boss.post(url, {"database": popup.pk, "action": "resume"}, follow=True)
-    again = boss.post(url, {"database": popup.pk, "action": "resume"}, follow=True)
+    return response.content.decode()
 
-    assert "Enter a reason." in without
-    assert "Stocktaking." in held.content.decode()
+
+def test_downloads_are_put_on_hold_with_a_reason(boss, session, popup):
+    page = post_hold(boss, popup, reason="Stocktaking.")
+
+    assert "Stocktaking." in page
+    channel_page = boss.get("/channels/popup/").content.decode()
+    assert "Downloads on hold" in channel_page
+    assert "Resume downloads" in channel_page
     assert (popup.is_held, popup.held_by.username) == (True, "boss")
-    assert "Downloads on hold" in shown
-    assert "Resume downloads" in shown
-    assert "The next download sends popup what it lacks." in resumed.content.decode()
-    assert "Downloads to popup are not on hold." in again.content.decode()
+
+
+def test_downloads_are_not_put_on_hold_without_a_reason(boss, session, popup):
+    page = post_hold(boss, popup)
+
+    assert "Enter a reason." in page
+    assert not popup.is_held
+
+
+def test_downloads_on_hold_are_resumed_once(boss, session, popup):
+    post_hold(boss, popup, reason="Stocktaking.")
+
+    first = post_hold(boss, popup, action="resume")
+    second = post_hold(boss, popup, action="resume")
+
+    assert "The next download sends popup what it lacks." in first
+    assert "Downloads to popup are not on hold." in second
+    assert not popup.is_held
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "0", "\u0663", "9" * 19, "9" * 5000], ids=ascii)

@@ -14,6 +14,7 @@ from stores.models import JobRun, RetailTransaction, Statement
 from stores.models.job import JobCode
 from stores.pipeline.sales.refused import record_refusals, refusals_of
 from tests.support.make import make_customer, make_sale, run
+from tests.support.orders import get_order, make_order
 
 DAY = date(2026, 11, 20)
 REFUSED_SALES = "/transactions/failed/alike/?cause=sale_refused:transaction_id:header"
@@ -22,19 +23,6 @@ REFUSED_SALES = "/transactions/failed/alike/?cause=sale_refused:transaction_id:h
 def text_of(client, url="/"):
     """A page with single spaces."""
     return " ".join(client.get(url).content.decode().split())
-
-
-def make_order(store, confirmation_number, **columns):
-    """An unpaid customer order."""
-    make_sale(
-        store,
-        transaction_type="customer_order",
-        confirmation_number=confirmation_number,
-        payment_amount="0",
-        payments=[],
-        business_date=DAY,
-        **columns,
-    )
 
 
 @pytest.fixture
@@ -84,13 +72,10 @@ def test_an_order_waits_for_its_customer(orders, reader):
     page = text_of(reader)
     waiting_list = text_of(reader, "/transactions/?posted=waiting&reason=customer_missing")
 
-    waiting, failed = (
-        RetailTransaction.objects.get(confirmation_number=number) for number in ("W-2", "W-3")
-    )
     assert "1</strong> customer order: The customer it names has not arrived yet" in page
     assert "1</strong> customer order failed" in page
-    assert waiting.transaction_id in waiting_list
-    assert failed.transaction_id not in waiting_list
+    assert get_order("W-2").transaction_id in waiting_list
+    assert get_order("W-3").transaction_id not in waiting_list
 
 
 @pytest.mark.finding(id="A14")

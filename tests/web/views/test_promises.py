@@ -13,6 +13,7 @@ from stores.models import JobRun, Promise, Schedule
 from tests.support.damage import damage
 from tests.support.invariants import Invariant
 from tests.support.make import run
+from tests.support.pages import page_at
 
 
 @pytest.fixture
@@ -22,12 +23,8 @@ def checked(people):
     run("verify")
 
 
-def text_of(client, url="/promises/"):
-    return client.get(url).content.decode()
-
-
 def test_before_any_check_the_page_says_how_to_start(reader):
-    page = text_of(reader)
+    page = page_at(reader, "/promises/")
 
     assert "Nothing has been checked yet" in page
     assert "run_job verify" in page
@@ -35,7 +32,7 @@ def test_before_any_check_the_page_says_how_to_start(reader):
 
 @pytest.mark.slow
 def test_the_page_shows_each_promise_as_a_sentence(reader, checked):
-    page = text_of(reader)
+    page = page_at(reader, "/promises/")
 
     assert f"All {Promise.objects.count()} hold" in page
     assert Promise.objects.get(pk=Invariant.ONE_ACCOUNT_PER_GUID).title.split(" (")[0] in page
@@ -48,7 +45,7 @@ def test_a_broken_promise_is_shown_with_its_rows(reader, checked):
 
     result = run("verify")
 
-    page = text_of(reader)
+    page = page_at(reader, "/promises/")
     assert result["outcome"] == "failed"
     assert Invariant.NUMBERS_HAVE_NO_GAPS in result["message"]
     assert "is broken" in page
@@ -73,7 +70,7 @@ def test_the_button_enqueues_a_check(reader, starter, checked):
     job_run = JobRun.objects.newest_first()[0]
     assert response["Location"] == job_run.get_absolute_url()
     assert (job_run.job, job_run.status) == ("verify", "queued")
-    assert job_run.get_absolute_url() in text_of(reader)
+    assert job_run.get_absolute_url() in page_at(reader, "/promises/")
 
 
 def test_a_dry_run_stores_no_result(people):
@@ -85,27 +82,29 @@ def test_a_dry_run_stores_no_result(people):
 
 @pytest.mark.slow
 def test_before_any_comparison_the_page_says_how_to_start(reader, checked):
-    assert "run_job reconcile" in text_of(reader)
+    assert "run_job reconcile" in page_at(reader, "/promises/")
 
 
 @pytest.mark.slow
 def test_the_page_shows_the_last_comparison_with_each_channel(reader, checked):
     run("reconcile")
-    page_without_differences = text_of(reader)
+    page_without_differences = page_at(reader, "/promises/")
     damage("DELETE FROM async_contact; DELETE FROM async_address")
 
     run("reconcile")
 
     assert page_without_differences.count("Succeeded") == 3
-    assert "Differences: 1 acknowledged and unknown to headquarters" in text_of(reader)
-    assert "Last run of reconcile: partly." in text_of(reader, "/")
+    assert "Differences: 1 acknowledged and unknown to headquarters" in page_at(
+        reader, "/promises/"
+    )
+    assert "Last run of reconcile: partly." in page_at(reader, "/")
 
 
 def test_the_page_shows_the_next_scheduled_check(reader, hq):
     Schedule.objects.create(job="verify", at=time(2, 0))
     Schedule.objects.create(job="reconcile", at=time(2, 30), is_enabled=False)
 
-    page = text_of(reader)
+    page = page_at(reader, "/promises/")
 
     assert "Every day at 02:00 UTC" in page
     assert "02:30" not in page

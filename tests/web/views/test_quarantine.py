@@ -7,7 +7,7 @@ administrator; `user_of` makes a client of a user with a role.
 
 import json
 import time
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +16,7 @@ from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, Uplo
 from stores.models.job import JobCode
 from stores.pipeline.corrections.case import comparable_value
 from tests.support.make import make_customer, make_event, make_sale, query, run
+from tests.support.pages import text_of
 from tests.support.staged import overwrite_events
 
 CAUSE = "houston:async_customer:email_format:email"
@@ -32,11 +33,6 @@ def row_url(houston) -> str:
     return f"/quarantine/{Quarantine.objects.order_by('pk')[0].pk}/"
 
 
-def text(response: Any) -> str:
-    assert response.status_code == 200
-    return response.content.decode()
-
-
 def case_in(row_url: str) -> str:
     """The id of the row that a URL leads to."""
     return row_url.split("/")[2]
@@ -47,8 +43,8 @@ def statuses() -> set[str]:
 
 
 def test_the_list_links_to_the_rows_of_a_cause(reader, row_url):
-    causes = text(reader.get("/quarantine/"))
-    rows = text(reader.get(CAUSE_URL))
+    causes = text_of(reader.get("/quarantine/"))
+    rows = text_of(reader.get(CAUSE_URL))
 
     assert f"/quarantine/cause/?cause={CAUSE.replace(':', '%3A')}" in causes
     assert "2 rows in <code>async_customer</code> from houston" in rows
@@ -58,10 +54,10 @@ def test_only_users_who_may_settle_a_row_see_its_values(user_of, row_url):
     viewer, operator = user_of("viewer"), user_of("operator")
 
     for url in ("/quarantine/", CAUSE_URL, row_url):
-        page = text(viewer.get(url))
+        page = text_of(viewer.get(url))
         assert "Canary" not in page
         assert "nobody" not in page
-    assert "Canary" in text(operator.get(row_url))
+    assert "Canary" in text_of(operator.get(row_url))
 
 
 @pytest.mark.slow
@@ -99,7 +95,9 @@ def test_a_role_without_the_permission_settles_no_rows(user_of, row_url, role, a
 
 
 def test_a_button_is_shown_only_to_roles_that_may_use_it(user_of, row_url):
-    pages = {role: text(user_of(role).get(row_url)) for role in ("viewer", "operator", "manager")}
+    pages = {
+        role: text_of(user_of(role).get(row_url)) for role in ("viewer", "operator", "manager")
+    }
 
     can_release = [role for role, page in pages.items() if "/quarantine/release/" in page]
     can_dismiss = [role for role, page in pages.items() if "/quarantine/dismiss/" in page]
@@ -114,64 +112,113 @@ def test_dismissing_needs_a_reason(user_of, row_url):
     assert Quarantine.objects.open().count() == 2
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a form of the pages means, one row or all of a cause, and how many rows that are."""
+
+    fields: dict[str, str]
+    count: int
+
+    @property
+    def dismissal(self) -> dict[str, str]:
+        return self.fields | {"reason": "A test till."}
+
+
+@pytest.fixture(params=["one row", "all of a cause"])
+def target(row_url, request) -> Target:
+    if request.param == "one row":
+        return Target({"case": case_in(row_url)}, 1)
+    return Target({"cause": CAUSE}, 2)
+
+
 @pytest.mark.finding(id="U6")
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("field", "count", "question"),
-    [("case", 1, "Dismiss 1 row?"), ("cause", 2, "Dismiss 2 rows?")],
-    ids=["one row", "all of a cause"],
-)
-def test_dismissing_asks_for_confirmation_and_can_be_undone(
-    user_of, row_url, field, count, question
-):
-    manager, operator = user_of("manager"), user_of("operator")
-    target = {field: case_in(row_url) if field == "case" else CAUSE}
-    form = target | {"reason": "A test till."}
+def test_dismissing_asks_for_confirmation(user_of, target):
+    page = text_of(user_of("manager").post("/quarantine/dismiss/", target.dismissal))
 
-    confirmation = text(manager.post("/quarantine/dismiss/", form))
-
-    assert question in confirmation
-    assert "A test till." in confirmation
+    question = {1: "Dismiss 1 row?", 2: "Dismiss 2 rows?"}[target.count]
+    assert question in page
+    assert "A test till." in page
     assert Quarantine.objects.open().count() == 2
 
-    dismissed = text(manager.post("/quarantine/dismiss/", form | {"sure": "yes"}, follow=True))
 
-    assert "dismissed. You can reopen dismissed rows here." in dismissed
-    assert "/quarantine/reopen/" in dismissed
-    assert Quarantine.objects.open().count() == 2 - count
+@pytest.mark.finding(id="U6")
+@pytest.mark.slow
+def test_dismissing_that_is_confirmed_offers_to_reopen(user_of, target):
+    form = target.dismissal | {"sure": "yes"}
 
-    refused = operator.post("/quarantine/reopen/", target)
-    reopened = text(manager.post("/quarantine/reopen/", target, follow=True))
+    page = text_of(user_of("manager").post("/quarantine/dismiss/", form, follow=True))
 
-    assert refused.status_code == 403
-    assert "reopened." in reopened
+    assert "dismissed. You can reopen dismissed rows here." in page
+    assert "/quarantine/reopen/" in page
+    assert Quarantine.objects.open().count() == 2 - target.count
+
+
+@pytest.mark.finding(id="U6")
+@pytest.mark.slow
+def test_dismissed_rows_can_be_reopened(user_of, row_url, target):
+    manager = user_of("manager")
+    manager.post("/quarantine/dismiss/", target.dismissal | {"sure": "yes"})
+
+    page = text_of(manager.post("/quarantine/reopen/", target.fields, follow=True))
+
+    assert "reopened." in page
     assert Quarantine.objects.open().count() == 2
-    row_page = " ".join(text(manager.get(row_url)).split())
+    row_page = " ".join(text_of(manager.get(row_url)).split())
     assert "Previously dismissed by manager: A test till." in row_page
     assert "/quarantine/dismiss/" in row_page
 
 
-def test_a_correction_is_checked_and_becomes_an_event(user_of, row_url):
-    manager = user_of("manager")
+@pytest.mark.finding(id="U6")
+@pytest.mark.slow
+def test_an_operator_cannot_reopen_dismissed_rows(user_of, target):
+    user_of("manager").post("/quarantine/dismiss/", target.dismissal | {"sure": "yes"})
+
+    response = user_of("operator").post("/quarantine/reopen/", target.fields)
+
+    assert response.status_code == 403
+    assert Quarantine.objects.open().count() == 2 - target.count
+
+
+@pytest.fixture
+def correction(row_url) -> dict[str, str]:
+    """The fields of the form that corrects the first row, but for the e-mail address."""
     guid = Case.objects.get(pk=case_in(row_url)).async_account
-    form = {
-        "operation": "create",
-        "async_account": str(guid),
-        "first_name": "Ann",
-        "last_name": "Lee",
-    }
-    url = f"{row_url}correct/"
+    names = {"first_name": "Ann", "last_name": "Lee"}
+    return {"operation": "create", "async_account": str(guid)} | names
 
-    empty_form = text(manager.get(url))
-    invalid = text(manager.post(url, form | {"email": "still nobody"}))
-    valid = text(manager.post(url, form | {"email": "ann@example.com"}, follow=True))
-    repeated = text(manager.post(url, form, follow=True))
 
-    assert 'value="nobody"' in empty_form
-    assert "E-mail: not an e-mail address." in invalid
-    assert "Corrected." in valid
+def test_the_form_of_a_correction_shows_the_bad_value(user_of, row_url):
+    assert 'value="nobody"' in text_of(user_of("manager").get(f"{row_url}correct/"))
+
+
+def test_a_correction_that_breaks_the_rule_again_is_refused(user_of, row_url, correction):
+    form = correction | {"email": "still nobody"}
+
+    page = text_of(user_of("manager").post(f"{row_url}correct/", form))
+
+    assert "E-mail: not an e-mail address." in page
+    assert not AsyncCustomer.objects.exists()
+
+
+def test_a_correction_becomes_an_event(user_of, row_url, correction):
+    form = correction | {"email": "ann@example.com"}
+
+    page = text_of(user_of("manager").post(f"{row_url}correct/", form, follow=True))
+
+    assert "Corrected." in page
     assert AsyncCustomer.objects.get().email == "ann@example.com"
-    assert "resolved in the meantime" in repeated
+
+
+def test_a_row_is_corrected_once(user_of, row_url, correction):
+    manager = user_of("manager")
+    form = correction | {"email": "ann@example.com"}
+    manager.post(f"{row_url}correct/", form)
+
+    page = text_of(manager.post(f"{row_url}correct/", form, follow=True))
+
+    assert "resolved in the meantime" in page
+    assert AsyncCustomer.objects.count() == 1
 
 
 @pytest.mark.slow
@@ -186,7 +233,7 @@ def test_two_events_with_one_id_are_shown_side_by_side(user_of, houston, seconds
     query(houston, "UPDATE async_customer SET acknowledged_at = NULL")
     run(JobCode.UPLOAD)
 
-    page = text(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
+    page = text_of(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
 
     values = {part.strip() for part in page.replace("<", ">").split(">")}
     assert {"Held", "Ann"} <= values
@@ -218,7 +265,7 @@ def test_a_long_value_is_shortened_without_delay(user_of, houston, command):
     client.get(url)
 
     start = time.process_time()
-    page = text(client.get(url))
+    page = text_of(client.get(url))
     output = command("quarantine", "show", str(row.pk))
     seconds = time.process_time() - start
 
@@ -252,7 +299,7 @@ def test_a_long_sale_is_shown_with_its_first_lines(user_of, houston):
     make_sale(houston, *["1.00"] * 230, transaction_type="layaway")
     run(JobCode.UPLOAD)
 
-    page = text(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
+    page = text_of(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
 
     assert "30 more not shown." in page
     assert page.count(">Lamp</td>") == 200

@@ -13,7 +13,7 @@ import pytest
 from stores.models import AsyncAttribute, ChannelDatabase, Quarantine
 from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, run
-from tests.support.pages import rows_of
+from tests.support.pages import page_at, rows_of
 from tests.support.staged import open_event
 
 pytestmark = pytest.mark.slow
@@ -30,10 +30,6 @@ def cy(people) -> UUID:
     return guid
 
 
-def text_of(client: Any, url: str) -> str:
-    return client.get(url).content.decode()
-
-
 def search_quarantine(client: Any, text: str) -> list[UUID]:
     """The GUIDs of the rows that a search in the list of quarantine finds."""
     return [row.async_account for row in rows_of(client.get("/quarantine/", {"q": text}))]
@@ -43,7 +39,7 @@ def search_quarantine(client: Any, text: str) -> list[UUID]:
 def test_a_trace_links_to_the_quarantined_row(reader, cy):
     row = Quarantine.objects.get(async_account=cy)
 
-    trace = text_of(reader, f"/trace/{cy}/")
+    trace = page_at(reader, f"/trace/{cy}/")
 
     assert trace.count(f'href="/quarantine/{row.pk}/"') == 2
     assert reader.get(f"/quarantine/{row.pk}/").status_code == 200
@@ -56,7 +52,7 @@ def test_a_trace_links_to_an_event_that_failed_in_conversion(reader, people):
     run(JobCode.UPLOAD)
     open_event(AsyncAttribute.objects.get(pk=event), "failed", "attribute_invalid")
 
-    trace = text_of(reader, f"/trace/{people['Ann']}/")
+    trace = page_at(reader, f"/trace/{people['Ann']}/")
 
     assert f'href="/quarantine/{event}/"' in trace
 

@@ -16,7 +16,7 @@ from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.models.job import JobCode
 from tests.support.make import carry_out, make_customer, make_sale, run
-from tests.support.pages import rows_of
+from tests.support.pages import page_at, rows_of
 
 HTMX = {"HX-Request": "true"}
 
@@ -24,10 +24,6 @@ HTMX = {"HX-Request": "true"}
 def start(client, job="pipeline", **form):
     """Press the button that starts a job."""
     return client.post("/runs/start/", {"job": job} | form)
-
-
-def text_of(client, url, **headers):
-    return client.get(url, **headers).content.decode()
 
 
 @pytest.fixture
@@ -68,7 +64,7 @@ def test_pressing_the_button_twice_leads_to_the_same_run(starter, houston):
 
     assert first["Location"] == second["Location"]
     assert JobRun.objects.count() == 1
-    assert "already running" in text_of(starter, second["Location"])
+    assert "already running" in page_at(starter, second["Location"])
 
 
 def test_a_run_of_one_channel_visits_only_that_channel(starter, houston, popup, newest_run):
@@ -95,7 +91,7 @@ def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
     response = start(starter, "eod", channel="houston", date="2026-03-01")
 
     assert newest_run().business_date == date(2026, 3, 1)
-    assert "End of day started for 2026-03-01." in text_of(starter, response["Location"])
+    assert "End of day started for 2026-03-01." in page_at(starter, response["Location"])
 
 
 @pytest.mark.parametrize(
@@ -115,12 +111,12 @@ def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
 def test_an_invalid_business_date_starts_nothing(starter, houston, job, business_date, message):
     response = start(starter, job, date=business_date)
 
-    assert message in text_of(starter, response["Location"])
+    assert message in page_at(starter, response["Location"])
     assert not JobRun.objects.exists()
 
 
 def test_jobs_of_a_business_date_have_a_date_field(starter, houston):
-    page = text_of(starter, "/jobs/")
+    page = page_at(starter, "/jobs/")
 
     jobs = {job.code for job in JOBS.values() if f'id="date-{job.code}"' in page}
     assert jobs == {"validate", "calculate-statements", "post-statements", "eod"}
@@ -133,18 +129,18 @@ def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
     make_sale(houston, confirmation_number="SO 2", **order)
     run(JobCode.UPLOAD)
     url = RetailTransaction.objects.get(confirmation_number="SO 1").get_absolute_url()
-    page_before = text_of(starter, url)
+    page_before = page_at(starter, url)
 
     response = start(starter, "sync-orders", channel="houston", order="SO 1")
     carry_out(newest_run())
 
     assert "Synchronize order</button>" in page_before
-    run_page = text_of(starter, response["Location"])
+    run_page = page_at(starter, response["Location"])
     assert "Synchronize orders started for order SO 1." in run_page
     assert f'<a href="{url}">houston, order SO 1</a>' in run_page
     assert "run_job sync-orders --channel houston --order &#x27;SO 1&#x27;" in run_page
     assert SalesOrder.objects.get().confirmation_number == "SO 1"
-    assert "Synchronize order</button>" not in text_of(starter, url)
+    assert "Synchronize order</button>" not in page_at(starter, url)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +154,7 @@ def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
 def test_an_invalid_order_starts_nothing(starter, houston, job, message):
     response = start(starter, job, order="SO-1")
 
-    assert message in text_of(starter, response["Location"])
+    assert message in page_at(starter, response["Location"])
     assert not JobRun.objects.exists()
 
 
@@ -179,7 +175,7 @@ def test_a_form_without_a_csrf_token_starts_nothing(starter, houston):
 
 
 def test_the_page_of_a_live_run_refreshes_itself(starter, queued_run):
-    part = text_of(starter, queued_run.get_absolute_url(), headers=HTMX)
+    part = page_at(starter, queued_run.get_absolute_url(), headers=HTMX)
 
     assert part.lstrip().startswith('<div id="progress"')
     assert 'hx-trigger="every 1s"' in part
@@ -188,7 +184,7 @@ def test_the_page_of_a_live_run_refreshes_itself(starter, queued_run):
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
 def test_the_page_of_an_ended_run_does_not_refresh_itself(starter, ended_run, headers):
-    page = text_of(starter, ended_run.get_absolute_url(), headers=headers)
+    page = page_at(starter, ended_run.get_absolute_url(), headers=headers)
 
     assert "hx-trigger" not in page
     assert "Succeeded" in page
@@ -202,7 +198,7 @@ def test_the_page_of_an_ended_run_shows_its_counts(starter, ended_run):
 
 
 def test_refreshing_can_be_switched_off(starter, queued_run):
-    assert "hx-trigger" not in text_of(starter, f"{queued_run.get_absolute_url()}?live=off")
+    assert "hx-trigger" not in page_at(starter, f"{queued_run.get_absolute_url()}?live=off")
 
 
 def test_cancelling_ends_a_queued_run(starter, queued_run):
@@ -231,20 +227,20 @@ def test_an_ended_run_cannot_be_cancelled(starter, ended_run):
 def test_the_traceback_of_a_failed_run_is_folded(starter, ended_run):
     JobRun.objects.update(status="failed", error="Traceback of it")
 
-    page = text_of(starter, ended_run.get_absolute_url())
+    page = page_at(starter, ended_run.get_absolute_url())
 
     assert "<summary>Technical details</summary>" in page
 
 
 @pytest.mark.parametrize("job", ["pipeline", "P-0001", "sync-customers", "1010"])
 def test_the_page_of_jobs_shows_the_command_of_each_job(starter, houston, job):
-    assert f"python3 manage.py run_job {job}" in text_of(starter, "/jobs/")
+    assert f"python3 manage.py run_job {job}" in page_at(starter, "/jobs/")
 
 
 def test_the_page_of_a_run_shows_its_command(starter, houston):
     result = run("eod", channels=["houston"], business_date=date(2026, 3, 1))
 
-    page = text_of(starter, f"/runs/{result['run']}/")
+    page = page_at(starter, f"/runs/{result['run']}/")
 
     assert "python3 manage.py run_job eod --channel houston --date 2026-03-01" in page
 

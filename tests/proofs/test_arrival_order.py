@@ -199,4 +199,5 @@ def test_the_order_of_arrival_does_not_change_the_data(register, batches):
     at_once = data_after(register, [EVENTS])
     in_batches = data_after(register, batches)
 
+    assert at_once
     assert differences(at_once, in_batches) == {}

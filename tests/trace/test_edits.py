@@ -111,5 +111,6 @@ def test_a_trace_contains_no_name_and_no_contact(houston):
 
     content = str(trace_as_json(get_trace(guid)))
 
+    assert "Customer created." in content
     assert "canary" not in content.lower()
     assert "Annabel" not in content

@@ -127,7 +127,9 @@ def test_hq_is_only_read(store):
     with CaptureQueriesContext(connection) as queries:
         write_traffic(database, customers=20, edits=5, faulty=0.2)
 
-    assert all(query["sql"].startswith("SELECT") for query in queries)
+    statements = [query["sql"] for query in queries]
+    assert statements
+    assert all(statement.startswith("SELECT") for statement in statements)
     for model in (AsyncCustomer, GuidMap, Quarantine):
         assert not model.objects.exists()
 

@@ -41,12 +41,13 @@ def test_the_same_seed_writes_its_rows_only_once(store):
 
 
 def test_the_same_seed_writes_nothing_after_its_rows_were_acknowledged(store):
-    write_traffic(store, customers=5, seed=SEED)
+    first = write_traffic(store, customers=5, seed=SEED)
     for table in CUSTOMER_EVENT_TABLES:
         query(store, f"UPDATE {table} SET acknowledged_at = '2026-01-01T00:00:00+00:00'")
 
     second = write_traffic(store, customers=5, seed=SEED)
 
+    assert first.rows.total() == count_events(store).total() > 0
     assert second.rows.total() == 0
 
 

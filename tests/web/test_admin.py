@@ -106,6 +106,7 @@ def test_quarantine_shows_no_personal_data(boss, people):
 
     page = boss.get(f"/admin/stores/quarantine/{row.pk}/change/").content.decode()
 
+    assert "too_long" in page
     assert name_of_cy not in page
 
 

@@ -225,6 +225,7 @@ def test_the_data_goes_also_where_nothing_changes_any_more(houston):
     convert(houston, "Ann")
     run(JobCode.DOWNLOAD)
     age_packages("2 days")
+    assert Package.objects.available().count() == 1
 
     packages.drop_delivered()
 

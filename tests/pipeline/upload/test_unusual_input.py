@@ -32,6 +32,7 @@ from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.traffic.faults import FAMILY, FLAG, IDEOGRAPH
 from tests.support.make import make_customer, make_event, make_many, query, run, unacknowledged
+from tests.support.pages import text_of
 from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
@@ -172,7 +173,7 @@ def test_markup_in_a_name_is_escaped_on_pages_with_names(markup, boss):
 @pytest.mark.scenario(id="A7")
 @pytest.mark.parametrize("path", ["/", "/trace/{guid}/", "/async-customers/", "/runs/"])
 def test_markup_in_a_name_is_on_no_other_page(markup, boss, path):
-    page = boss.get(path.format(guid=markup)).content.decode()
+    page = text_of(boss.get(path.format(guid=markup)))
 
     for name in MARKUP:
         assert name not in page

@@ -185,7 +185,7 @@ def channels_of(history: CustomerHistory) -> list[TraceChannel]:
 
 
 def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
-    yield from session_events([operation.row for operation in history.operations])
+    yield from session_events(history.operations)
     for operation in history.operations:
         yield capture_event(operation)
         yield from outcome_events(operation, history.guids)
@@ -211,19 +211,19 @@ def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
             yield delivery_event(database, delivery)
 
 
-def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
-    """One event for each upload, with the number of rows of each table."""
-    rows_by_session: dict[Any, list[Any]] = defaultdict(list)
-    for row in rows:
-        if row.session:
-            rows_by_session[row.session].append(row)
-    for session, rows_of_session in rows_by_session.items():
-        counts = Counter(row._meta.db_table.removeprefix("async_") for row in rows_of_session)
+def session_events(operations: Iterable[CustomerOperation]) -> Iterator[TraceEvent]:
+    """One event for each upload, with the number of rows of each kind."""
+    by_session: dict[Any, list[CustomerOperation]] = defaultdict(list)
+    for operation in operations:
+        if operation.row.session:
+            by_session[operation.row.session].append(operation)
+    for session, uploaded in by_session.items():
+        counts = Counter(operation.kind.noun for operation in uploaded)
         text = ", ".join(counted(count, noun) for noun, count in counts.items())
         yield TraceEvent(
-            min(row.staged_at for row in rows_of_session),
+            min(operation.row.staged_at for operation in uploaded),
             "uploaded",
-            rows_of_session[0].source,
+            uploaded[0].row.source,
             f"Uploaded: {text}.",
             text_or_none(session.run_id),
             str(session.pk),

@@ -83,6 +83,17 @@ def test_an_event_names_its_run_and_session(houston):
     assert events["captured"].run is None
 
 
+def test_an_upload_counts_its_rows_by_kind(houston):
+    guid = make_customer(houston)
+    for _ in range(2):
+        make_event("address", houston, async_account=guid)
+    run(JobCode.UPLOAD)
+
+    [uploaded] = [event for event in get_trace(guid).events if event.kind == "uploaded"]
+
+    assert uploaded.text == "Uploaded: 1 customer, 2 addresses."
+
+
 def test_the_json_document_has_the_keys_of_the_contract(houston, command):
     guid = make_customer(houston)
     run(JobCode.UPLOAD)

@@ -174,7 +174,7 @@ class AsyncCustomerTable(base.ListTable):
         "Async customer account", "trace_guid", attrs=base.wide_only("sm")
     )
     name = NameColumn(base.wide_only("xl"))
-    operation = tables.Column("Operation", attrs=base.wide_only("md"))
+    operation = tables.Column("Operation", attrs=base.wide_only("xl"))
     occurred_at = base.TimeColumn("Operations timestamp", attrs=base.wide_only("md"))
     staged_at = base.TimeColumn(
         "Arrived", order_by=("staged_at", "pk"), attrs=base.wide_only("xxl")

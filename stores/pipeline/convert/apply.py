@@ -12,7 +12,7 @@ from uuid import UUID
 
 from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_keys
-from stores.hqdb.sql import fetch, lock_until_commit, prefer_index_scans
+from stores.hqdb.sql import fetch_values, lock_until_commit, prefer_index_scans
 from stores.models import Company
 from stores.pipeline.convert.accounts import NewCustomers, new_customers, require_issuing_allowed
 from stores.pipeline.convert.chunk import Applied, Chunk, due_events, kinds_of, mark_batches
@@ -72,7 +72,7 @@ def contested_ids(chunk: Chunk, kind: EventKind) -> list[str]:
     All events with such an id are applied as those of known customers are, to be compared.
     """
     statement = CONTESTED_IDS.format(events=chunk.events(kind), **kind.names)
-    return [str(key) for (key,) in fetch(statement, chunk.values)]
+    return [str(key) for key in fetch_values(statement, chunk.values)]
 
 
 def apply_or_fail(chunk: Chunk, keys: Sequence[EventKey]) -> Applied:
@@ -148,11 +148,10 @@ def convert_guids(company: Company, guids: Sequence[UUID], *, run_key: str | Non
 
 def pending_events_of(company: Company, kind: EventKind, guids: Sequence[UUID]) -> list[UUID]:
     """Return the pending events of one kind that name these GUIDs and no account."""
-    rows = fetch(
+    return fetch_values(
         """SELECT event_id FROM {view}
             WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
               AND company_id = %s AND status = 'pending'""",
         [list(guids), company.pk],
         **kind.names,
     )
-    return [event for (event,) in rows]

@@ -24,7 +24,7 @@ from stores.hqdb.retry import (
     is_data_error,
     run_for_rows,
 )
-from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
+from stores.hqdb.sql import fetch, fetch_values, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK, EVENTS_PER_CHUNK
@@ -160,26 +160,26 @@ def convert_in_parts(chunk: Chunk, skipped: Skipped) -> Applied | None:
 
 def batch_keys(chunk: Chunk) -> list[EventKey]:
     """Return the events of the chunk's batches, customers first, as each database wrote them."""
-    return [
-        (kind.event, event)
-        for kind in EVENT_KINDS
-        for (event,) in fetch(EVENTS_IN_ORDER.format(events=chunk.events(kind)), chunk.values)
-    ]
+    keys: list[EventKey] = []
+    for kind in EVENT_KINDS:
+        in_order = EVENTS_IN_ORDER.format(events=chunk.events(kind))
+        keys += [(kind.event, event) for event in fetch_values(in_order, chunk.values)]
+    return keys
 
 
 def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
     """Return those of the chunk's batches that contain some of the events."""
-    values = [list(events), list(chunk.batches)]
-    return {
-        batch
-        for kind in EVENT_KINDS
-        for (batch,) in fetch(
-            """SELECT DISTINCT batch_id FROM {event}
-                WHERE event_id = ANY(%s::uuid[]) AND batch_id = ANY(%s::bigint[])""",
-            values,
-            **kind.names,
+    batches: set[int] = set()
+    for kind in EVENT_KINDS:
+        batches |= set(
+            fetch_values(
+                """SELECT DISTINCT batch_id FROM {event}
+                    WHERE event_id = ANY(%s::uuid[]) AND batch_id = ANY(%s::bigint[])""",
+                [list(events), list(chunk.batches)],
+                **kind.names,
+            )
         )
-    }
+    return batches
 
 
 def forget_settled(chunk: Chunk) -> None:
@@ -210,8 +210,7 @@ def edit_known_customers(step: RunStep, company: Company, skipped: Skipped) -> b
 def events_of_known(company: Company, kind: EventKind, skipped: Iterable[UUID]) -> list[UUID]:
     """Return some pending events of one kind whose customer HQ knows."""
     values = {"company": company.pk, "skipped": list(skipped), "limit": CUSTOMERS_PER_CHUNK}
-    rows = fetch(EVENTS_OF_KNOWN, values, **kind.names)
-    return [event for (event,) in rows]
+    return fetch_values(EVENTS_OF_KNOWN, values, **kind.names)
 
 
 def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch_one, listed, run_sql
+from stores.hqdb.sql import fetch_one, fetch_value, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Company
 from stores.pipeline.changes import reserve_changes
@@ -99,10 +99,10 @@ def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> 
 
 def bump_versions(company: Company, claimed: WorkTable) -> int:
     """Give the claimed customers their next version and change number. Returns their number."""
-    (count,) = fetch_one("SELECT count(DISTINCT customer_id) FROM {claimed}", claimed=claimed)
-    first_change = reserve_changes(company.pk, int(count))
+    count = int(fetch_value("SELECT count(DISTINCT customer_id) FROM {claimed}", claimed=claimed))
+    first_change = reserve_changes(company.pk, count)
     run_sql(BUMP_VERSIONS, {"first_change": first_change}, claimed=claimed)
-    return int(count)
+    return count
 
 
 def update_customers(claim: Claim) -> bool:

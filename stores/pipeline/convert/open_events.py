@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_keys, run_for_rows
-from stores.hqdb.sql import fetch, fetch_one, run_sql
+from stores.hqdb.sql import fetch, fetch_one, fetch_value, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models import Company, NumberSequence
 from stores.pipeline.convert.chunk import Chunk
@@ -173,7 +173,7 @@ def write_wait_reasons(company: Company) -> dict[UUID, str]:
 
 def count_waiting(company: Company) -> int:
     """Count the company's events that wait, or are in a batch that could not be converted."""
-    (waiting,) = fetch_one(
+    waiting = fetch_value(
         """SELECT (SELECT count(*) FROM open_event
                     WHERE company_id = %(company)s AND status = 'waiting')
                 + (SELECT coalesce(sum(batch.rows - (SELECT count(*) FROM open_event

@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import ChannelState, Contradiction, Visit
 from stores.hqdb.files import load
-from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
+from stores.hqdb.sql import copy_in, fetch, fetch_value, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
@@ -117,7 +117,7 @@ def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
 
 def was_restored_recently(database: ChannelDatabase) -> bool:
     """Return whether the database was restored within the last day, by an incident of any state."""
-    (was_restored,) = fetch_one(
+    was_restored = fetch_value(
         """SELECT EXISTS (SELECT FROM incident WHERE database_id = %s AND kind = %s
                              AND last_seen_at > now() - interval '1 day')""",
         [database.pk, IncidentKind.CHANNEL_RESTORED.value],

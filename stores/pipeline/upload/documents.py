@@ -16,7 +16,7 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import EventBatch
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch, fetch_one, identifiers, listed, run_sql
+from stores.hqdb.sql import fetch_value, fetch_values, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
@@ -198,7 +198,7 @@ def reject_statement(part: DocumentTable, incoming: IncomingDocuments) -> sql.Co
 
 def reject_dateless(channel: Channel, incoming: IncomingDocuments) -> None:
     """Reject documents without a business date, if HQ does not know the channel's time zone."""
-    (is_missing,) = fetch_one(
+    is_missing = fetch_value(
         "SELECT EXISTS (SELECT FROM {headers} WHERE business_date IS NULL)",
         headers=incoming.headers,
     )
@@ -264,7 +264,7 @@ def leave_incomplete(
         values,
         **names,
     )
-    rows = fetch(
+    return fetch_values(
         """DELETE FROM {headers} header USING incomplete_document incomplete
             WHERE incomplete.database_id = %(database)s AND incomplete.event_id = header.event_id
               AND NOT EXISTS (SELECT FROM {rejected} rejected
@@ -273,7 +273,6 @@ def leave_incomplete(
         values,
         **names,
     )
-    return [counter for (counter,) in rows]
 
 
 def reject_conflicting_documents(

@@ -17,7 +17,7 @@ from psycopg2 import sql
 from stores.channeldb.exchange.protocol import GUID_FORM, Unreadable
 from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows
-from stores.hqdb.sql import fetch, fetch_one, listed, run_sql
+from stores.hqdb.sql import fetch_value, fetch_values, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
 from stores.models import ChannelDatabase, UploadSession
 from stores.pipeline.events.kinds import EVENT_COLUMNS, StagedTable
@@ -179,15 +179,14 @@ def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[U
     """Return the rows. Those of erased customers keep only the columns that every event has."""
     position = kind.sent_columns.index("async_account")
     guids = [guid for row in rows if (guid := canonical_id(row.values[position]))]
-    erased = {
-        str(guid)
-        for (guid,) in fetch(
-            """SELECT guid.async_account
+    erased = set(
+        fetch_values(
+            """SELECT guid.async_account::text
                  FROM guid_map guid JOIN customer ON customer.id = guid.customer_id
                 WHERE customer.state = 'erased' AND guid.async_account = ANY(%s::uuid[])""",
             [guids],
         )
-    }
+    )
     return [
         row
         if canonical_id(row.values[position]) not in erased
@@ -224,15 +223,14 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
 
 
 def row_keys(rows: WorkTable) -> list[str]:
-    keys = fetch("SELECT row_key FROM {rows} ORDER BY row_key::bigint", rows=rows)
-    return [key for (key,) in keys]
+    return fetch_values("SELECT row_key FROM {rows} ORDER BY row_key::bigint", rows=rows)
 
 
 def insert_rows(
     source: UploadSource, kind: StagedTable, rows: WorkTable, keys: Sequence[str] | None
 ) -> int:
     """Insert all rows into quarantine, or only those of some keys. Returns how many are new."""
-    (new,) = fetch_one(
+    new = fetch_value(
         """WITH kept AS (
              INSERT INTO quarantine AS known (database_id, "table", row_key, generation,
                     event_id, async_account, account_number, payload_hash, reason, field, rule,

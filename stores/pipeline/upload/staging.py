@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.retry import is_data_error, run_for_rows
-from stores.hqdb.sql import copy_in, fetch_one, identifiers, listed, prefer_index_scans, run_sql
+from stores.hqdb.sql import copy_in, fetch_value, identifiers, listed, prefer_index_scans, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Channel
 from stores.pipeline.dates import EARLIEST_DATE
@@ -88,7 +88,7 @@ def drop_known(kind: EventKind, incoming: WorkTable) -> None:
     Known rows come as whole batches, after a crash or when a channel sends everything again. So
     only if the first row is known is it worth looking at the others.
     """
-    (is_known,) = fetch_one(
+    is_known = fetch_value(
         """SELECT EXISTS (SELECT FROM {event} WHERE event_id =
                (SELECT event_id FROM {incoming} ORDER BY replication_counter LIMIT 1))""",
         incoming=incoming,
@@ -261,7 +261,7 @@ def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable)
 def stage_erased(source: UploadSource, kind: EventKind, incoming: WorkTable) -> int:
     """Stage the events of erased customers without their data. Returns how many were new."""
     company = source.database.channel.company_id
-    (has_erased,) = fetch_one(
+    has_erased = fetch_value(
         "SELECT EXISTS (SELECT FROM customer WHERE company_id = %s AND state = 'erased')", [company]
     )
     if not has_erased:

@@ -1,7 +1,7 @@
 """Conflicts: edits whose makers did not know of each other.
 
-Merging has decided already which edit wins: the later one. This module records what was lost by
-it, so that people can see both values, once for each chunk of edits. New customers have no
+Merging has decided already which edit wins: the later one. Once for each chunk of edits, this
+module records what was lost by that, so that people can see both values. New customers have no
 conflicts, because nobody else can have edited them yet.
 """
 
@@ -16,7 +16,7 @@ from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
 
 RECORD_CONFLICTS = load(__file__, "record_conflicts")
-# A clock that is wrong by more is named in the conflict.
+# If a clock is wrong by more, a person decides about the conflict.
 CLOCK_TOLERANCE = timedelta(minutes=15)
 # Kinds whose entities are new when a till creates them, so that nobody else can have edited them.
 KINDS_WITH_CREATION = (CUSTOMER, ADDRESS, CONTACT)

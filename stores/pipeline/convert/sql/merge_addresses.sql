@@ -34,14 +34,14 @@ fresh AS (
              last_operation = 'deactivate'
              OR (rank = 1
                  AND (NOT {is_known} OR (
-                      -- No other row is the primary one,
+                      -- No other row is the primary one.
                       NOT EXISTS (
                           SELECT FROM {table} other
                            WHERE other.customer_id = ranked.customer_id
                              AND other.{within} = ranked.{within}
                              AND other.is_primary AND other.is_active
                              AND other.{key} <> ranked.{key})
-                      -- and no later event has made another row the primary one.
+                      -- No later event has made another row the primary one.
                       AND NOT EXISTS (
                           SELECT FROM {history} event
                            WHERE event.customer_id = ranked.customer_id AND event.is_primary

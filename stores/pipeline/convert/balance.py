@@ -10,7 +10,7 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.retry import run_for_rows
-from stores.hqdb.sql import fetch
+from stores.hqdb.sql import fetch_values
 from stores.models import Channel, ChannelDatabase, Company
 from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
@@ -47,18 +47,17 @@ def database_ids(*channels: Channel) -> list[int]:
 
 
 def count_tables(moved: Mapping[str, bool], databases: Sequence[int]) -> dict[str, str]:
-    """Count the days again of those tables that have some to count.
+    """Count the tables again that have days to count. Returns the days that the database refuses.
 
-    `moved` says of each table whether a run has just moved rows of it on. Returns the days that the
-    database refuses, and why.
+    `moved` says for each table whether a run has just settled rows of it.
     """
-    to_count = fetch(
+    to_count = fetch_values(
         """SELECT moved."table" FROM unnest(%s::text[], %s::boolean[]) moved ("table", is_moved)
             WHERE EXISTS (SELECT FROM days_to_count("table", %s::bigint[], is_moved, NULL))""",
         [list(moved), list(moved.values()), list(databases)],
     )
     refused: dict[str, str] = {}
-    for (table,) in to_count:
+    for table in to_count:
         refused |= count_table(table, databases, is_moved=moved[table])
     return refused
 

@@ -230,14 +230,13 @@ def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:
 
 
 def kinds_in_quarantine() -> list[EventKind]:
-    """Return the kinds of which some rows are in quarantine: most of the time there are none."""
-    rows = fetch(
+    """Return the kinds of which rows are in quarantine. Mostly there are none."""
+    tables = fetch_values(
         """SELECT name FROM unnest(%s::text[]) name
             WHERE EXISTS (SELECT FROM quarantine WHERE status = 'open' AND "table" = name)""",
         [[kind.event for kind in EVENT_KINDS]],
     )
-    found = {name for (name,) in rows}
-    return [kind for kind in EVENT_KINDS if kind.event in found]
+    return [kind for kind in EVENT_KINDS if kind.event in tables]
 
 
 def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:

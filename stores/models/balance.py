@@ -3,7 +3,6 @@
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
 
 from stores.models.reference import Reference
 
@@ -18,6 +17,9 @@ class CountKey(models.Model):
 
     class Meta:
         abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.database_id} {self.table} {self.day}"
 
 
 class Arrival(CountKey):
@@ -37,9 +39,6 @@ class Arrival(CountKey):
         ]
         indexes = [models.Index(fields=["-day"], name="arrival_newest")]
 
-    def __str__(self) -> str:
-        return f"{self.database_id} {self.table} {self.day}"
-
 
 # The columns of BalanceParts that add up to `captured`.
 BALANCE_PARTS = (
@@ -55,7 +54,9 @@ BALANCE_PARTS = (
 
 
 class BalanceParts(CountKey):
-    """The number of rows in each state. `captured` is the sum of the others, if none is missing.
+    """The number of rows in each state, and `captured`, the number of rows that arrived.
+
+    The other numbers should add up to `captured`. If they do not, rows are missing.
 
     converted
         Applied to the account of their customer, or superseded by a later event that was.
@@ -63,8 +64,12 @@ class BalanceParts(CountKey):
         The same, for a GUID that was linked to an existing account.
     posted, voided
         Sales and orders that became a sales order, and those that never will.
-    waiting, failed, quarantined, erased
-        As they say. Rows that were dismissed or replaced still count as quarantined.
+    waiting, failed
+        Not applied yet, or they could not be applied.
+    quarantined
+        Rows in quarantine, also those that were dismissed or replaced since.
+    erased
+        Rows of customers whose data was erased.
 
     Lines and payments count with their sale.
     """
@@ -96,14 +101,11 @@ class Balance(BalanceParts):
             ),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.database_id} {self.table} {self.day}"
-
 
 class DayBalanceQuerySet(models.QuerySet["DayBalance"]):
     def unbalanced(self) -> Self:
         """Days with fewer or more rows than arrived."""
-        return self.filter(~Q(difference=0))
+        return self.exclude(difference=0)
 
 
 class DayBalance(BalanceParts):
@@ -120,6 +122,3 @@ class DayBalance(BalanceParts):
     class Meta:
         db_table = "day_balance"
         managed = False
-
-    def __str__(self) -> str:
-        return f"{self.database_id} {self.table} {self.day}"

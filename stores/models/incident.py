@@ -80,9 +80,9 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         """Open incidents that keep jobs from visiting this database."""
         return self.blocking_databases().filter(database=database)
 
-    def oldest_blocking_pk(self) -> "models.QuerySet[Incident, Any]":
-        """Subquery of a query of databases: the oldest incident that blocks each."""
-        incidents = self.blocking_databases().filter(database=OuterRef("pk"))
+    def oldest_blocking_pk(self, database: OuterRef) -> "models.QuerySet[Incident, Any]":
+        """Subquery: the id of the oldest incident that blocks a database."""
+        incidents = self.blocking_databases().filter(database=database)
         return incidents.order_by("pk").values("pk")[:1]
 
     def report(

@@ -12,11 +12,17 @@ from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
 from stores.pipeline.register import RegistrationRefused, add_register, register_channel
 
-# The options of every database, and those of a channel, which --register does not take.
-DATABASE_OPTIONS = ("code", "database", "group", "till_role", "renew_identity")
+# Options that describe a channel, which a register has already.
 CHANNEL_OPTIONS = (
-    *("name", "kind", "company", "profile", "country", "default_customer"),
-    *("account_format", "first_number", "last_number"),
+    "name",
+    "kind",
+    "company",
+    "profile",
+    "country",
+    "default_customer",
+    "account_format",
+    "first_number",
+    "last_number",
 )
 
 
@@ -42,8 +48,15 @@ class Command(SynclineCommand):
             help="The database: postgresql://…, sqlite:///PATH below SYNCLINE_DATA_DIR, "
             "env:CHANNEL_DSN_X, or embedded.",
         )
-        parser.add_argument("--register", metavar="NAME", help="The name of an offline register.")
-        parser.add_argument("--group", metavar="NAME", help="The group of the database.")
+        parser.add_argument(
+            "--register",
+            metavar="NAME",
+            help="Adds the database of this offline register to the channel CODE, instead of "
+            "registering a channel.",
+        )
+        parser.add_argument(
+            "--group", metavar="NAME", help="The channel database group (default: Default)."
+        )
         parser.add_argument("--profile", metavar="NAME", help="The functionality profile.")
         parser.add_argument(
             "--country", metavar="XXX", help="Three letters, for addresses without a country."
@@ -101,14 +114,36 @@ def create_channel(options: dict[str, Any]) -> ChannelDatabase:
         if not options[option]:
             raise RegistrationRefused(f"--{option} is required for a channel.")
     return register_channel(
-        **{name: options[name] for name in (*DATABASE_OPTIONS, *CHANNEL_OPTIONS)}
+        code=options["code"],
+        name=options["name"],
+        kind=options["kind"],
+        company=options["company"],
+        profile=options["profile"],
+        country=options["country"],
+        default_customer=options["default_customer"],
+        account_format=options["account_format"],
+        first_number=options["first_number"],
+        last_number=options["last_number"],
+        database=options["database"],
+        group=options["group"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
     )
 
 
 def add_register_database(options: dict[str, Any]) -> ChannelDatabase:
+    """Add the database of an offline register to a channel that is registered."""
     for option in CHANNEL_OPTIONS:
         if options[option] is not None:
             name = option.replace("_", "-")
-            raise RegistrationRefused(f"--{name} is of a channel; it does not go with --register.")
-    values = {name: options[name] for name in DATABASE_OPTIONS}
-    return add_register(register=options["register"], **values)
+            raise RegistrationRefused(
+                f"--{name} cannot be combined with --register: it applies to a channel."
+            )
+    return add_register(
+        code=options["code"],
+        register=options["register"],
+        database=options["database"],
+        group=options["group"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
+    )

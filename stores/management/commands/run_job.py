@@ -115,9 +115,9 @@ def step_line(step: dict[str, Any]) -> str:
 
 @contextmanager
 def progress_line() -> Iterator[Callable[[JobRun], None]]:
-    """Show how far a run has come, in one line of a terminal that is gone at the end.
+    """Yield a function that shows how far a run has come, in one line of the terminal.
 
-    Gives the function to call as the run goes on; where stderr is no terminal, it shows nothing.
+    The line is gone at the end. The function does nothing where stderr is no terminal.
     """
 
     def show_progress(run: JobRun) -> None:
@@ -127,8 +127,10 @@ def progress_line() -> Iterator[Callable[[JobRun], None]]:
         sys.stderr.flush()
 
     if sys.stderr.isatty():
-        yield show_progress
-        sys.stderr.write(f"\r{CLEAR}")
+        try:
+            yield show_progress
+        finally:
+            sys.stderr.write(f"\r{CLEAR}")
     else:
         yield lambda run: None
 

@@ -29,7 +29,15 @@ class CappedCount(Subquery):
 
 
 def databases_with_counts() -> QuerySet[ChannelDatabase]:
-    """All channel databases with the operations and customers that are pending in each."""
+    """All channel databases, with what is pending in each, and what blocks it.
+
+    waiting
+        Operations of customers that are uploaded, but not finished.
+    pending
+        Customers that the database lacks.
+    blocked_by, suspended_by
+        The oldest incident that stops its visits, and a suspended download; None if there is none.
+    """
     waiting = UnfinishedEvent.objects.filter(
         table=AsyncCustomer.log_table(), database=OuterRef("pk")
     )
@@ -42,8 +50,9 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
     databases = ChannelDatabase.objects.with_channel().annotate(received=RECEIVED_UP_TO)
     return databases.annotate(
         waiting=CappedCount(waiting.values("event_id")),
+        # A sum of two such counts may be larger; every number above MAX_COUNTED is shown alike.
         pending=CappedCount(pending.values("pk")) + CappedCount(excepted.values("pk")),
-        blocked_by=Subquery(Incident.objects.oldest_blocking_pk()),
+        blocked_by=Subquery(Incident.objects.oldest_blocking_pk(OuterRef("pk"))),
         suspended_by=Subquery(
             suspended_in_strict_order().filter(database=OuterRef("pk")).values("pk")[:1]
         ),
@@ -59,6 +68,7 @@ class ChannelTable(base.ListTable):
     kind = tables.Column("Kind", accessor="channel__kind", attrs=base.wide_only("xl"))
     company = tables.Column("Company", accessor="channel__company_id", attrs=base.wide_only("xl"))
     group = tables.Column("Group", order_by="group__name", attrs=base.wide_only("xl"))
+    # In descending order of the error, databases without one come last.
     health = base.TemplateColumn(
         "Status", "health", order_by=("-last_error", "is_enabled", "last_visited_at")
     )

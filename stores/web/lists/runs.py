@@ -11,11 +11,13 @@ from stores.web.format import took
 from stores.web.lists import base
 
 NOT_IDLE = "not_idle"
+# The scope of a run that is limited to nothing.
+EVERYTHING = "*"
 STATUS_CHOICES = [(NOT_IDLE, "All but nothing to do"), *RunStatus.choices]
 
 
 class RunFilter(base.ListFilter):
-    """Scheduled runs mostly have nothing to do; a choice of the status leaves them out."""
+    """The status "All but nothing to do" hides the many scheduled runs that found no work."""
 
     job = base.choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
     status = base.choice_filter(STATUS_CHOICES, "Status", method="filter_status")
@@ -33,6 +35,7 @@ class RunTable(base.ListTable):
     title = "Runs"
     lead = "All runs of all jobs, newest first."
     if_empty = "No runs yet. Start one on the Jobs page."
+    # Without a filter, an index gives the newest rows of this order at once.
     indexed_orders = (("created_at", "pk"),)
 
     created_at = base.TimeColumn("Run", order_by=("created_at", "pk"), linkify=True)
@@ -40,7 +43,9 @@ class RunTable(base.ListTable):
     status = tables.Column("Status")
     scope = tables.Column("Channels", attrs=base.wide_only("md"))
     started_by = tables.Column("Started by", attrs=base.wide_only("xl"))
-    seconds = base.FormattedColumn("Took", took, order_by="took", attrs=base.wide_only("md", "num"))
+    seconds = base.FormattedColumn(
+        "Took", took, order_by="duration", attrs=base.wide_only("md", "num")
+    )
     message = tables.Column("Result", attrs=base.wide_only("xl"))
 
     def render_status(self, record: JobRun) -> str:
@@ -51,7 +56,7 @@ class RunTable(base.ListTable):
         return value
 
     def render_scope(self, value: str, record: JobRun) -> str:
-        return "All" if value == "*" else record.about
+        return "All" if value == EVERYTHING else record.about
 
     def value_scope(self, value: str) -> str:
         return value
@@ -64,7 +69,7 @@ class RunTable(base.ListTable):
 
 
 def all_runs() -> QuerySet[JobRun]:
-    """All runs, newest first; `took` orders them by duration."""
-    took = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=DurationField())
+    """All runs, newest first; the column of seconds is ordered by `duration`."""
+    duration = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=DurationField())
     runs = JobRun.objects.newest_first().select_related("requested_by").defer("error")
-    return runs.annotate(took=took)
+    return runs.annotate(duration=duration)

@@ -224,7 +224,7 @@ def correct_case(request: Request, case: str) -> HttpResponse:
         else:
             messages.success(request, "Corrected. The next run processes the replacement.")
             return redirect(detail.case)
-    context = case_context(request, detail) | {"form": form, "keeps": read_only}
+    context = case_context(request, detail) | {"form": form, "read_only_sentence": read_only}
     return render(request, "quarantine/correct.html", context)
 
 

@@ -1,6 +1,7 @@
 """The pages of statements, and the end-of-day board."""
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -30,7 +31,10 @@ from stores.web.lists.statements import (
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-MAX_AGGREGATES_SHOWN, MAX_STATEMENTS_SHOWN = 500, 100
+MAX_AGGREGATES_SHOWN = 500
+MAX_STATEMENTS_SHOWN = 100
+# Sales with this reason only wait for their statement; they are not excluded from it.
+IN_OPEN_STATEMENT = "statement_open"
 
 may_cancel_statements = require_permission("stores.cancel_statement", "cancel statements")
 
@@ -48,7 +52,9 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
         table = AggregateTable(orders)
         return csv_response(request, table, orders.iterator(), filename=statement.number)
     excluded = ExcludedSale.objects.filter(
-        channel=statement.channel_id, business_date=statement.business_date
+        ~Q(reason=IN_OPEN_STATEMENT),
+        channel=statement.channel_id,
+        business_date=statement.business_date,
     )
     context = {
         "statement": statement,
@@ -56,9 +62,10 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
         "tenders": statement.tenders.all(),
         "differences": PostedPayment.objects.differences_of(statement),
         "aggregates": orders[:MAX_AGGREGATES_SHOWN],
+        # Of the whole statement, whatever is shown.
         "aggregate_count": aggregates.count(),
         "only_failures": only_failures,
-        "excluded": excluded.exclude(reason="statement_open").by_reason(),
+        "excluded": excluded.by_reason(),
         "waits_for": explain(statement.reason) if statement.is_open else "",
         "events": statement.events.select_related("run", "user"),
     }

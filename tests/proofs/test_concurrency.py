@@ -40,6 +40,7 @@ from tests.support.concurrency import (
 )
 from tests.support.convergence import assert_converges
 from tests.support.make import make_customer, make_event, make_sale, query, run
+from tests.support.orders import make_order
 from tests.support.processes import until
 from tests.support.promises import broken_promises
 
@@ -93,13 +94,7 @@ def make_order_of_new_customer(store: ChannelDatabase, number: int) -> UUID:
     """An order of a new customer, to an address of the customer. Returns the GUID."""
     guid, address_id = make_customer(store, f"Ann {number}"), uuid4()
     make_event("address", store, async_account=guid, address_id=address_id)
-    make_sale(
-        store,
-        transaction_type="customer_order",
-        confirmation_number=f"SO-W{number}",
-        async_account=guid,
-        delivery_address_id=address_id,
-    )
+    make_order(store, f"SO-W{number}", async_account=guid, delivery_address_id=address_id)
     return guid
 
 

@@ -85,5 +85,6 @@ def test_repeating_every_job_and_command_changes_no_data(idle_channels):
 
     assert set(first.values()) <= {"nothing_to_do", "succeeded"}, first
     assert set(second.values()) <= {"nothing_to_do", "succeeded"}, second
+    assert before
     assert differences(before, after_first) == {}
     assert differences(before, after_second) == {}

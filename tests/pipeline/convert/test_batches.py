@@ -31,6 +31,7 @@ from stores.pipeline.corrections.quarantine import release_rows
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
 from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.orders import make_order
 from tests.support.promises import broken_promises
 from tests.support.refusals import hq_refuses
 
@@ -171,9 +172,7 @@ def test_a_batch_leaves_out_a_customer_that_an_order_converted(store):
     ann = make_customer(store, "Ann")
     make_event("address", store, async_account=ann)
     make_customer(store, "Bo")
-    make_sale(
-        store, transaction_type="customer_order", confirmation_number="W-1", async_account=ann
-    )
+    make_order(store, "W-1", async_account=ann)
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
     states = dict(AsyncCustomer.objects.values_list("first_name", "status"))

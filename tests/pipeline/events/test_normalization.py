@@ -3,8 +3,6 @@
 From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite.
 """
 
-from typing import Any
-
 import pytest
 from django.db import connection
 
@@ -21,6 +19,7 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, make_sale, run, sale_rows, write_rows
+from tests.support.orders import make_order
 from tests.support.promises import broken_promises
 
 # Every character of the Basic Multilingual Plane, and blocks of others that are treated specially.
@@ -36,11 +35,6 @@ CHARACTERS = [
     )
     for code in codes
 ]
-UNPAID_ORDER: dict[str, Any] = {
-    "transaction_type": "customer_order",
-    "payments": [],
-    "payment_amount": "0",
-}
 INVISIBLE_NAMES = (
     *("\t", "\n", "\r\n", " \t ", "\u00a0", "\u3000", "\u200b", "\ufeff", "\u200e", "\u2800"),
     *("\u3164", "\u00ad", "\u200d", "\u200c", "\ufe0f", "\u2060", "\u202e", "\u180e", "\x07"),
@@ -217,9 +211,9 @@ def test_numbers_and_tenders_of_a_sale_are_normalized(store):
 
 @pytest.mark.finding(id="P10")
 def test_numbers_that_look_alike_are_one_number(store):
-    make_sale(store, transaction_id="T-77", confirmation_number="WEB-77", **UNPAID_ORDER)
-    make_sale(store, transaction_id="T-78", confirmation_number="WEB-77\u200b", **UNPAID_ORDER)
-    make_sale(store, transaction_id="T-77\n", confirmation_number="WEB-79", **UNPAID_ORDER)
+    make_order(store, "WEB-77", transaction_id="T-77")
+    make_order(store, "WEB-77\u200b", transaction_id="T-78")
+    make_order(store, "WEB-79", transaction_id="T-77\n")
 
     run(JobCode.UPLOAD)
 
@@ -235,7 +229,7 @@ def test_numbers_that_look_alike_are_one_number(store):
 @pytest.mark.parametrize("blank", ["", "\t", "\u3000"])
 def test_a_blank_number_or_tender_is_missing(store, blank):
     make_sale(store, payments=[{"tender_type": blank, "amount": "10.70", "currency": "USD"}])
-    make_sale(store, confirmation_number=blank, **UNPAID_ORDER)
+    make_order(store, blank)
     make_sale(store, transaction_id=blank or "\u00ad")
 
     run(JobCode.UPLOAD)

@@ -32,6 +32,7 @@ from stores.models.job import JobCode
 from stores.pipeline import number_journal
 from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_sale, out_of_reach, query, run
+from tests.support.orders import make_order
 from tests.support.promises import broken_promises, get_check
 
 pytestmark = pytest.mark.slow
@@ -63,15 +64,7 @@ def post_sale_and_order(store, confirmation_number):
     """Post a sale and a customer order of a new customer."""
     customer = make_customer(store)
     make_sale(store, "10.00", async_account=customer)
-    make_sale(
-        store,
-        "20.00",
-        transaction_type="customer_order",
-        confirmation_number=confirmation_number,
-        async_account=customer,
-        payments=[],
-        payment_amount="0",
-    )
+    make_order(store, confirmation_number, async_account=customer)
     assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
     assert run(JobCode.ORDERS)["counts"]["posted"] == 1
 

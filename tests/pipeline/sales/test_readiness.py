@@ -12,6 +12,7 @@ from stores.models import Channel, Customer, RetailTransaction
 from stores.models.job import JobCode
 from stores.pipeline.sales.readiness import readiness
 from tests.support.make import make_customer, make_sale, run
+from tests.support.orders import make_order
 
 pytestmark = pytest.mark.finding(id="A2")
 
@@ -46,14 +47,11 @@ def blocked_sales(houston):
     sell("known GUID, unknown account", async_account=bo, account_number="NOBODY")
     sell("unknown GUID", async_account=uuid4())
     sell("guest")
-    make_sale(
+    make_order(
         houston,
+        "W-1",
         transaction_id="order of two customers",
-        transaction_type="customer_order",
-        confirmation_number="W-1",
         business_date=DAY,
-        payments=[],
-        payment_amount="0",
         async_account=ann,
         account_number=bo_account,
     )

@@ -15,7 +15,8 @@ from stores.jobs.claim import claim_step
 from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.models.job import JobCode
-from tests.support.make import carry_out, make_customer, make_sale, run
+from tests.support.make import carry_out, make_customer, run
+from tests.support.orders import make_order
 from tests.support.pages import page_at, rows_of
 
 HTMX = {"HX-Request": "true"}
@@ -124,9 +125,9 @@ def test_jobs_of_a_business_date_have_a_date_field(starter, houston):
 
 
 def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
-    order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
-    make_sale(houston, confirmation_number="SO 1", **order)
-    make_sale(houston, confirmation_number="SO 2", **order)
+    ann = make_customer(houston)
+    make_order(houston, "SO 1", async_account=ann)
+    make_order(houston, "SO 2", async_account=ann)
     run(JobCode.UPLOAD)
     url = RetailTransaction.objects.get(confirmation_number="SO 1").get_absolute_url()
     page_before = page_at(starter, url)

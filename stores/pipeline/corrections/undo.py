@@ -27,7 +27,7 @@ def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int,
 
     Return how many transactions have their old values again, and how many do not.
     """
-    undone = kept = last = 0
+    undone, kept, last = 0, 0, 0
     changes = TransactionChange.objects.filter(correction=correction).order_by("transaction")
     while True:
         remaining = changes.filter(transaction__gt=last)

@@ -309,12 +309,12 @@ class ChannelDownload:
         HQ records the refused customers before the channel's position moves past them. In strict
         order it does not move past them.
         """
-        parts = count(session.tries % MAX_COUNTED_TRIES * PARTS_PER_TRY + 1)
+        numbers = count(session.tries % MAX_COUNTED_TRIES * PARTS_PER_TRY + 1)
         rows_of_parts: list[int] = []
 
-        def apply(part: Sequence[TableData], move: PositionMove | None = None) -> None:
+        def apply(data: Sequence[TableData], move: PositionMove | None = None) -> None:
             self.step.check_stop()
-            rows = channel.apply(part, session=session.pk, part=next(parts), job=JOB, move=move)
+            rows = channel.apply(data, session=session.pk, part=next(numbers), job=JOB, move=move)
             rows_of_parts.append(rows)
             failpoint("download:after_channel_commit")
 

@@ -5,7 +5,7 @@ What is not a value of the column's type becomes NULL here; the checks find the 
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 
 from stores.channeldb.exchange.protocol import GUID_FORM
 from stores.channeldb.exchange.sqlite_values import DATE_FORM, ESCAPES, TIME_FORM
@@ -41,18 +41,21 @@ def lenient_time(value: bytes | None) -> str:
     if value is None:
         return NULL_TEXT
     text = value.decode("ascii", "replace")
-    try:
-        return text if TIME_FORM.fullmatch(text) and datetime.fromisoformat(text) else "-infinity"
-    except ValueError:
-        return "-infinity"
+    return text if TIME_FORM.fullmatch(text) and is_valid(text) else "-infinity"
 
 
 def lenient_date(value: bytes | None) -> str:
     text = (value or b"").decode("ascii", "replace")
+    return text if DATE_FORM.fullmatch(text) and is_valid(text) else NULL_TEXT
+
+
+def is_valid(text: str) -> bool:
+    """Return whether a text in the form of a date or time is one: no 30th of February."""
     try:
-        return text if DATE_FORM.fullmatch(text) and date.fromisoformat(text) else NULL_TEXT
+        datetime.fromisoformat(text)
     except ValueError:
-        return NULL_TEXT
+        return False
+    return True
 
 
 LENIENT_READERS: dict[str, Callable[[bytes | None], str]] = {

@@ -216,14 +216,13 @@ def damaged_rows() -> Iterator[dict[str, Any]]:
     """Yield the quarantined rows that are not as they were quarantined, or lack a reason."""
     rows = Quarantine.objects.values_list("pk", "raw", "payload_hash", "reason", "attempts")
     for pk, raw, payload_hash, reason, attempts in rows.iterator():
-        is_whole = hashlib.sha256(raw).digest() == bytes(payload_hash) and is_row(bytes(raw))
-        if not is_whole:
+        if hashlib.sha256(raw).digest() != bytes(payload_hash) or not is_json_object(bytes(raw)):
             yield {"id": pk, "what": "damaged"}
         elif not reason or attempts < 1:
             yield {"id": pk, "what": "without reason or attempt"}
 
 
-def is_row(raw: bytes) -> bool:
+def is_json_object(raw: bytes) -> bool:
     try:
         return isinstance(json.loads(raw), dict)
     except ValueError:

@@ -13,9 +13,6 @@ from psycopg2 import sql
 from stores.hqdb.sql import Name, Query, as_composable, fetch_value, listed, with_names
 from stores.hqdb.work_table import WorkTable
 
-# A run that started this long after a row was written must have processed the row. Until such a run
-# the row is late, which is not an error.
-GRACE = "interval '5 minutes'"
 MAX_OFFENDING = 20
 
 

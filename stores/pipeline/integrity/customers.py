@@ -18,7 +18,6 @@ from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.kinds import normalized as normalized_text
 from stores.pipeline.integrity.checks import (
-    GRACE,
     Check,
     DatabaseRule,
     check_result,
@@ -217,6 +216,7 @@ def clocks_decide_nothing(evidence: Evidence) -> Check:
         f" arrived in the future ({sample_description(evidence.snapshot)}).",
         count_rows(evidence.shown),
         wrong_rows(evidence, "is_ahead"),
-        f"""SELECT 'taken over in the future' AS what, max(staged_at)::text AS at
-              FROM async_customer HAVING max(staged_at) > clock_timestamp() + {GRACE}""",  # noqa: S608
+        """SELECT 'taken over in the future' AS what, max(staged_at)::text AS at
+             FROM async_customer
+           HAVING max(staged_at) > clock_timestamp() + interval '5 minutes'""",
     )

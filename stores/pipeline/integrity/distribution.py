@@ -7,7 +7,7 @@ A statement of a check finds what is wrong. `seen` is a channel database with wh
 from typing import Any
 
 from stores.hqdb.sql import fetch, fetch_value
-from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows
+from stores.pipeline.integrity.checks import Check, check_result, count_rows
 from stores.pipeline.integrity.contents import HELD_CUSTOMERS, HELD_VERSIONS, find_wrong_rows
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
@@ -69,10 +69,10 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
                                   AND mapped.async_account = guid.async_account)""",  # noqa: S608
         f"""SELECT pending.label AS channel, pending.account_number, 'passed by' AS what
               FROM ({PENDING_CUSTOMERS}) pending
-             WHERE EXISTS (SELECT FROM {{last_starts}} download
+             WHERE EXISTS (SELECT FROM {{cutoffs}} download
                             WHERE download.step = 'download'
                               AND download.database_id = pending.database_id
-                              AND pending.changed_at < download.since - {GRACE})""",  # noqa: S608
+                              AND pending.changed_at < download.cutoff)""",  # noqa: S608
         names=names,
         late=fetch_value(pending, **names),
     )

@@ -13,13 +13,13 @@ from stores.pipeline.number_journal import LoadedJournal
 class Evidence:
     """The snapshot of the channels, the number journal, and work tables of HQ.
 
-    `last_starts` has the start of the last successful run of each step, `looked_at` the customers
+    `cutoffs` says of each step which rows must have been processed, `looked_at` has the customers
     that are checked, and `shown` their rows with the event that each shows.
     """
 
     snapshot: Snapshot
     journal: LoadedJournal
-    last_starts: WorkTable
+    cutoffs: WorkTable
     looked_at: WorkTable
     shown: WorkTable
 
@@ -32,7 +32,7 @@ class Evidence:
         return {
             **self.copies.names,
             **self.journal.names,
-            "last_starts": self.last_starts,
+            "cutoffs": self.cutoffs,
             "looked_at": self.looked_at,
             "shown": self.shown,
         }

@@ -29,14 +29,7 @@ from psycopg2 import sql
 from stores.channeldb.connect.connection import alias_of
 from stores.channeldb.exchange.protocol import GUID_FORM, TableData, Target
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
-from stores.hqdb.sql import (
-    batched,
-    copy_out_text,
-    fetch,
-    fetch_values,
-    lock_until_commit,
-    run_sql,
-)
+from stores.hqdb.sql import batched, copy_out_text, fetch, fetch_values, lock_until_commit, run_sql
 from stores.hqdb.statistics import analyze_changed_tables
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind

@@ -9,21 +9,23 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.work_table import WorkTable, query_table
-from stores.pipeline.integrity.checks import GRACE, Check, DatabaseRule, check_result, count_rows
+from stores.pipeline.integrity.checks import Check, DatabaseRule, check_result, count_rows
 from stores.pipeline.integrity.evidence import Evidence
 
 MISCOUNTED_RUNS = load(__file__, "miscounted_runs")
 
 
-def last_good_starts() -> AbstractContextManager[WorkTable]:
-    """Make a work table of the start, `since`, of the last successful run of each step and place.
+def cutoffs_of_steps() -> AbstractContextManager[WorkTable]:
+    """Make a work table with the `cutoff` of each step and place.
 
-    Runs before an incident or a repair of the database do not count, nor downloads while they were
-    on hold.
+    A row written before the cutoff must have been processed by the step; a later one is late, which
+    is no error. The cutoff is five minutes before the start of the last successful run. Runs before
+    an incident or a repair of the database do not count, nor downloads while they were on hold.
     """
     return query_table(
-        "last_start",
-        """SELECT step.step, step.database_id, step.company_id, max(step.started_at) AS since
+        "step_cutoff",
+        """SELECT step.step, step.database_id, step.company_id,
+                  max(step.started_at) - interval '5 minutes' AS cutoff
              FROM run_step step
              LEFT JOIN (SELECT database_id, max(last_seen_at) AS at
                           FROM incident GROUP BY database_id) incident USING (database_id)
@@ -71,8 +73,8 @@ def runs_end_and_count_truly(evidence: Evidence) -> Check:
         "I29",
         "Every run ends, no step of it is lost, and its counts match the rows with its ID.",
         count_rows("job_run"),
-        f"""SELECT run_id::text AS run, step, 'silent beyond its lease' AS what FROM run_step
-             WHERE status = 'running' AND lease_until < clock_timestamp() - {GRACE}""",  # noqa: S608
+        """SELECT run_id::text AS run, step, 'silent beyond its lease' AS what FROM run_step
+            WHERE status = 'running' AND lease_until < clock_timestamp() - interval '5 minutes'""",
         """SELECT run.id::text AS run, run.job, 'has no step left, and has not ended' AS what
              FROM job_run run
             WHERE run.ended_at IS NULL

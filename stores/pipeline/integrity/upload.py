@@ -20,7 +20,6 @@ from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import stored_value
 from stores.pipeline.events.tables import STAGED_TABLES, TRAVELLING_TABLES
 from stores.pipeline.integrity.checks import (
-    GRACE,
     MAX_OFFENDING,
     Check,
     DatabaseRule,
@@ -79,24 +78,24 @@ def receipts(copy: ComparedTable, copies: Copies) -> sql.Composed:
 
 
 # Events of a table that uploads have skipped: they are not acknowledged, although a later event was
-# acknowledged before the last successful upload began.
+# acknowledged before the cutoff of the last upload.
 SKIPPED = sql.SQL(
-    f"""WITH acknowledged AS (
-          SELECT event.database_id, max(event.replication_counter) AS counter
-            FROM {{copy}} event
-            JOIN {{last_starts}} upload ON upload.step = 'upload'
-             AND upload.database_id = event.database_id
-           WHERE event.acknowledged_at < upload.since - {GRACE}
-           GROUP BY event.database_id)
-        SELECT seen.label AS channel, {{name}} AS "table", event.event_id::text,
-               event.replication_counter
-          FROM {{copy}} event
-          JOIN {{channels}} seen ON seen.database_id = event.database_id
-          JOIN acknowledged ON acknowledged.database_id = event.database_id
-         WHERE event.acknowledged_at IS NULL
-           AND event.replication_counter < acknowledged.counter
-           AND NOT EXISTS (SELECT FROM incomplete_document incomplete
-                            WHERE incomplete.event_id = event.event_id)"""  # noqa: S608
+    """WITH acknowledged AS (
+         SELECT event.database_id, max(event.replication_counter) AS counter
+           FROM {copy} event
+           JOIN {cutoffs} upload
+             ON upload.step = 'upload' AND upload.database_id = event.database_id
+          WHERE event.acknowledged_at < upload.cutoff
+          GROUP BY event.database_id)
+       SELECT seen.label AS channel, {name} AS "table", event.event_id::text,
+              event.replication_counter
+         FROM {copy} event
+         JOIN {channels} seen ON seen.database_id = event.database_id
+         JOIN acknowledged ON acknowledged.database_id = event.database_id
+        WHERE event.acknowledged_at IS NULL
+          AND event.replication_counter < acknowledged.counter
+          AND NOT EXISTS (SELECT FROM incomplete_document incomplete
+                           WHERE incomplete.event_id = event.event_id)"""
 )
 
 
@@ -248,25 +247,23 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
         """SELECT open."table", open.event_id::text, 'open and settled' AS what
              FROM open_event open JOIN settled_event USING ("table", event_id)""",
         # A later conversion has left a batch, an event without a reason, or one with an account.
-        f"""SELECT batch.id AS batch, batch.rows, 'passed by' AS what
-              FROM upload_batch batch
-              JOIN {{last_starts}} conversion ON conversion.step = 'convert'
-               AND conversion.company_id = batch.company_id
-             WHERE batch.converted_at IS NULL
-               AND batch.staged_at < conversion.since - {GRACE}""",  # noqa: S608
-        f"""SELECT event."table", event.event_id::text,
-                   coalesce(event.reason, 'none') AS reason, 'passed by' AS what
-              FROM open_event event
-              JOIN {{last_starts}} conversion ON conversion.step = 'convert'
-               AND conversion.company_id = event.company_id
-              LEFT JOIN guid_map ON guid_map.async_account = event.async_account
-              LEFT JOIN customer ON customer.company_id = event.company_id
-               AND customer.account_number = event.account_number
-             WHERE event.status = 'waiting'
-               AND coalesce(event.released_at, guid_map.created_at, customer.created_at)
-                   < conversion.since - {GRACE}
-               AND coalesce(event.released_at, event.last_tried_at)
-                   < conversion.since - {GRACE}""",  # noqa: S608
+        """SELECT batch.id AS batch, batch.rows, 'passed by' AS what
+             FROM upload_batch batch
+             JOIN {cutoffs} conversion
+               ON conversion.step = 'convert' AND conversion.company_id = batch.company_id
+            WHERE batch.converted_at IS NULL AND batch.staged_at < conversion.cutoff""",
+        """SELECT event."table", event.event_id::text,
+                  coalesce(event.reason, 'none') AS reason, 'passed by' AS what
+             FROM open_event event
+             JOIN {cutoffs} conversion
+               ON conversion.step = 'convert' AND conversion.company_id = event.company_id
+             LEFT JOIN guid_map ON guid_map.async_account = event.async_account
+             LEFT JOIN customer ON customer.company_id = event.company_id
+              AND customer.account_number = event.account_number
+            WHERE event.status = 'waiting'
+              AND coalesce(event.released_at, guid_map.created_at, customer.created_at)
+                  < conversion.cutoff
+              AND coalesce(event.released_at, event.last_tried_at) < conversion.cutoff""",
         late=count_rows("open_event", "status = 'waiting'")
         + count_rows("upload_batch", "converted_at IS NULL"),
         names=evidence.names,

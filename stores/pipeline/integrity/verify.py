@@ -61,11 +61,11 @@ def verify(*, full: bool = False) -> list[Check]:
         channels_snapshot(full=full, with_rows=full) as snapshot,
         number_journal.loaded() as journal,
         one_snapshot(),
-        runs.last_good_starts() as last_starts,
+        runs.cutoffs_of_steps() as cutoffs,
         customers.sampled_customers(full=full) as looked_at,
         customers.shown_rows(looked_at) as shown,
     ):
-        evidence = Evidence(snapshot, journal, last_starts, looked_at, shown)
+        evidence = Evidence(snapshot, journal, cutoffs, looked_at, shown)
         return [check(evidence) for check in CHECKS]
 
 

@@ -3386,6 +3386,7 @@ class Migration(migrations.Migration):
         sql("statement_hash"),
         sql("staged_rows"),
         sql("views"),
+        sql("deliveries"),
         sql("guards_quarantine"),
         sql("guards_run"),
         migrations.RunPython(make_nightly),

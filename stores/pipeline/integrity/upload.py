@@ -79,24 +79,23 @@ def receipts(copy: ComparedTable, copies: Copies) -> sql.Composed:
 
 # Events of a table that uploads have skipped: they are not acknowledged, although a later event was
 # acknowledged before the cutoff of the last upload.
-SKIPPED = sql.SQL(
-    """WITH acknowledged AS (
-         SELECT event.database_id, max(event.replication_counter) AS counter
-           FROM {copy} event
-           JOIN {cutoffs} upload
-             ON upload.step = 'upload' AND upload.database_id = event.database_id
-          WHERE event.acknowledged_at < upload.cutoff
-          GROUP BY event.database_id)
-       SELECT seen.label AS channel, {name} AS "table", event.event_id::text,
-              event.replication_counter
-         FROM {copy} event
-         JOIN {channels} seen ON seen.database_id = event.database_id
-         JOIN acknowledged ON acknowledged.database_id = event.database_id
-        WHERE event.acknowledged_at IS NULL
-          AND event.replication_counter < acknowledged.counter
-          AND NOT EXISTS (SELECT FROM incomplete_document incomplete
-                           WHERE incomplete.event_id = event.event_id)"""
-)
+SKIPPED = """
+    WITH acknowledged AS (
+      SELECT event.database_id, max(event.replication_counter) AS counter
+        FROM {copy} event
+        JOIN {cutoffs} upload
+          ON upload.step = 'upload' AND upload.database_id = event.database_id
+       WHERE event.acknowledged_at < upload.cutoff
+       GROUP BY event.database_id)
+    SELECT seen.label AS channel, {name} AS "table", event.event_id::text,
+           event.replication_counter
+      FROM {copy} event
+      JOIN {channels} seen ON seen.database_id = event.database_id
+      JOIN acknowledged ON acknowledged.database_id = event.database_id
+     WHERE event.acknowledged_at IS NULL
+       AND event.replication_counter < acknowledged.counter
+       AND NOT EXISTS (SELECT FROM incomplete_document incomplete
+                        WHERE incomplete.event_id = event.event_id)"""
 
 
 def nothing_stays_behind(evidence: Evidence) -> Check:
@@ -107,8 +106,11 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
         evidence.snapshot.unreachable,
         evidence.snapshot.orphans,
         *(
-            SKIPPED.format(
-                copy=evidence.copies.of(copy), name=sql.Literal(copy.source), **evidence.names
+            offending_rows(
+                SKIPPED,
+                copy=evidence.copies.of(copy),
+                name=sql.Literal(copy.source),
+                **evidence.names,
             )
             for copy in COMPARED_EVENTS
         ),

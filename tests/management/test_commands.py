@@ -516,7 +516,7 @@ def test_a_printed_statement_can_be_explained_and_leaves_nothing(call):
         cursor.execute("SELECT to_regclass('pg_temp.again')")
         assert cursor.fetchone() == (None,)
     assert "CREATE TEMP TABLE" in printed
-    assert "-- Write rows anew as all their events say" in printed
+    assert "-- Write rows anew as all events of their customers say" in printed
     assert printed.count("EXPLAIN") == 1
     assert re.search(r"[{}]|%\(", printed.partition("BEGIN;")[2]) is None
 

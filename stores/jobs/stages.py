@@ -57,7 +57,9 @@ def end_idle_downloads(run: JobRun) -> int:
     Each would write three times that it found nothing. Those of databases in trouble are left to
     workers.
     """
-    if run.status != RunStatus.RUNNING or not JOBS[run.job].has(StepCode.DOWNLOAD):
+    job = JOBS.get(run.job)
+    # A run of a newer release may be moved on by what gives its lost steps back.
+    if run.status != RunStatus.RUNNING or job is None or not job.has(StepCode.DOWNLOAD):
         return 0
     downloads = run.steps.filter(
         stage=run.stage, step=StepCode.DOWNLOAD, status=RunStatus.QUEUED, database__failures=0

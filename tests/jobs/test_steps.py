@@ -29,7 +29,7 @@ from stores.jobs.queue import enqueued_steps
 from stores.jobs.run import execute
 from stores.jobs.scheduler import start_for_slow_channels
 from stores.jobs.stages import cancel_run, waiting_steps
-from stores.jobs.stalled import recover_lost_steps, run_maintenance
+from stores.jobs.stalled import MAX_LOSSES, recover_lost_steps, run_maintenance
 from stores.jobs.start import create_run, start_job
 from stores.models import ChannelDatabase, Company, JobRun, RunStep
 from stores.models.job import JobCode
@@ -266,6 +266,21 @@ def test_a_run_of_an_unknown_job_is_left_to_newer_workers(houston, trial, monkey
 
     assert run_maintenance() == []
     assert (JobRun.objects.get().status, statuses(run)) == ("queued", ["queued"])
+
+
+@pytest.mark.fault("F-09")  # an old and a new release run side by side
+def test_a_run_of_an_unknown_job_moves_on_when_a_step_is_given_up(houston, trial, monkeypatch):
+    job = trial(*(Step(word, lambda _: None, per="run") for word in ("first", "second")))
+    run = create_run(job).run
+    first = claim_step(waiting_steps(run.pk)[0], "dead")
+    RunStep.objects.filter(pk=first.pk).update(losses=MAX_LOSSES - 1)
+    monkeypatch.delitem(JOBS, "trial")
+
+    recover_lost_steps()
+
+    run.refresh_from_db()
+    assert (run.status, run.stage) == ("running", 2)
+    assert statuses(run) == ["failed", "queued"]
 
 
 # Turns: what one job does together

@@ -39,8 +39,7 @@ def record_visit(row: RunStep, seconds: float) -> None:
     database, was_there = row.database_id, row.step != StepCode.DOWNLOAD or bool(row.counts)
     if was_there:
         run_sql(RECORD_SUCCESS, [seconds, database])
-    if row.its_database.failures:
-        run_sql(CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there})
+    run_sql(CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there})
 
 
 def record_failure(row: RunStep, message: str, seconds: float | None = None) -> None:

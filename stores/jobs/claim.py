@@ -58,30 +58,28 @@ def claim_step(step_id: int, worker: str, *, after: int = 0) -> RunStep | None:
     }
     claim = partial(retry_on_conflict, partial(fetch, CLAIM, values), f"claim of step {step_id}")
     claimed = claim()
-    if not claimed and retry_on_conflict(partial(begin_run, step_id), f"begin of step {step_id}"):
+    if not claimed and not after:
+        retry_on_conflict(partial(begin_run, step_id), f"begin of step {step_id}")
+        # Whoever has begun the run: it was perhaps not running yet when it was looked at first.
         claimed = claim()
     failpoint("step:after_claim")
     steps = RunStep.objects.with_place().select_related("run")
     return steps.get(pk=claimed[0][0]) if claimed else None
 
 
-def begin_run(step_id: int) -> bool:
-    """Let the run of a step begin that waits for a worker; whether it did.
-
-    It fails if its starter may not start it any more.
-    """
+def begin_run(step_id: int) -> None:
+    """Let the run of a step begin, unless its starter may not start it any more: then it fails."""
     queued = JobRun.objects.filter(steps=step_id, status=RunStatus.QUEUED, job__in=JOBS).first()
     if queued is None:
-        return False
+        return
     with transaction.atomic():
         run = JobRun.objects.locked(queued.pk)
         if run.status != RunStatus.QUEUED:
-            return run.status == RunStatus.RUNNING
+            return
         user = run.requested_by
         if user and not user.has_perms(JOBS[run.job].permissions):
             who = user.get_username()
             refuse_run(run, f"Refused: {who} no longer has permission to start this.")
-            return False
+            return
         run.status, run.started_at = RunStatus.RUNNING, ClockTime()
         run.save(update_fields=["status", "started_at"])
-    return True

@@ -19,7 +19,7 @@ from django.db import connections
 from django.utils import timezone
 
 from stores.hqdb.locks import Locks
-from stores.jobs import queue
+from stores.jobs import claim, queue
 from stores.jobs import run as executing
 from stores.jobs.catalog import JOBS, UPLOAD, Job, Step
 from stores.jobs.claim import claim_step, claim_turn
@@ -254,6 +254,23 @@ def test_a_message_for_a_step_that_nobody_knows_does_nothing(hq, number):
     execute(number)
 
     assert not JobRun.objects.exists()
+
+
+def test_a_turn_is_claimed_though_another_worker_begins_its_run(houston, seattle, monkeypatch):
+    mine, theirs = waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)
+    begin_run = claim.begin_run
+
+    def begin_too_late(step_id: int) -> None:
+        monkeypatch.setattr(claim, "begin_run", begin_run)
+        assert claim_step(theirs, "quicker")
+        begin_run(step_id)
+
+    monkeypatch.setattr(claim, "begin_run", begin_too_late)
+
+    claimed = claim_step(mine, "slower")
+
+    assert claimed
+    assert claimed.pk == mine
 
 
 @pytest.mark.fault("F-09")  # an old and a new release run side by side

@@ -35,6 +35,8 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
             is_enabled=True,
             at__isnull=False,
             started_at__gt=now - timedelta(days=1),
+            # Another scheduler that has claimed the retry has noted it here, before its run.
+            started_at__lte=now - RETRY_AFTER,
             last_run__status__in=[RunStatus.PARTLY, RunStatus.FAILED, RunStatus.BUSY],
             last_run__ended_at__lte=now - RETRY_AFTER,
         )

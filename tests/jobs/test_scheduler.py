@@ -31,6 +31,7 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
+from stores.models.schedule import RETRY_AFTER
 from stores.models.statement import StatementState
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 from tests.support.invariants import Invariant
@@ -104,6 +105,16 @@ def test_a_missed_schedule_starts_late_unless_it_is_disabled(nightly, houston):
 def test_of_two_schedulers_one_starts_the_job_of_the_day(nightly):
     night_comes()
     schedule, now = Schedule.objects.get(job="verify"), database_clock()
+
+    assert [schedule.claim_start(now), schedule.claim_start(now)] == [True, False]
+
+
+def test_of_two_schedulers_one_starts_the_retry(nightly):
+    night_comes()
+    now, ended = database_clock(), database_clock() - 2 * RETRY_AFTER
+    run = JobRun.objects.create(job="verify", status="failed", ended_at=ended)
+    Schedule.objects.update(last_run=run, started_on=now.date(), started_at=ended)
+    schedule = Schedule.objects.get(job="verify")
 
     assert [schedule.claim_start(now), schedule.claim_start(now)] == [True, False]
 

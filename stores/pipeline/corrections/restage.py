@@ -4,7 +4,7 @@ A row is in quarantine because it broke a rule, or because a column could not ho
 that still does has a flaw, and stays in quarantine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -47,7 +47,17 @@ class Flaw:
 
 
 def restage(source: UploadSource, kind: EventKind, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Stage the events that pass, as one batch. Return the flaws of the others by quarantine id."""
+    """Stage the events that pass. Return the flaws of the others by quarantine id."""
+    failing: dict[int, Flaw] = {}
+    for part in independent_parts(rows, counter_of):
+        failing |= restage_events(source, kind, part)
+    return failing
+
+
+def restage_events(
+    source: UploadSource, kind: EventKind, rows: Sequence[Quarantine]
+) -> dict[int, Flaw]:
+    """Stage events with different counters as one batch. Return the flaws of those that fail."""
     failing: dict[int, Flaw] = {}
     lines: list[str] = []
     # The quarantine id of each row by its replication counter, which is the key of its row.
@@ -86,33 +96,42 @@ def unreadable_flaw(row: Quarantine, error: InvalidRow) -> Flaw:
 def restage_documents(source: UploadSource, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Stage the sales that pass. Return the flaws of the others by quarantine id."""
     failing: dict[int, Flaw] = {}
-    remaining = list(rows)
-    while remaining:
-        batch, remaining = split_independent(remaining)
-        failing |= restage_batch(source, batch)
+    for part in independent_parts(rows, counter_and_number_of):
+        failing |= restage_sales(source, part)
     return failing
 
 
-def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], list[Quarantine]]:
-    """Split sales into those that can be staged together, and the rest.
+def independent_parts(
+    rows: Sequence[Quarantine], keys_of: Callable[[Quarantine], set[tuple[str, str]]]
+) -> Iterator[list[Quarantine]]:
+    """Yield the rows in parts, in which no key occurs twice.
 
-    Lines and payments find their header by the transaction number, so that it must not occur twice.
+    A till may have changed a row while it was in quarantine. Then two rows have one counter.
     """
-    independent: list[Quarantine] = []
-    others: list[Quarantine] = []
-    seen: set[tuple[str, Any]] = set()
-    for row in rows:
-        number = decode(bytes(row.raw)).get(DOCUMENT_KEY)
-        keys = {("counter", row.row_key), ("number", str(number))}
-        if keys & seen:
-            others.append(row)
-        else:
-            independent.append(row)
-        seen |= keys
-    return independent, others
+    remaining = list(rows)
+    while remaining:
+        part: list[Quarantine] = []
+        others: list[Quarantine] = []
+        seen: set[tuple[str, str]] = set()
+        for row in remaining:
+            keys = keys_of(row)
+            (others if keys & seen else part).append(row)
+            seen |= keys
+        yield part
+        remaining = others
 
 
-def restage_batch(source: UploadSource, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
+def counter_of(row: Quarantine) -> set[tuple[str, str]]:
+    return {("counter", row.row_key)}
+
+
+def counter_and_number_of(row: Quarantine) -> set[tuple[str, str]]:
+    """Return also the transaction number, by which lines and payments find their header."""
+    number = decode(bytes(row.raw)).get(DOCUMENT_KEY)
+    return counter_of(row) | {("number", str(number))}
+
+
+def restage_sales(source: UploadSource, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Stage sales with different transaction numbers. Return the flaws of those that fail."""
     failing: dict[int, Flaw] = {}
     documents: list[dict[str, str]] = []

@@ -95,6 +95,24 @@ def test_a_released_row_does_not_replace_a_later_one(houston):
     assert Customer.objects.get(account_number="005001").first_name == "Second"
 
 
+def test_two_versions_of_one_row_are_released_one_by_one(houston):
+    make_customer(houston, "Ann", middle_name="M" * 61)
+    run(JobCode.UPLOAD)
+    too_long = Quarantine.objects.get()
+    # The till has changed the row since, so that it came once more.
+    right = Quarantine.objects.get()
+    right.pk, right.payload_hash = None, b"other"
+    right.raw = bytes(too_long.raw).replace(b"M" * 61, b"M")
+    right.save()
+
+    result = release_rows([str(too_long.pk), str(right.pk)])
+
+    assert (result.done, result.still_open) == (1, [str(too_long.pk)])
+    statuses = dict(Quarantine.objects.values_list("pk", "status"))
+    assert statuses == {too_long.pk: "open", right.pk: "released"}
+    assert AsyncCustomer.objects.get().middle_name == "M"
+
+
 def test_a_row_that_cannot_be_read_stays_in_quarantine(popup):
     make_customer(popup, occurred_at="yesterday")
     make_customer(popup, first_name=b"\x00\x01")

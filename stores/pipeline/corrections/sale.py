@@ -5,7 +5,7 @@ some minutes. Each changed value is recorded with its old value, the person and 
 transaction is validated again, and an order that is made of it goes on hold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import models, transaction
@@ -51,6 +51,12 @@ CORRECTABLE_FIELDS: dict[type[models.Model], tuple[str, ...]] = {
 # The header fields that, like all payments, cannot change once a statement has the prepayments.
 PREPAID_FIELDS = ("async_account", "account_number", "business_date", "currency", "payment_amount")
 
+
+def changes_prepayment(part: str, fields: Iterable[str]) -> bool:
+    """Return whether these fields of a header, line or payment cannot change then."""
+    return part == "payment" or (part == "header" and bool(set(fields) & set(PREPAID_FIELDS)))
+
+
 # The new values of a transaction, of its lines and of its payments.
 Changes = Mapping[models.Model, Mapping[str, Any]]
 
@@ -60,7 +66,10 @@ class CorrectionRefused(Exception):
 
 
 def correctable_by(user: Any) -> Q:
-    """Return the condition that a transaction is not posted, and not leased to another person."""
+    """Return the condition that a transaction is in no statement and no order, and not leased.
+
+    A lease of the user's own does not count.
+    """
     is_free = ~being_corrected() | Q(editing_by=user)
     return is_free & Q(sales_order__isnull=True, statement__isnull=True)
 

@@ -29,7 +29,7 @@ from stores.pipeline.corrections.bulk import (
 from stores.pipeline.corrections.revalidate import revalidate, still_failing
 from stores.pipeline.corrections.sale import (
     CORRECTABLE_FIELDS,
-    PREPAID_FIELDS,
+    changes_prepayment,
     clear_refusals,
     end_leases,
 )
@@ -181,7 +181,7 @@ def correct_batch(
     All are corrected first. If some would still fail, that is rolled back, and the others are
     corrected alone.
     """
-    changes_prepaid = cause.part == "payment" or bool(set(values) & set(PREPAID_FIELDS))
+    changes_prepaid = changes_prepayment(cause.part, values)
     locked = lock_correctable(ids, user, changes_prepaid=changes_prepaid)
     with (
         query_table(

@@ -1,5 +1,6 @@
 """Undo a bulk correction wherever the corrected values are still there."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from stores.pipeline.corrections.bulk import (
     replace_values,
 )
 from stores.pipeline.corrections.revalidate import revalidate
-from stores.pipeline.corrections.sale import PAYMENT_FIELDS, end_leases
+from stores.pipeline.corrections.sale import PAYMENT_FIELDS, changes_prepayment, end_leases
 
 # The values before the correction, and those that it wrote.
 OLD_VALUES = """
@@ -23,9 +24,11 @@ OLD_VALUES = """
 
 
 def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
-    """Write the old values back, unless a value was changed or its transaction posted since.
+    """Write the old values back, unless a value was changed since, or its transaction is posted.
 
-    Return how many transactions have their old values again, and how many do not.
+    The same holds for an order whose prepayments are in a statement by now, if the correction
+    changed something that these depend on. Return how many transactions have their old values
+    again, and how many do not.
     """
     undone, kept, last = 0, 0, 0
     changes = TransactionChange.objects.filter(correction=correction).order_by("transaction")
@@ -41,14 +44,26 @@ def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int,
         last = ids[-1]
 
 
+def can_undo(correction: UUID) -> bool:
+    """Return whether the old values may be written back into any transaction of the correction."""
+    changes = TransactionChange.objects.filter(
+        correction=correction, transaction__statement=None, transaction__sales_order=None
+    )
+    if changes_prepayments(corrected_fields(changes)):
+        changes = changes.filter(transaction__prepayment_statement=None)
+    return changes.exists()
+
+
 def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> int:
     """Write the old values into the transactions that nobody else holds. Return how many changed.
 
     Effects: the transactions, a record of each change, and a new validation.
     """
-    locked = lock_correctable(ids, user)
+    changes = TransactionChange.objects.filter(correction=correction, transaction__in=ids)
+    fields = corrected_fields(changes)
+    locked = lock_correctable(ids, user, changes_prepaid=changes_prepayments(fields))
     changed: set[int] = set()
-    for part, field in corrected_fields(correction, ids):
+    for part, field in fields:
         changed |= replace_values(
             part,
             field,
@@ -64,9 +79,12 @@ def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> int:
     return len(undone)
 
 
-def corrected_fields(correction: UUID, ids: list[int]) -> set[tuple[str, str]]:
-    """Return the part and the name of each field that the correction changed in transactions."""
-    changes = TransactionChange.objects.filter(correction=correction, transaction__in=ids)
+def changes_prepayments(fields: Iterable[tuple[str, str]]) -> bool:
+    return any(changes_prepayment(part, [field]) for part, field in fields)
+
+
+def corrected_fields(changes: models.QuerySet[TransactionChange]) -> set[tuple[str, str]]:
+    """Return the part and the name of each field that was changed."""
     in_header = models.ExpressionWrapper(models.Q(line_number=None), models.BooleanField())
     fields = set()
     for field, is_in_header in set(changes.values_list("field", in_header)):

@@ -21,7 +21,7 @@ from stores.pipeline.corrections.sales import (
     correctable_fields,
     retry_refused,
 )
-from stores.pipeline.corrections.undo import undo_bulk_correction
+from stores.pipeline.corrections.undo import can_undo, undo_bulk_correction
 from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import BulkCorrectionForm, ScopeForm
 from stores.web.permissions import check_permissions
@@ -168,13 +168,12 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
     if first is None:
         raise Http404("No such correction.")
     in_order = changes.select_related("transaction").order_by("transaction", "id")
-    unposted = changes.filter(transaction__statement=None, transaction__sales_order=None)
     context = {
         "first": first,
         "count": changes.values("transaction").distinct().count(),
         "changes": in_order[:MAX_TRANSACTIONS_SHOWN],
         "limit": MAX_TRANSACTIONS_SHOWN,
-        "can_undo": unposted.exists(),
+        "can_undo": can_undo(correction),
     }
     return render(request, "transactions/correction.html", context)
 

@@ -25,6 +25,7 @@ DIGITS, PLACES = 18, 4
 # How long a person can correct a transaction; jobs and other people cannot change it meanwhile.
 LEASE = timedelta(minutes=15)
 # A lease that ends later than this was taken before the clock was set back. It does not count.
+# HQ's function is_being_corrected() has the same length.
 LONGEST_LEASE = 2 * LEASE
 
 

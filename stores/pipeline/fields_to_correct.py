@@ -70,9 +70,9 @@ def record_statement(incoming: WorkTable) -> sql.Composed:
 
 
 def settle_fields(company: Company, customer: Customer | None = None) -> int:
-    """Settle the marks of a company, or of one customer, whose fields are right. Return how many.
+    """Settle the marks of a company, or of one customer, whose fields are right or were sent again.
 
-    This happens in the caller's transaction.
+    Return how many. This happens in the caller's transaction.
     """
     values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
     # A mark is made before its event has a customer.

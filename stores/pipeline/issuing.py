@@ -40,8 +40,9 @@ def require_posting() -> None:
 def check_channels() -> None:
     """Visit the channels that have not been compared with HQ since its server was started.
 
-    Raise StepFailed if none could be visited, or if a channel knows numbers that HQ does not, which
-    is an incident. A single channel that cannot be visited does not matter.
+    A channel that knows numbers which HQ does not opens an incident, which stops conversion and
+    posting. Raise StepFailed if no channel has been compared; a single one that cannot be visited
+    does not matter.
     """
     # HQ has never written to the others, so that they know no numbers.
     databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)

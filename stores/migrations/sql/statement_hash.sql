@@ -2,7 +2,8 @@
 -- posted, and the check I26 computes it again. A text begins with what its row is, and the texts are sorted, so that
 -- neither the order nor the kind of rows can change unnoticed.
 CREATE FUNCTION statement_hash(of_statement bigint) RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (
     SELECT sha256(convert_to(string_agg(row, E'\n' ORDER BY row COLLATE "C"), 'UTF8'))
       FROM (
         -- Its sales, with their lines and payments.
@@ -53,5 +54,4 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
          WHERE document.prepayment_statement_id = of_statement
         UNION ALL
         SELECT concat_ws('|', 'prepaid tender', tender_type, currency, prepaid_amount) AS row
-          FROM statement_tender WHERE statement_id = of_statement AND prepaid_amount <> 0) statement_rows
-$$;
+          FROM statement_tender WHERE statement_id = of_statement AND prepaid_amount <> 0) statement_rows);

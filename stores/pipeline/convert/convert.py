@@ -230,7 +230,7 @@ def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:
 
 
 def kinds_in_quarantine() -> list[EventKind]:
-    """Return the kinds of which rows are in quarantine. Mostly there are none."""
+    """Return the kinds of which some quarantined rows are open. Mostly there are none."""
     tables = fetch_values(
         """SELECT name FROM unnest(%s::text[]) name
             WHERE EXISTS (SELECT FROM quarantine WHERE status = 'open' AND "table" = name)""",

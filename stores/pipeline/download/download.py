@@ -72,8 +72,9 @@ MAX_COUNTED_TRIES = 1 << 14
 def download_accounts(step: RunStep) -> None:
     """Send a channel database the customers that it lacks, in the order of their changes.
 
-    A database that lacks none, is on hold or waits for a person is not opened. Effects: packages;
-    the channel's tables, one transaction for each package; then sessions and position in HQ.
+    A database is not opened if it lacks none, is on hold, or waits for a person and has no customer
+    to try again. Effects: packages; the channel's tables, one transaction for each package; then
+    sessions and position in HQ.
     """
     if step.is_dry:
         with step.chunk():
@@ -123,10 +124,11 @@ def with_pending(databases: Sequence[int]) -> list[int]:
 
 def count_pending(database: ChannelDatabase) -> int:
     """Return how many customers the database lacks in their present version."""
+    database.refresh_from_db(fields=["position"])
     changed = Customer.objects.filter(
         company=database.channel.company_id, change_no__gt=database.position
     )
-    return changed.count() + len(customers_to_retry(database))
+    return changed.count() + customers_to_retry(database).count()
 
 
 class ChannelDownload:

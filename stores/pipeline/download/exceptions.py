@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import QuerySet
+
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import ChannelDatabase, DownloadException, DownloadSession
 from stores.models.labels import plural
@@ -142,15 +144,15 @@ def close_accepted(session: DownloadSession, refused: Refusals) -> None:
     close_exceptions(session, dict(accepted))
 
 
-def customers_to_retry(database: ChannelDatabase) -> list[int]:
-    """Return the ids of the customers with an open exception.
+def customers_to_retry(database: ChannelDatabase) -> "QuerySet[DownloadException, int]":
+    """Return a query for the ids of the customers with an open exception.
 
     Customers that have changed since are left out, because the next package brings them.
     """
     exceptions = DownloadException.objects.open().filter(
         database=database, customer__change_no__lte=database.position
     )
-    return list(exceptions.order_by("customer").values_list("customer_id", flat=True))
+    return exceptions.order_by("customer").values_list("customer_id", flat=True)
 
 
 def report_refused_customers(database: ChannelDatabase, *, has_new: bool) -> None:

@@ -331,7 +331,7 @@ def rerun(session: DownloadSession, *, by: Any = None) -> DownloadSession:
 
 
 def delete(session: DownloadSession) -> None:
-    """Delete a session. Raise SessionRefused if it has brought anything."""
+    """Delete a session. Raise SessionRefused if it has brought, or is bringing, anything."""
     deleted, _ = DownloadSession.objects.deletable().filter(pk=session.pk).delete()
     if not deleted:
         raise SessionRefused("Only a session that brought nothing can be deleted.")

@@ -18,7 +18,7 @@ class KnownState:
     """What HQ knows of a channel database, and of the numbers that it has issued itself."""
 
     database_id: UUID
-    # How many times the database was restored, as far as HQ knows.
+    # Begins with 1. A restore that HQ has noticed, and a person who accepts the database, raise it.
     generation: int
     # The token of the latest visit, and the one that a visit was about to leave.
     confirmed_epoch: int

@@ -71,7 +71,7 @@ def check_result(
     names: Mapping[str, Name] | None = None,
     late: int = 0,
 ) -> Check:
-    """Return whether an invariant holds: each rule exists, and each query finds nothing.
+    """Return the check of an invariant: it holds if each rule exists and each query finds nothing.
 
     A requirement may also be a list of offending rows that the caller has found. `names` fill the
     holes of the queries.

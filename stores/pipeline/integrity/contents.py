@@ -116,8 +116,8 @@ class HeldContents:
 class WrongRow(NamedTuple):
     """A row of a channel that differs from HQ's, or is extra: HQ never sent it.
 
-    `customer` is None if HQ has no such account. `part` is the id of an address, contact,
-    affiliation or attribute. `version` is the version that the channel has.
+    `customer` is None if HQ has no such account. `part` is the id of an address or contact, the
+    name of an affiliation or attribute, or the account number. `version` is that of the channel.
     """
 
     database: int

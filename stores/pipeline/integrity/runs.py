@@ -1,6 +1,7 @@
 """Checks of runs: they do not overlap, they end, and their counts match the rows they wrote.
 
-A run of a job has steps, each of which works on one place: a channel database or a company.
+A run of a job has steps, each of which works on one place: a channel database, a channel, a
+company, or all of HQ.
 """
 
 from contextlib import AbstractContextManager

@@ -1,6 +1,7 @@
 """Convert values of a SQLite channel, whose columns may hold anything, into COPY's text format.
 
-What is not a value of the column's type becomes NULL here; the checks find the row all the same.
+What is not a value of the column's type becomes NULL here, or -infinity for a time; the checks find
+the row all the same.
 """
 
 import re

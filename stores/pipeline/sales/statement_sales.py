@@ -111,7 +111,7 @@ def cancel_open_statement(statement: Statement, reason: str, *, by: Any = None) 
 
     Return how many sales are released. Effects: the statement and its orders are cancelled, and the
     log says by whom and why; the sales have to be validated again. Raise CancellationRefused if the
-    payments of the statement are already posted.
+    payments of the statement are already posted, or if it is cancelled already.
     """
     with transaction.atomic():
         locked = Statement.objects.select_for_update().get(pk=statement.pk)

@@ -1,7 +1,7 @@
 """The actions of a statement: what is done when it reaches a state, in the same transaction.
 
-Each state of StatementState has one action, in the order of STATE_ACTIONS at the end. Unique keys
-keep an action from writing anything twice.
+STATE_ACTIONS at the end has one action for each state that a run reaches, in their order. Unique
+keys keep an action from writing anything twice.
 """
 
 from collections.abc import Callable
@@ -215,7 +215,7 @@ def create_statement_orders(step: RunStep, statement: Statement) -> None:
 
 
 def invoice(step: RunStep, statement: Statement) -> None:
-    """Give each order of the statement an invoice number."""
+    """Give each order an invoice number. Raise StatementRefused if the period is closed."""
     # A person may have closed the period since the statement was checked.
     refuse_closed_period(statement)
     orders = statement.sales_orders.filter(invoice_number=None).count()
@@ -235,7 +235,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
 
 
 def post_payments(step: RunStep, statement: Statement) -> None:
-    """Post payments, prepayments and differences."""
+    """Post all kinds of payments. Raise StatementRefused if the period is closed."""
     refuse_closed_period(statement)
     values = {"statement": statement.pk}
     run_sql(INSERT_PAYMENTS, values)

@@ -246,6 +246,7 @@ def test_a_daily_end_of_day_that_ended_partly_is_retried(houston, status, minute
     first = Schedule.objects.get()
     ended_at = database_clock() - timedelta(minutes=minutes_ago)
     JobRun.objects.filter(pk=first.last_run_id).update(status=status, ended_at=ended_at)
+    Schedule.objects.update(started_at=ended_at)
 
     started = start_scheduled()
 
@@ -265,5 +266,6 @@ def test_a_daily_end_of_day_is_retried_until_it_succeeds(houston):
         assert len(start_scheduled()) == 1
         last_run = JobRun.objects.filter(pk=Schedule.objects.get().last_run_id)
         last_run.update(status=status, ended_at=quarter_of_an_hour_ago)
+        Schedule.objects.update(started_at=quarter_of_an_hour_ago)
 
     assert start_scheduled() == []

@@ -21,7 +21,7 @@ from stores.models.staging import StagingStatus
 from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.rules import STAGING_MODELS
 
-# How many refused customers of a database are listed.
+# How many accounts of refused customers a database's JSON lists.
 MAX_LISTED = 100
 
 
@@ -81,26 +81,39 @@ def suspension_as_dict(session: DownloadSession | None) -> dict[str, Any] | None
         return None
     refused = DownloadException.objects.holding_up().filter(database=session.database_id)
     accounts = refused.order_by("customer").values_list("customer__account_number", flat=True)
-    return {"session": session.pk, "refuses": list(accounts[:MAX_LISTED])}
+    return {
+        "session": session.pk,
+        "refuses": list(accounts[:MAX_LISTED]),
+        "refused": refused.count(),
+    }
 
 
 def pending_by_database() -> dict[int, int]:
-    """Count the customers that each database lacks, once for databases that received the same."""
+    """Count the customers that each database lacks in their present version.
+
+    These are the customers that changed after what it received, and earlier ones that it refused.
+    """
     return dict(
         fetch(
             """WITH base AS (
-                 SELECT b.id, h.company_id, greatest(b.position, b.received_no) AS received
-                   FROM channel_database b JOIN channel h ON h.id = b.channel_id),
+                 SELECT channel_database.id, channel.company_id,
+                        greatest(position, received_no) AS received
+                   FROM channel_database JOIN channel ON channel.id = channel_id),
+               -- Most databases of a company have received the same, and are counted once.
+               reached AS (SELECT DISTINCT company_id, received FROM base),
                beyond AS (
-                 SELECT p.*, (SELECT count(*) FROM customer k
-                               WHERE k.company_id = p.company_id AND k.change_no > p.received)
-                        AS customers
-                   FROM (SELECT DISTINCT company_id, received FROM base) p)
+                 SELECT company_id, received,
+                        (SELECT count(*) FROM customer
+                          WHERE customer.company_id = reached.company_id
+                            AND customer.change_no > reached.received) AS customers
+                   FROM reached)
                SELECT base.id, beyond.customers
-                      + (SELECT count(*) FROM download_exception e
-                           JOIN customer k ON k.id = e.customer_id
-                          WHERE e.database_id = base.id AND e.settled_at IS NULL
-                            AND e.reason <> 'requested' AND k.change_no <= base.received)
+                      + (SELECT count(*) FROM download_exception exception
+                           JOIN customer ON customer.id = exception.customer_id
+                          WHERE exception.database_id = base.id AND exception.settled_at IS NULL
+                            -- A person has asked to send this customer again: it is not lacking.
+                            AND exception.reason <> 'requested'
+                            AND customer.change_no <= base.received)
                  FROM base JOIN beyond USING (company_id, received)"""
         )
     )
@@ -139,7 +152,7 @@ def database_line(row: dict[str, Any]) -> str:
     if row["suspended"]:
         line += (
             f"  Downloads suspended: {row['database']} refuses"
-            f" {counted(len(row['suspended']['refuses']), 'customer')}."
+            f" {counted(row['suspended']['refused'], 'customer')}."
         )
     if row["error"]:
         line += f"  {row['error']}"

@@ -1,6 +1,6 @@
 """Schedules: jobs that start by themselves, once a day or every few minutes."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,7 +13,7 @@ from stores.models.job import SCHEDULED_JOBS, JobCode
 from stores.models.run import JobRun, RunStatus
 
 MINUTES_A_DAY = 24 * 60
-# When what a daily run could not do is tried again, and again until the next day's.
+# A daily run that did not do everything is tried again this long after it ended.
 RETRY_AFTER = timedelta(minutes=15)
 MINUTE = Value(timedelta(minutes=1))
 
@@ -22,12 +22,13 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def due(self, now: datetime) -> Self:
         """Daily schedules not started today, and recurring ones whose pause is over."""
         not_today = Q(started_on=None) | ~Q(started_on=now.date())
+        daily_is_due = Q(not_today, at__lte=now.time())
         # A start in the future was noted by a clock that has been set back since.
-        never = Q(started_at=None) | Q(started_at__gt=now)
+        never_started = Q(started_at=None) | Q(started_at__gt=now)
         pause = ExpressionWrapper(F("every_minutes") * MINUTE, models.DurationField())
-        is_over = Q(started_at__lte=Value(now, models.DateTimeField()) - pause)
-        is_due = Q(not_today, at__lte=now.time()) | Q(never, every_minutes__isnull=False) | is_over
-        return self.filter(is_due, is_enabled=True)
+        pause_is_over = Q(started_at__lte=Value(now, models.DateTimeField()) - pause)
+        recurring_is_due = Q(never_started | pause_is_over, every_minutes__isnull=False)
+        return self.filter(daily_is_due | recurring_is_due, is_enabled=True)
 
     def to_retry(self, now: datetime) -> Self:
         """Daily schedules whose run of the last day did not do all, and ended a while ago."""
@@ -173,8 +174,9 @@ class Schedule(models.Model):
             return None
         now = timezone.now()
         if self.at is None:
-            pause = timedelta(minutes=self.every_minutes or 0)
-            is_known = self.started_at is not None and self.started_at <= now
-            return self.started_at + pause if self.started_at and is_known else now
+            # As in due(): a start in the future does not count.
+            if self.started_at is None or self.started_at > now:
+                return now
+            return self.started_at + timedelta(minutes=self.every_minutes or 0)
         day = now.date() + timedelta(days=1) if self.started_on == now.date() else now.date()
-        return datetime.combine(day, self.at, tzinfo=timezone.get_default_timezone())
+        return datetime.combine(day, self.at, tzinfo=UTC)

@@ -45,6 +45,8 @@ def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) 
     Effects: customers or what belongs to them, change numbers, settled events and conflicts; in the
     caller's transaction.
     """
+    # First, because every row that is written shows its customer's new version. An event that comes
+    # too late counts as a change, too: the channel that sent it must get what HQ keeps.
     updated = bump_versions(chunk.company, claimed)
     claim = claim_of_known(chunk, kind, claimed)
     with applied_history(kind, claimed) as history:
@@ -78,8 +80,9 @@ def claimed_events(
 ) -> Iterator[ClaimedEvents]:
     """Claim the events of the chunk that are not those of its new customers.
 
-    Events with one of the `contested` ids are claimed, whoever their customer is. Those that cannot
-    be applied are opened. Effects: open events, in the caller's transaction.
+    Several customers name one of the `contested` ids, of an address or contact; its events are
+    claimed, whoever their customer is. Those that cannot be applied are opened. Effects: open
+    events, in the caller's transaction.
     """
     values = chunk.values | {"contested": list(contested)}
     statement = claim_statement(chunk, kind, new_customers)
@@ -125,9 +128,8 @@ def merged_column(column: str) -> sql.Composable:
 
     A deactivation without an edit changes no column. An inherited column is never cleared.
     """
-    new = "newest.{0}"
+    assignment = "{0} = CASE WHEN newest.operation = 'deactivate' THEN old.{0} ELSE newest.{0} END"
     if column in INHERITED_COLUMNS:
-        new = "coalesce(nullif(newest.{0}, ''), old.{0})"
-    return sql.SQL(
-        "{0} = CASE WHEN newest.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
-    ).format(sql.Identifier(column))
+        assignment = """{0} = CASE WHEN newest.operation = 'deactivate' THEN old.{0}
+                                   ELSE coalesce(nullif(newest.{0}, ''), old.{0}) END"""
+    return sql.SQL(assignment).format(sql.Identifier(column))

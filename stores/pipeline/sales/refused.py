@@ -61,6 +61,7 @@ def process_together(
     """
     accepted_parts, refused_alone = bisect_keys(work, sales)
     rest = [sale for sale in sales if sale not in refused_alone]
+    # One part and nothing refused: `work` was called once, with all of them.
     was_tried_together = not refused_alone and len(accepted_parts) == 1
     if not rest or was_tried_together:
         return rest, refusals_of(refused_alone)
@@ -86,8 +87,8 @@ def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
 def too_large(sales: Sequence[int]) -> list[Refusal]:
     """Return errors of the sales whose amounts may add up to more than a column can hold.
 
-    An amount is too large if it cannot be added to as many equal amounts as there are amounts in
-    the same field of at least half its size.
+    An amount is too large if the limit is reached by this product: the amount, times the number of
+    amounts in the same field that are at least half as large.
     """
     return [
         Refusal(sale, SUM_TOO_LARGE, field, line, value)

@@ -10,14 +10,13 @@ from stores.models.statement import StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
 from stores.web.lists import base
 
+# "waiting" is a part of "open".
 POSTED_CHOICES = [
     ("posted", "Posted"),
     ("open", "Not posted yet"),
     ("waiting", "Order waiting or failed"),
     ("excluded", "Never (voided)"),
 ]
-
-
 # Reasons of an excluded sale beside the rules that it can break.
 STATUS_REASONS = ("voided", "not_validated", "not_calculated", "statement_open", "being_corrected")
 
@@ -73,13 +72,12 @@ class TransactionFilter(base.ListFilter):
             return sales.filter(HAS_SALES_ORDER | HAS_POSTED_PREPAYMENT)
         if value == "excluded":
             return sales.filter(entry_status=EntryStatus.VOIDED)
+        # By id, because the negation would also leave out sales without a prepayment.
         prepaid = RetailTransaction.objects.filter(HAS_POSTED_PREPAYMENT)
         not_posted = sales.filter(
             ~HAS_SALES_ORDER, ~Q(pk__in=prepaid), entry_status=EntryStatus.CONCLUDED
         )
-        if value == "waiting":
-            return not_posted.filter(order_reason__isnull=False)
-        return not_posted
+        return not_posted.filter(order_reason__isnull=False) if value == "waiting" else not_posted
 
 
 class TransactionTable(base.ListTable):
@@ -95,6 +93,7 @@ class TransactionTable(base.ListTable):
         "Customer", "buyer", empty_values=(), orderable=False, attrs=base.wide_only("md")
     )
     gross_amount = base.TemplateColumn("Total", "amount", attrs=base.wide_only("sm", "num"))
+    # In CSV only; the page shows it with the total.
     currency = tables.Column("Currency", visible=False)
     receipt_number = tables.Column("Receipt", attrs=base.wide_only("xxl"))
     validation_status = base.TemplateColumn("Validation", "badge_of_validation")

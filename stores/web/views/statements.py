@@ -47,10 +47,10 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
     statement = get_object_or_404(Statement.objects.select_related("channel", "company"), pk=pk)
     aggregates = statement.aggregates.select_related("customer", "sales_order")
     only_failures = request.GET.get("show") == "failures"
-    orders = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
+    shown = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
     if request.GET.get("_export") == "csv":
-        table = AggregateTable(orders)
-        return csv_response(request, table, orders.iterator(), filename=statement.number)
+        table = AggregateTable(shown)
+        return csv_response(request, table, shown.iterator(), filename=statement.number)
     excluded = ExcludedSale.objects.filter(
         ~Q(reason=IN_OPEN_STATEMENT),
         channel=statement.channel_id,
@@ -61,7 +61,8 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
         "totals": statement.totals.all(),
         "tenders": statement.tenders.all(),
         "differences": PostedPayment.objects.differences_of(statement),
-        "aggregates": orders[:MAX_AGGREGATES_SHOWN],
+        "aggregates": shown[:MAX_AGGREGATES_SHOWN],
+        "shown_limit": MAX_AGGREGATES_SHOWN if shown.count() > MAX_AGGREGATES_SHOWN else None,
         # Of the whole statement, whatever is shown.
         "aggregate_count": aggregates.count(),
         "only_failures": only_failures,

@@ -9,9 +9,9 @@ WITH {hashed_row},
 compared AS (
   SELECT hashed_row.*
     FROM hashed_row
-    JOIN {held_buckets} held
-      ON held.bucket = get_byte(sha256(convert_to(hashed_row.key, 'UTF8')), 0)
-   WHERE held.database_id = %(database)s AND held."table" = %(table)s),
+    JOIN {held_buckets} bucket
+      ON bucket.bucket = get_byte(sha256(convert_to(hashed_row.key, 'UTF8')), 0)
+   WHERE bucket.database_id = %(database)s AND bucket."table" = %(table)s),
 held AS (
   SELECT * FROM {held_rows} WHERE database_id = %(database)s AND "table" = %(table)s)
 SELECT coalesce(compared.account_number, held.account_number) AS account_number,
@@ -23,6 +23,7 @@ SELECT coalesce(compared.account_number, held.account_number) AS account_number,
          ON customer.company_id = coalesce(compared.company, held.company)
         AND customer.account_number = coalesce(compared.account_number, held.account_number)
  WHERE compared.content IS DISTINCT FROM held.content
+   -- A pending delivery may still remove a row that only the channel has.
    AND (compared.key IS NOT NULL
         OR (held.is_active IS DISTINCT FROM false
             AND (customer.id IS NULL

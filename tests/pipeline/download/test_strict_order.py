@@ -143,7 +143,11 @@ def test_the_command_channels_reports_a_suspended_package(strict, seattle, comma
     assert f"{strict.label} refuses 1 customer." in text
     row = next(row for row in document["channels"] if row["database"] == strict.label)
     session = str(session_of(strict).pk)
-    assert row["suspended"] == {"session": session, "refuses": [account_of("Bad")]}
+    assert row["suspended"] == {
+        "session": session,
+        "refuses": [account_of("Bad")],
+        "refused": 1,
+    }
     # Bad and Cy.
     assert row["counts"]["owed"] == 2
 

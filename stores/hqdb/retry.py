@@ -11,7 +11,7 @@ import psycopg2
 from django.db import DatabaseError, OperationalError, connection, transaction
 from psycopg2 import errorcodes
 
-from stores.hqdb.sql import Query, fetch, run_sql
+from stores.hqdb.sql import Query, fetch_values, run_sql
 
 logger = logging.getLogger(__name__)
 # Another transaction got in the way; the same again may well succeed.
@@ -129,7 +129,7 @@ def run_for_rows(
     def run(part: Sequence[Any] | None) -> int:
         return run_sql(statement, {**values, parameter: None if part is None else list(part)})
 
-    done, refused = bisect_rows(run, lambda: [key for (key,) in fetch(keys, values)])
+    done, refused = bisect_rows(run, lambda: fetch_values(keys, values))
     return sum(done), refused
 
 

@@ -135,7 +135,7 @@ def reserve_numbers(series: str, column: str, company: str, count: int) -> int:
 
     A rollback gives them back, so there are no gaps. Errors: IntegrityError beyond the largest.
     """
-    (next_number,) = fetch_one(
+    next_number = fetch_value(
         sql.SQL(
             "UPDATE {series} SET {column} = {column} + %s WHERE company_id = %s RETURNING {column}"
         ).format(series=sql.Identifier(series), column=sql.Identifier(column)),

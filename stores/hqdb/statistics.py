@@ -2,7 +2,7 @@
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import fetch, identifiers, run_sql
+from stores.hqdb.sql import fetch_values, identifiers, run_sql
 
 # Autovacuum looks once a minute and at a tenth of a table; a check may come right after a million
 # rows, and a plan made for an empty table then takes minutes.
@@ -16,7 +16,7 @@ CHANGED_TABLES = """
 
 def analyze_changed_tables() -> list[str]:
     """Analyze the tables of HQ that changed much since they were analyzed; returns their names."""
-    names = [name for (name,) in fetch(CHANGED_TABLES)]
+    names = fetch_values(CHANGED_TABLES)
     if names:
         run_sql(sql.SQL("ANALYZE {}").format(identifiers(names)))
     return names

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import Name, Params, Query, as_composable, fetch_one, run_sql, with_names
+from stores.hqdb.sql import Name, Params, Query, as_composable, fetch_value, run_sql, with_names
 
 
 class WorkTable(sql.Identifier):
@@ -22,8 +22,7 @@ class WorkTable(sql.Identifier):
         self.name, self.rows = name, rows
 
     def count(self) -> int:
-        (rows,) = fetch_one("SELECT count(*) FROM {table}", table=self)
-        return int(rows)
+        return int(fetch_value("SELECT count(*) FROM {table}", table=self))
 
     def clear(self) -> None:
         run_sql("TRUNCATE {table}", table=self)

@@ -14,7 +14,7 @@ from django.db import DatabaseError, close_old_connections, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from stores.hqdb.locks import Locks
-from stores.hqdb.sql import fetch_one, run_sql
+from stores.hqdb.sql import fetch_value, run_sql
 from stores.jobs import worker
 from stores.jobs.catalog import JOBS
 from stores.jobs.stalled import run_maintenance
@@ -154,7 +154,7 @@ def compare_after_incidents() -> list[str]:
 
 def database_clock() -> datetime:
     """The time by HQ's database, which all schedulers share."""
-    now: datetime = fetch_one("SELECT clock_timestamp()")[0]
+    now: datetime = fetch_value("SELECT clock_timestamp()")
     return now
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Min
 
 from stores.failpoints import failpoint
-from stores.hqdb.sql import fetch
+from stores.hqdb.sql import fetch_values
 from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import STOPPED, close_sessions, outcome_of, run_message, sum_counts
 from stores.jobs.plan import TURN_S
@@ -120,7 +120,7 @@ def waiting_steps(run_id: UUID | None = None, *, but: Sequence[int] = ()) -> lis
     alone with its turn unless that takes long. `but` leaves out turns of which one of these is a
     step. A job of a newer release is left to that release.
     """
-    rows = fetch(
+    return fetch_values(
         """SELECT min(s.id) FILTER (WHERE s.status = 'queued')
              FROM run_step s
              JOIN job_run r ON r.id = s.run_id AND r.stage = s.stage
@@ -142,4 +142,3 @@ def waiting_steps(run_id: UUID | None = None, *, but: Sequence[int] = ()) -> lis
             "long": LONG_TURN_S,
         },
     )
-    return [step for (step,) in rows]

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from stores.hqdb.sql import fetch_one
+from stores.hqdb.sql import fetch_value
 
 
 class Company(models.Model):
@@ -159,7 +159,7 @@ class NumberSequence(models.Model):
 
     def covers_imported_account(self) -> bool:
         """Whether an imported account would be one of the numbers of this sequence."""
-        (is_one,) = fetch_one(
+        is_one = fetch_value(
             """SELECT EXISTS (SELECT FROM customer c
                                WHERE c.company_id = %s AND c.number IS NULL
                                  AND account_place(%s, c.account_number) BETWEEN %s AND %s)""",

@@ -6,7 +6,7 @@ from typing import Any
 import django_tables2 as tables
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
-from stores.hqdb.sql import fetch
+from stores.hqdb.sql import fetch_values
 from stores.models import ChannelDatabase, Customer, DownloadException
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.customer import AccountState
@@ -62,7 +62,7 @@ def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
     """
     # Read by the index of change numbers: there can be millions.
     lowest = least_received(databases)
-    rows = fetch(
+    return fetch_values(
         """SELECT pending.id
              FROM unnest(%(companies)s::text[], %(received)s::bigint[]) base (company, received),
                   LATERAL (SELECT k.id FROM customer k
@@ -79,7 +79,6 @@ def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
             "limit": MAX_COUNTED + 1,
         },
     )
-    return [customer for (customer,) in rows]
 
 
 class CustomerFilter(base.ListFilter):

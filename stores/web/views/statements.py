@@ -56,13 +56,15 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
         channel=statement.channel_id,
         business_date=statement.business_date,
     )
+    # One more tells whether there are others.
+    found = list(shown[: MAX_AGGREGATES_SHOWN + 1])
     context = {
         "statement": statement,
         "totals": statement.totals.all(),
         "tenders": statement.tenders.all(),
         "differences": PostedPayment.objects.differences_of(statement),
-        "aggregates": shown[:MAX_AGGREGATES_SHOWN],
-        "shown_limit": MAX_AGGREGATES_SHOWN if shown.count() > MAX_AGGREGATES_SHOWN else None,
+        "aggregates": found[:MAX_AGGREGATES_SHOWN],
+        "shown_limit": MAX_AGGREGATES_SHOWN if len(found) > MAX_AGGREGATES_SHOWN else None,
         # Of the whole statement, whatever is shown.
         "aggregate_count": aggregates.count(),
         "only_failures": only_failures,

@@ -14,6 +14,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 
 from stores.channeldb.connect.connection import connect
@@ -106,6 +107,14 @@ def hq(django_db_setup, django_db_blocker) -> Iterator[None]:
 def hq_user(hq) -> User:
     """A user at headquarters."""
     return User.objects.create_user("robin")
+
+
+@pytest.fixture
+def boss(hq) -> Client:
+    """A client in which an administrator is signed in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
 
 
 @pytest.fixture

@@ -32,14 +32,6 @@ def reader(ann) -> Client:
 
 
 @pytest.fixture
-def boss(hq) -> Client:
-    """A client in which an administrator is signed in."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
-    return client
-
-
-@pytest.fixture
 def clerk(hq) -> Client:
     """A client in which clerk is signed in, who may correct transactions."""
     user = User.objects.create_user("clerk")

@@ -1,7 +1,8 @@
 """Upload stages a sale once and with all of its parts, or quarantines it with the reason.
 
 From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
-once on PostgreSQL and once on SQLite; `command` calls a management command and returns its output.
+once on PostgreSQL and once on SQLite; `command` calls a management command and returns its output;
+`boss` is a client of an administrator.
 """
 
 from collections import Counter
@@ -9,8 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
-from django.test import Client
 from django.utils import timezone
 
 from stores.channeldb.connect.url import sqlite_path
@@ -226,14 +225,6 @@ def case(houston) -> str:
     make_sale(houston, transaction_id="T-1", tax_amount="NaN")
     run(JobCode.UPLOAD)
     return str(Quarantine.objects.get().pk)
-
-
-@pytest.fixture
-def boss(hq) -> Client:
-    """A client in which an administrator is signed in."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
-    return client
 
 
 def test_a_quarantined_sale_is_shown_and_can_be_corrected(case, boss):

@@ -3,7 +3,7 @@
 Each is written between a thousand good customers, all of whom are converted.
 
 From conftest.py: `seattle` is a store on PostgreSQL; `popup` is a store on SQLite; `store` is a
-store, once on PostgreSQL and once on SQLite.
+store, once on PostgreSQL and once on SQLite; `boss` is a client of an administrator.
 """
 
 import json
@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import User
-from django.test import Client
 from django.utils.html import escape
 
 from stores.models import (
@@ -148,14 +146,6 @@ def markup(store) -> UUID:
     run(JobCode.PIPELINE)
     assert_good_customers_are_converted(store)
     return guid
-
-
-@pytest.fixture
-def boss(hq) -> Client:
-    """A client in which an administrator is signed in."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
-    return client
 
 
 @pytest.mark.scenario(id="A7")

@@ -41,8 +41,12 @@ class CustomerColumns(models.Model):
 
     @property
     def display_name(self) -> str:
-        parts = [self.first_name, self.middle_name, self.last_name]
-        return self.name or " ".join(part for part in parts if part)
+        return self.name or composed_name(self.first_name, self.middle_name, self.last_name)
+
+
+def composed_name(*parts: str | None) -> str:
+    """Return the name of a person whose first, middle and last name are these."""
+    return " ".join(part for part in parts if part)
 
 
 class AddressColumns(models.Model):

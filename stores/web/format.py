@@ -125,7 +125,8 @@ def control(field: BoundField) -> SafeString:
     attrs: dict[str, str | bool] = {"class": look}
     if field.errors:
         attrs["class"] = f"{look} is-invalid"
-        attrs["aria-describedby"] = f"{field.auto_id}_error"
+        hint = f" {field.auto_id}_helptext" if field.help_text else ""
+        attrs["aria-describedby"] = f"{field.auto_id}_error{hint}"
     return field.as_widget(attrs=attrs)
 
 

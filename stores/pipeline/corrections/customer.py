@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from stores.hqdb.retry import TRANSIENT, sqlstate_of
 from stores.hqdb.sql import lock_until_commit, run_sql
 from stores.models import Customer
-from stores.models.customer import AccountState
+from stores.models.customer import AccountState, composed_name
 from stores.models.staging import Event, StagingStatus
 from stores.pipeline.convert.apply import apply_events, convert_batch
 from stores.pipeline.corrections.events import EventRefused, create_event
@@ -163,10 +163,25 @@ def complete_state(
     inherited. An organization states its type all the same, because its name has a rule of its own.
     """
     changed = changed or {}
-    state = {column: getattr(row, column) for column in kind.columns} | dict(changed)
+    present = {column: getattr(row, column) for column in kind.columns}
+    state = present | dict(changed)
     if kind is CUSTOMER:
+        state["name"] = edited_name(present, state)
         for column in INHERITED_COLUMNS:
             is_organization = column == "customer_type" and row.customer_type == "organization"
             if column not in changed and not is_organization:
                 state[column] = None
     return state
+
+
+def edited_name(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Return the full name of a customer whose columns were `old` and are to be `new`.
+
+    If it was composed of a person's other names, it is composed anew; it stays if none is left.
+    """
+    parts = ("first_name", "middle_name", "last_name")
+    name: str | None = new.get("name")
+    is_kept = name == old.get("name") and new.get("customer_type") != "organization"
+    if is_kept and name == composed_name(*map(old.get, parts)):
+        return composed_name(*map(new.get, parts)) or name
+    return name

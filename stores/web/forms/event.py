@@ -9,18 +9,24 @@ from django import forms
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.staging import Operation
+from stores.pipeline.corrections.customer import edited_name
 from stores.pipeline.corrections.quarantine import correct_event
-from stores.pipeline.events.kinds import EventKind
+from stores.pipeline.events.kinds import CUSTOMER, EventKind
 from stores.pipeline.events.rules import Rule
 
 # The choices that stand for the values of SQLite, PostgreSQL and Python.
 BOOLEAN_CHOICES = {1: "true", 0: "false", "t": "true"}
 YES_OR_NO_CHOICES = [("", "Not specified"), ("true", "Yes"), ("false", "No")]
+NAME_HINT = (
+    "Follows the other names of a person if it consists of them and you do not change it here."
+)
 
 
 def event_field(kind: EventKind, column: str) -> forms.Field:
     """The form field of a column; the rules of upload check its length and its choices."""
     options: dict[str, Any] = {"label": label(column), "required": False}
+    if kind is CUSTOMER and column == "name":
+        options["help_text"] = NAME_HINT
     column_type = kind.type_of(column)
     if column_type == "boolean":
         return forms.TypedChoiceField(
@@ -59,7 +65,10 @@ class EventForm(forms.Form):
 
         Errors: EventRefused with the broken rules; ChangedMeanwhile.
         """
-        return correct_event(case, self.cleaned_data, by=by)
+        values = self.cleaned_data
+        if "name" in values:
+            values = {**values, "name": edited_name(self.initial, values)}
+        return correct_event(case, values, by=by)
 
 
 def lock_fields(form: forms.Form, names: Sequence[str]) -> list[str]:

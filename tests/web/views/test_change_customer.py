@@ -267,3 +267,66 @@ def test_the_admin_links_to_the_form(boss, houston):
 
     assert "/customers/A/1/change/?company=USRT" in page
     assert boss.get("/customers/A/1/change/?company=USRT").status_code == 200
+
+
+@pytest.fixture
+def named(houston, popup) -> None:
+    """Ann, whose till has sent a full name that is composed of the others."""
+    make_customer(houston, "Ann", middle_name="van", last_name="Lee", name="Ann van Lee")
+    run("pipeline")
+
+
+def test_a_composed_name_follows_the_names_it_is_composed_of(manager, houston, popup, named):
+    save(manager, {"customer-first_name": "Zora"})
+    run(JobCode.DOWNLOAD)
+
+    assert get_ann().name == "Zora van Lee"
+    for channel in (houston, popup):
+        assert query(channel, "SELECT name FROM customer_lookup") == [("Zora van Lee",)]
+    assert "Zora van Lee" in text_of(manager.get("/customers/"))
+    assert broken_promises() == []
+
+
+def test_the_command_composes_the_name_as_the_page_does(named, command, boss):
+    change = ["--set", "customer-middle_name=", "--set", "customer-last_name=Banks"]
+
+    command("customers", "change", "005001", *change, "--user", "boss")
+
+    assert get_ann().name == "Ann Banks"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"first_name": "Zora", "name": "Zora L."}, "Zora L."),
+        ({"first_name": "Zora", "name": ""}, None),
+        ({"name": "Dr Lee"}, "Dr Lee"),
+        ({"phone": "222 222"}, "Ann van Lee"),
+        ({"first_name": "", "middle_name": "", "last_name": ""}, "Ann van Lee"),
+        ({"first_name": "Zora", "customer_type": "organization"}, "Ann van Lee"),
+    ],
+    ids=["typed", "emptied", "only the name", "no name", "all other names emptied", "organization"],
+)
+def test_a_name_is_composed_only_if_nobody_chose_one(manager, named, changes, name):
+    save(manager, {f"customer-{field}": value for field, value in changes.items()})
+
+    assert get_ann().name == name
+
+
+def test_a_name_that_was_not_composed_stays(manager, houston):
+    make_customer(houston, "Ann", last_name="Lee", name="Lee family")
+    run("pipeline")
+
+    save(manager, {"customer-first_name": "Zora"})
+
+    assert (get_ann().first_name, get_ann().name) == ("Zora", "Lee family")
+
+
+def test_a_name_that_the_till_left_out_is_still_left_out(manager, houston, guid):
+    save(manager, {"customer-first_name": "Zora"})
+
+    assert (get_ann().name, get_ann().display_name) == (None, "Zora Lee")
+
+
+def test_the_form_says_when_a_name_is_composed(manager, guid):
+    assert "Follows the other names of a person" in text_of(manager.get(URL))

@@ -209,3 +209,20 @@ def test_only_users_who_may_change_customers_close_conflicts(reader, conflict):
     assert "Close the conflict" not in page
     assert response.status_code == 403
     assert EditConflict.objects.open().count() == 1
+
+
+def test_taking_a_first_name_composes_the_full_name_anew(boss, houston, seattle):
+    ann = {"last_name": "Lee", "name": "Ann Lee"}
+    guid = make_customer(houston, "Ann", **ann)
+    run("pipeline")
+    edit = {"operation": "update", "async_account": guid, **ann}
+    make_event("customer", seattle, **edit, first_name="Zora")
+    run("pipeline", channels=["seattle"])
+    next_year = timezone.now() + timedelta(days=365)
+    make_event("customer", houston, **edit, first_name="Ann", phone="1", occurred_at=next_year)
+    run(JobCode.UPLOAD)
+    run("sync-customers")
+
+    close(boss, EditConflict.objects.get(field="first_name"))
+
+    assert (get_ann().first_name, get_ann().name) == ("Zora", "Zora Lee")

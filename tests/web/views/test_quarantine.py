@@ -15,7 +15,14 @@ import pytest
 from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, UploadSession
 from stores.models.job import JobCode
 from stores.pipeline.corrections.case import comparable_value
-from tests.support.make import make_customer, make_event, make_sale, query, run
+from tests.support.make import (
+    make_customer,
+    make_event,
+    make_sale,
+    only_case,
+    query,
+    run,
+)
 from tests.support.pages import text_of
 from tests.support.staged import overwrite_events
 
@@ -208,6 +215,16 @@ def test_a_correction_becomes_an_event(user_of, row_url, correction):
 
     assert "Corrected." in page
     assert AsyncCustomer.objects.get().email == "ann@example.com"
+
+
+def test_a_corrected_first_name_composes_the_full_name_anew(houston, command):
+    long = "A" * 61
+    make_customer(houston, long, last_name="Lee", name=f"{long} Lee")
+    run(JobCode.UPLOAD)
+
+    command("quarantine", "correct", only_case(), "--set", "first_name=Ann")
+
+    assert AsyncCustomer.objects.get().name == "Ann Lee"
 
 
 def test_a_row_is_corrected_once(user_of, row_url, correction):

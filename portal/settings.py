@@ -1,5 +1,6 @@
 """All configuration. Only this module reads the environment; the contract names the variables."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,9 @@ CHANNEL_HOSTS = env.list("SYNCLINE_CHANNEL_HOSTS", default=[] if PRODUCTION else
 # Timeouts of a channel's connections, in seconds: to connect, of a statement, of a lock, of an idle
 # transaction, and how much longer than a statement a connection may be silent.
 CHANNEL_CONNECT_S = 5
+# The resolver of glibc takes its timeout from here, at the first name that the process looks up:
+# seconds to wait for each name server, and how often each is asked.
+os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")
 CHANNEL_STATEMENT_S = 30
 CHANNEL_LOCK_S = 5
 CHANNEL_IDLE_S = 60

@@ -18,7 +18,6 @@ STARTERS = {
 }
 WATCHERS = {
     "portal/embedded/watchdog.py": "starts servers again that have ended",
-    "stores/channeldb/connect/hosts.py": "the system's resolver knows no time limit",
     "stores/channeldb/connect/timeouts.py": "cuts a server off that does not answer",
     "stores/hqdb/locks.py": "the heartbeat renews a worker's leases",
 }

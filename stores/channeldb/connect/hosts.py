@@ -4,12 +4,16 @@ Whoever may write a channel's address could otherwise make HQ talk to its own ne
 of this machine, or to the cloud's metadata. Addresses of the public internet are fine; any other
 must be allowed by the setting CHANNEL_HOSTS. What was checked is what is connected to: the address
 goes to the driver beside the name, which is not looked up a second time.
+
+How long the system's resolver may wait for name servers that do not answer is up to the system. By
+glibc it is the two seconds for each server that settings.py sets in RES_OPTIONS, twice if there are
+domains to search. Other resolvers have limits of their own, of up to two minutes. The heartbeat
+renews a worker's leases meanwhile.
 """
 
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from threading import Thread
 from typing import Any
 
 from django.conf import settings
@@ -47,25 +51,19 @@ def resolve_and_pin(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
 
 
 def addresses_of(host: str) -> list[IPAddress]:
-    """What a name or any spelling of an address leads to; nothing if nobody knows it in time."""
+    """What a name or any spelling of an address leads to; nothing if nobody knows it."""
     try:
         return [unmapped(ip_address(host))]
     except ValueError:
-        pass
-    answers: list[Any] = []
-    # The resolver has no time limit of its own that we could set. The thread may outlive us.
-    thread = Thread(target=resolve, args=(host, answers), daemon=True)
-    thread.start()
-    thread.join(settings.CHANNEL_CONNECT_S)
-    return [unmapped(ip_address(answer[4][0])) for answer in list(answers)]
+        return [unmapped(ip_address(answer[4][0])) for answer in resolve(host)]
 
 
-def resolve(host: str, answers: list[Any]) -> None:
+def resolve(host: str) -> list[Any]:
     """Ask the system's resolver; a name it does not know has no answers."""
     try:
-        answers.extend(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+        return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return
+        return []
 
 
 def unmapped(address: IPAddress) -> IPAddress:

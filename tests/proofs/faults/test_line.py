@@ -190,7 +190,7 @@ def test_a_channel_whose_host_name_does_not_resolve_fails_alone(houston, popup, 
     ChannelDatabase.objects.filter(pk=houston.pk).update(
         url="postgresql://hq@db.houston.invalid/ch?sslmode=disable"
     )
-    monkeypatch.setattr(hosts, "resolve", lambda host, answers: None)
+    monkeypatch.setattr(hosts, "resolve", lambda host: [])
 
     result = run(JobCode.UPLOAD)
 

@@ -1,4 +1,4 @@
-"""Locks that die with the process that holds them, and the heartbeat of a worker.
+"""Locks that die with the process that holds them, and the leases of a worker.
 
 They are session-level advisory locks of HQ's PostgreSQL on a connection of their own: a killed
 process frees them at once, so nobody waits for the dead and nobody overtakes the living.
@@ -7,7 +7,6 @@ process frees them at once, so nobody waits for the dead and nobody overtakes th
 import os
 import secrets
 import socket
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
@@ -16,6 +15,7 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from stores.heartbeat import heartbeat
 from stores.hqdb.sql import fetch
 
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -75,6 +75,13 @@ class Locks:
                 if is_ours:
                     self.fetch_value(RELEASE, [name])
 
+    def renew_leases(self) -> float:
+        """Let others know that this worker lives; in how many seconds it has to do so again."""
+        # Somebody may be taking over one of them; then it is not ours to renew.
+        with suppress(psycopg2.Error):
+            self.fetch_value(RENEW_LEASES, [settings.RUN_LEASE_S, self.worker])
+        return settings.RUN_HEARTBEAT_S
+
     def fetch_value(self, statement: str, params: list[Any] | None = None) -> Any:
         with self.connection.cursor() as cursor:
             cursor.execute(statement, params)
@@ -132,20 +139,10 @@ def connection_named(worker: str) -> Iterator[None]:
 
 
 @contextmanager
-def heartbeat(locks: Locks) -> Iterator[None]:
+def leases_renewed(locks: Locks) -> Iterator[None]:
     """Renew the leases of this worker's steps, also while one statement takes long."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(settings.RUN_HEARTBEAT_S):
-            # Somebody may be taking over one of them; then it is not ours to renew.
-            with suppress(psycopg2.Error):
-                locks.fetch_value(RENEW_LEASES, [settings.RUN_LEASE_S, locks.worker])
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
+    heartbeat.add(locks.renew_leases, settings.RUN_HEARTBEAT_S)
     try:
         yield
     finally:
-        stop.set()
-        thread.join()
+        heartbeat.remove(locks.renew_leases)

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from stores.hqdb.locks import Locks, connection_named, heartbeat
+from stores.hqdb.locks import Locks, connection_named, leases_renewed
 from stores.hqdb.retry import retry_on_conflict
 from stores.jobs.catalog import JOBS, Job
 from stores.jobs.claim import claim_turn
@@ -40,7 +40,7 @@ def run_inline(
     with (
         Locks() as locks,
         connection_named(locks.worker),
-        heartbeat(locks),
+        leases_renewed(locks),
         rolled_back() if dry_run else nullcontext(),
     ):
         take = partial(take_run, job, locks, dry_run=dry_run, **scope)

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 
 from stores.channeldb.errors import ChannelError
 from stores.failpoints import failpoint
-from stores.hqdb.locks import Locks, connection_named, heartbeat
+from stores.hqdb.locks import Locks, connection_named, leases_renewed
 from stores.hqdb.retry import retry_on_conflict
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
@@ -37,7 +37,7 @@ def execute(step_id: str) -> None:
 
     All the queue ever calls. A message too many finds nothing to claim, and ends.
     """
-    with Locks() as locks, connection_named(locks.worker), heartbeat(locks):
+    with Locks() as locks, connection_named(locks.worker), leases_renewed(locks):
         for row in claim_turn(int(step_id), locks.worker):
             queue.enqueue(perform_step(row, locks))
 

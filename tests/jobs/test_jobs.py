@@ -8,6 +8,7 @@ import json
 import threading
 import zlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import django_rq
@@ -21,7 +22,8 @@ from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
 from stores.channeldb.connect.connection import connect
-from stores.hqdb.locks import Locks, heartbeat, lock_holders
+from stores.channeldb.connect.hosts import addresses_of
+from stores.hqdb.locks import Locks, leases_renewed, lock_holders
 from stores.jobs import queue as job_queue
 from stores.jobs import scheduler
 from stores.jobs.catalog import JOBS, Job, Step
@@ -48,6 +50,7 @@ from stores.models.job import JobCode
 from stores.models.run import RunLost
 from stores.traffic import write_traffic
 from tests.support.make import carry_out, make_customer, make_event, run
+from tests.support.name_server import IS_GLIBC, silent_name_server
 from tests.support.processes import dying_at, manage, running, until
 
 PIPELINE = JOBS["pipeline"]
@@ -332,10 +335,25 @@ def test_the_heartbeat_renews_the_lease_of_a_long_step(houston, settings):
 
     with Locks() as locks:
         step = claimed(worker=locks.worker)
-        with heartbeat(locks):
+        with leases_renewed(locks):
             until(lambda: RunStep.objects.get(pk=step.pk).heartbeat_at > step.heartbeat_at, 30)
 
     assert RunStep.objects.get(pk=step.pk).lease_until > step.lease_until
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IS_GLIBC, reason="only glibc's resolver can be made slow")
+@pytest.mark.fault("F-42")  # a name does not resolve
+def test_a_slow_resolver_costs_no_lease(houston, settings):
+    settings.RUN_HEARTBEAT_S = 0.1
+
+    with Locks() as locks, silent_name_server():
+        step = claimed(worker=locks.worker)
+        with leases_renewed(locks):
+            assert addresses_of("slow.example.com") == []
+
+    renewed = RunStep.objects.get(pk=step.pk)
+    assert renewed.heartbeat_at - step.heartbeat_at > timedelta(seconds=1.5)
 
 
 # Recovery

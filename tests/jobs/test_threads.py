@@ -18,8 +18,7 @@ STARTERS = {
 }
 WATCHERS = {
     "portal/embedded/watchdog.py": "starts servers again that have ended",
-    "stores/channeldb/connect/timeouts.py": "cuts a server off that does not answer",
-    "stores/hqdb/locks.py": "the heartbeat renews a worker's leases",
+    "stores/heartbeat.py": "renews a worker's leases, and cuts off servers that do not answer",
 }
 
 

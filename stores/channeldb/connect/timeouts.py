@@ -2,8 +2,8 @@
 
 PostgreSQL keeps statement_timeout by itself, as long as the line is there. Behind a line that takes
 everything and answers nothing neither that nor a limit of libpq or of the kernel ends the wait. So
-each connection has a watch of its own, a thread that cuts the line when the server should have
-spoken long ago. SQLite works in our own process and is asked to stop.
+the heartbeat of the process cuts the line when the server should have spoken long ago. SQLite works
+in our own process and is asked to stop.
 
 Units: seconds.
 """
@@ -11,7 +11,6 @@ Units: seconds.
 import os
 import socket
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -21,6 +20,8 @@ import psycopg2
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import extensions
+
+from stores.heartbeat import heartbeat
 
 # How many steps of SQLite's machine are done between two looks at the clock: about a millisecond.
 PROGRESS_STEPS = 20_000
@@ -51,8 +52,7 @@ class WatchedConnection(extensions.connection):
         super().__init__(*args, **kwargs)
         self.limit_s: float = settings.CHANNEL_STATEMENT_S + settings.CHANNEL_GRACE_S
         self._since: float | None = None
-        self._is_over = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
+        heartbeat.add(self.cut_if_overdue, self.limit_s)
 
     @contextmanager
     def statement(self) -> Iterator[None]:
@@ -72,15 +72,22 @@ class WatchedConnection(extensions.connection):
             super().rollback()
 
     def close(self) -> None:
-        self._is_over.set()
+        heartbeat.remove(self.cut_if_overdue)
         super().close()
 
-    def _watch(self) -> None:
-        while not self._is_over.wait(min(1.0, self.limit_s / 4)):
-            since = self._since
-            if since is not None and monotonic() - since > self.limit_s:
-                self._cut()
-                return
+    def cut_if_overdue(self) -> float:
+        """Cut the line if the server should have answered by now.
+
+        Returns in how many seconds it can be overdue, or overdue again.
+        """
+        since = self._since
+        if since is None:
+            return self.limit_s
+        seconds = since + self.limit_s - monotonic()
+        if seconds > 0:
+            return seconds
+        self._cut()
+        return self.limit_s
 
     def _cut(self) -> None:
         """End the line, which wakes the driver up; it then finds the server gone."""

@@ -4,7 +4,13 @@ From conftest.py: `houston` is a channel on PostgreSQL; `register` is a channel 
 """
 # ruff: noqa: PT012, SIM117 - what happens within the open channel is what is tested
 
+import gc
+import subprocess
+import sys
+import threading
 import time
+import weakref
+from weakref import WeakMethod
 
 import pytest
 from django.db import DataError, connections, transaction
@@ -12,7 +18,10 @@ from django.db import DataError, connections, transaction
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES, extend_timeout
 from stores.channeldb.errors import ChannelBusy, ChannelUnreachable
+from stores.heartbeat import heartbeat
 from tests.support.channels import Channel, Till, event
+from tests.support.concurrency import run_together
+from tests.support.processes import ROOT, environment
 from tests.support.proxy import Proxy
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -44,6 +53,76 @@ def test_a_query_without_an_answer_is_cut_off(houston_by_proxy, proxy, fault):
         Till(alias).value("SELECT 1")
 
     assert time.monotonic() - start < 2
+
+
+@pytest.mark.fault("F-38")  # the network fails
+def test_all_connections_without_an_answer_are_cut_off(houston_by_proxy, proxy):
+    all_are_open = threading.Barrier(3, action=proxy.go_black)
+
+    def ask():
+        with pytest.raises(ChannelUnreachable), connect(houston_by_proxy) as alias:
+            all_are_open.wait()
+            Till(alias).value("SELECT 1")
+
+    start = time.monotonic()
+    run_together(ask, ask, ask)
+
+    assert time.monotonic() - start < 2
+
+
+# A process opens a channel and forks; there the same channel is opened, and does not answer.
+FORK = """
+import os, sys
+import django
+django.setup()
+from django.conf import settings
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.errors import ChannelUnreachable
+from tests.support.channels import Channel, Till
+
+settings.CHANNEL_STATEMENT_S = settings.CHANNEL_GRACE_S = 0.2
+url = sys.argv[1]
+with connect(Channel(1, url)) as first:
+    child = os.fork()
+    if not child:
+        try:
+            with connect(Channel(2, url)) as second:
+                Till(second).sql("SET statement_timeout = 0")
+                Till(second).value("SELECT pg_sleep(60)")
+        except ChannelUnreachable as error:
+            print(error, flush=True)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    print(Till(first).value("SELECT 'The parent goes on.'"))
+"""
+
+
+def test_a_forked_process_cuts_its_own_connections_only(houston):
+    process = subprocess.run(
+        [sys.executable, "-c", FORK, houston.url],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert process.stdout.splitlines() == [
+        "Channel houston cannot be reached.",
+        "The parent goes on.",
+    ]
+
+
+def test_a_closed_connection_is_forgotten(houston):
+    with connect(houston) as alias:
+        connection = weakref.ref(connections[alias].connection)
+        was_watched = WeakMethod(connection().cut_if_overdue) in heartbeat._due
+
+    gc.collect()
+    assert was_watched
+    assert connection() is None
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.arguments import add_id, add_reason, add_user, get_row, get_user
 from stores.management.base import BUSY, SynclineCommand, add_action, add_actions
 from stores.models import EditConflict
-from stores.models.conflict import CHOICES_OF_PEOPLE, Choice
+from stores.models.conflict import CHOICES_OF_PEOPLE, ConflictChoice
 from stores.pipeline.corrections.conflict import ConflictRefused, resolve_conflict
 from stores.pipeline.corrections.customer import Busy
 
@@ -52,7 +52,7 @@ class Command(SynclineCommand):
         try:
             resolve_conflict(
                 conflict,
-                Choice(options["choice"]),
+                ConflictChoice(options["choice"]),
                 options["reason"],
                 # A change since this customer was read is refused.
                 version=conflict.customer.hq_version,

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from stores.models import EditConflict
-from stores.models.conflict import Choice
+from stores.models.conflict import ConflictChoice
 from stores.models.customer import AccountState
 from stores.models.staging import Operation
 from stores.pipeline.corrections.customer import (
@@ -28,7 +28,7 @@ class ConflictRefused(Exception):
 
 def can_be_closed(conflict: EditConflict) -> bool:
     """Return whether a person may still decide. Of an erased customer nothing is left to decide."""
-    return conflict.is_left_to_people and conflict.customer.state == AccountState.ACTIVE
+    return conflict.can_be_decided and conflict.customer.state == AccountState.ACTIVE
 
 
 def require_open(conflict: EditConflict) -> None:
@@ -38,9 +38,9 @@ def require_open(conflict: EditConflict) -> None:
 
 
 def resolve_conflict(
-    conflict: EditConflict, choice: Choice, reason: str, *, version: int, by: Any
+    conflict: EditConflict, choice: ConflictChoice, reason: str, *, version: int, by: Any
 ) -> None:
-    """Close a conflict. Choice.TAKE replaces the present value with the lost one.
+    """Close a conflict. ConflictChoice.TAKE replaces the present value with the lost one.
 
     `version` is the version of the customer that the person has seen. Effects: the conflict; with
     the lost value also an event of HQ, applied at once. Raise ConflictRefused if this is not
@@ -50,7 +50,7 @@ def resolve_conflict(
     try:
         with transaction.atomic():
             event = None
-            if choice == Choice.TAKE:
+            if choice == ConflictChoice.TAKE:
                 edits = [edit_of_conflict(conflict)]
                 [event] = save_edits(conflict.customer, edits, version=version, by=by)
             if not conflict.settle(choice, reason, by=by, event=event):

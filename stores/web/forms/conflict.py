@@ -2,14 +2,17 @@
 
 from django import forms
 
-from stores.models.conflict import Choice
+from stores.models.conflict import ConflictChoice
 from stores.web.forms.reason import ReasonField
 
 
 class ConflictForm(forms.Form):
     choice = forms.ChoiceField(
         label="Which value do you want to keep?",
-        choices=[(Choice.KEEP, "Keep the current value"), (Choice.TAKE, "Use the other value")],
+        choices=[
+            (ConflictChoice.KEEP, "Keep the current value"),
+            (ConflictChoice.TAKE, "Use the other value"),
+        ],
         error_messages={"invalid_choice": "Choose which value to keep: keep or take."},
     )
     reason = ReasonField(

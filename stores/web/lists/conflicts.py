@@ -76,4 +76,4 @@ class ConflictTable(base.ListTable):
 
 
 def all_conflicts() -> QuerySet[EditConflict]:
-    return EditConflict.objects.newest_first().with_places()
+    return EditConflict.objects.newest_first().with_details()

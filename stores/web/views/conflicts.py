@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import EditConflict
-from stores.models.conflict import Choice
+from stores.models.conflict import ConflictChoice
 from stores.pipeline.corrections.conflict import (
     ConflictRefused,
     can_be_closed,
@@ -35,7 +35,7 @@ def conflict_detail(request: Request, number: int) -> HttpResponse:
 
 
 def get_conflict(number: int) -> EditConflict:
-    conflicts = EditConflict.objects.with_places().select_related("customer__company")
+    conflicts = EditConflict.objects.with_details().select_related("customer__company")
     return get_object_or_404(conflicts, pk=number)
 
 
@@ -63,7 +63,7 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
             return conflict_page(request, conflict, form)
         resolve_conflict(
             conflict,
-            Choice(form.cleaned_data["choice"]),
+            ConflictChoice(form.cleaned_data["choice"]),
             form.cleaned_data["reason"],
             version=form.cleaned_data["version"],
             by=request.user,

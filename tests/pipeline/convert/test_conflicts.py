@@ -54,7 +54,7 @@ def edit_at_hq(**changes: Any) -> None:
 
 def conflicts() -> list[tuple[str, ...]]:
     """Of each conflict the field, the value and place that lost, and those that were kept."""
-    rows = EditConflict.objects.with_places().order_by("pk")
+    rows = EditConflict.objects.with_details().order_by("pk")
     return [
         (row.field, row.lost_value, row.lost_place, row.kept_value, row.kept_place) for row in rows
     ]

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from stores.models import AsyncAddress, ChannelDatabase, EditConflict
-from stores.models.conflict import Choice
+from stores.models.conflict import ConflictChoice
 from stores.models.job import JobCode
 from stores.pipeline.corrections.conflict import resolve_conflict
 from stores.pipeline.corrections.events import create_event
@@ -154,9 +154,11 @@ def decide(hq_user: User) -> None:
         conflict.customer.refresh_from_db()
         if conflict.table in ("async_customer", "async_address"):
             version = conflict.customer.hq_version
-            resolve_conflict(conflict, Choice.TAKE, "Asked her.", version=version, by=hq_user)
+            resolve_conflict(
+                conflict, ConflictChoice.TAKE, "Asked her.", version=version, by=hq_user
+            )
         else:
-            assert conflict.settle(Choice.KEEP, "Asked her.", by=hq_user)
+            assert conflict.settle(ConflictChoice.KEEP, "Asked her.", by=hq_user)
 
 
 @pytest.mark.finding(id="P19")
@@ -215,7 +217,7 @@ def test_one_decision_settles_every_edit_unaware_of_the_removal(store, seattle, 
     assert EditConflict.objects.open().of_removals().count() == 3
 
     first = EditConflict.objects.open().of_removals().order_by("pk")[0]
-    assert first.settle(Choice.KEEP, "She wants to be left alone.", by=hq_user)
+    assert first.settle(ConflictChoice.KEEP, "She wants to be left alone.", by=hq_user)
 
     assert not EditConflict.objects.open().exists()
 

@@ -1,6 +1,8 @@
-"""Sales orders of accounts.
+"""Sales orders: what a customer has ordered or bought, as headquarters posts and invoices it.
 
-A sales order is made of one customer order of a till, or by a statement of one customer's sales.
+A sales order is made in one of two ways. A *customer order* of a till becomes one sales order that
+keeps the till's confirmation number. A *statement*, which posts the sales of a store's day, makes
+one sales order of all sales to the same customer in the same currency.
 """
 
 from typing import Any, Self
@@ -15,10 +17,10 @@ from stores.models.transaction import MoneyField
 
 
 class SalesOrderState(models.TextChoices):
-    """Allowed steps: open -> on_hold -> open -> invoiced. A trigger refuses all others.
+    """Usual steps: open -> invoiced, or on_hold -> open -> invoiced once a person has released it.
 
-    An open or invoiced order is cancelled with its statement, as long as the statement's payments
-    are not posted. A cancelled order keeps its numbers.
+    An open or invoiced order is cancelled if its statement is, which is possible until the
+    statement's payments are posted. A trigger refuses all other steps.
     """
 
     OPEN = "open", "Open"
@@ -33,14 +35,15 @@ class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
 
 
 class SalesOrder(models.Model):
-    """One order of one customer. Its lines are the lines of its transactions.
+    """One order of one customer. Its lines are those of its transactions, as tills wrote them.
 
-    It is never deleted; see SalesOrderState for what becomes of it.
+    It is never deleted, and a cancelled order keeps its numbers, so that no number is missing or
+    used twice.
     """
 
     id = models.BigAutoField(primary_key=True)
-    # The unique constraints of the company index it. Nothing looks for orders by delivery address,
-    # run or the person who released them.
+    # No index: the unique constraints begin with the company. Other foreign keys without an index
+    # are not searched by.
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="+")
     channel = models.ForeignKey("Channel", models.PROTECT, related_name="sales_orders")
     number = models.CharField(max_length=20)
@@ -65,10 +68,9 @@ class SalesOrder(models.Model):
     state = models.CharField(
         max_length=9, choices=SalesOrderState.choices, db_default=SalesOrderState.OPEN
     )
-    # The channel's code for orders on hold. It stays after the release.
+    # What the channel writes on orders that it puts on hold. It stays after the release.
     hold_code = models.CharField(max_length=20, null=True)
     released_at = models.DateTimeField(null=True)
-    # None: released with a command that names nobody.
     released_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, db_index=False, related_name="+"
     )
@@ -115,7 +117,7 @@ class SalesOrder(models.Model):
                 condition=Q(released_by__isnull=True) | Q(released_at__isnull=False),
                 name="a_released_order_says_since_when",
             ),
-            # A cancelled order may have been invoiced before.
+            # A cancelled order may have been invoiced before it was cancelled.
             models.CheckConstraint(
                 condition=Q(
                     state__in=[SalesOrderState.INVOICED, SalesOrderState.CANCELLED],
@@ -144,6 +146,9 @@ class SalesOrder(models.Model):
         return reverse("order", args=[self.pk])
 
     def release(self, by: Any) -> bool:
-        """Lift the hold. Returns whether the order was on hold. The instance is not updated."""
+        """Lift the hold. Returns False if the order is not on hold any more.
+
+        This instance keeps its old values.
+        """
         on_hold = SalesOrder.objects.filter(pk=self.pk, state=SalesOrderState.ON_HOLD)
         return bool(on_hold.update(state=SalesOrderState.OPEN, released_at=Now(), released_by=by))

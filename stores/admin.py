@@ -138,7 +138,7 @@ class CompanyAdmin(NeverDeleted, Listed):
     @admin.display(description="account numbers left")
     def numbers_left(self, company: models.Company) -> str:
         sequence = getattr(company, "numbersequence", None)
-        return f"{sequence.left:,}" if sequence else "no number sequence"
+        return f"{sequence.remaining:,}" if sequence else "no number sequence"
 
 
 @admin.register(models.PaymentRounding)

@@ -1,4 +1,8 @@
-"""Companies, the sequences of their account numbers, and their rules for rounding payments."""
+"""Companies, how they number their accounts, and how exactly their sales must be paid.
+
+An *account* is a customer that headquarters has accepted; its account number is unique within the
+company. A *tender* is a means of payment, such as cash, by the name that a till gives it.
+"""
 
 import re
 
@@ -12,9 +16,10 @@ from stores.hqdb.sql import fetch_value
 
 
 class Company(models.Model):
-    """A legal entity, within which account numbers are unique.
+    """A legal entity.
 
-    The command create_channel makes it with its first channel. With customers it cannot be deleted.
+    The command create_channel makes it with its first channel. Once it has customers, it cannot be
+    deleted.
     """
 
     code = models.CharField(max_length=4, primary_key=True)
@@ -31,8 +36,8 @@ class Company(models.Model):
             " applies. 0.50 is 50 of the currency's smallest units: USD 0.50, JPY 50, KWD 0.050."
         ),
     )
-    # The number of the latest change of a customer. Who takes one locks this row until commit, so
-    # that numbers become visible in their order.
+    # The number of the latest change of a customer. Whoever takes the next one locks this row until
+    # the commit, so that changes become visible in the order of their numbers.
     change_no = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
@@ -52,8 +57,8 @@ class Company(models.Model):
 class PaymentRounding(models.Model):
     """How much the payments of a sale may differ from its total, in one currency and tender.
 
-    The SQL function allowed_difference applies it: validation accepts such a sale, and posting
-    records the difference.
+    Cash is rounded to the smallest coin, for example. The SQL function allowed_difference applies
+    the row: validation accepts a sale within the difference, and posting records it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -100,7 +105,7 @@ class PaymentRounding(models.Model):
 
 
 def check_format(value: str) -> None:
-    """Refuse a format without exactly one run of #, or one too long for an account number."""
+    """Refuse a format that has not exactly one run of #, or has characters that none may have."""
     if len(re.findall(r"#+", value)) != 1:
         raise ValidationError("The format needs exactly one run of #, for example C-######.")
     if not re.fullmatch(r"[A-Z0-9#./-]+", value):
@@ -110,8 +115,11 @@ def check_format(value: str) -> None:
 class NumberSequence(models.Model):
     """The account numbers of one company, which have no gaps.
 
-    The conversion takes blocks of numbers from `next`. Triggers keep `next` from decreasing, and
-    `format` and `start` from changing once a number was issued.
+    The conversion of uploaded customers issues the numbers, from `next` on. An account may also be
+    imported with a number from elsewhere, which must lie outside the sequence.
+
+    Triggers keep `next` from decreasing, and `format` and `start` from changing once a number was
+    issued.
     """
 
     company = models.OneToOneField(Company, models.PROTECT, primary_key=True)
@@ -150,29 +158,38 @@ class NumberSequence(models.Model):
             return
         if self.largest < self.start:
             raise ValidationError({"largest": "Must not be smaller than the smallest."})
-        if self.largest >= 10**self.width:
+        if self.largest >= 10**self.digits:
             raise ValidationError(
-                {"largest": f"Does not fit into the {self.width} # of the format."}
+                {"largest": f"Does not fit into the {self.digits} # of the format."}
             )
         if self.covers_imported_account():
             raise ValidationError({"largest": "An imported account lies in this range."})
 
     def covers_imported_account(self) -> bool:
-        """Whether an imported account would be one of the numbers of this sequence."""
-        is_one = fetch_value(
-            """SELECT EXISTS (SELECT FROM customer c
-                               WHERE c.company_id = %s AND c.number IS NULL
-                                 AND account_place(%s, c.account_number) BETWEEN %s AND %s)""",
-            [self.company_id, self.format, self.start, self.largest],
+        """Whether an imported account has a number that this sequence would issue, too."""
+        # Only an account from the sequence has its number in a column of its own.
+        is_covered = fetch_value(
+            """SELECT EXISTS (
+                   SELECT FROM customer
+                    WHERE company_id = %(company)s
+                      AND number IS NULL
+                      AND parse_number(%(format)s, account_number)
+                          BETWEEN %(start)s AND %(largest)s)""",
+            {
+                "company": self.company_id,
+                "format": self.format,
+                "start": self.start,
+                "largest": self.largest,
+            },
         )
-        return bool(is_one)
+        return bool(is_covered)
 
     @property
-    def width(self) -> int:
-        """How many digits a number has."""
+    def digits(self) -> int:
+        """How many digits an account number has."""
         return self.format.count("#")
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many numbers can still be issued."""
         return self.largest - self.next + 1

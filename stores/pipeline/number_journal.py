@@ -108,7 +108,7 @@ MISSING_HEIGHTS = r"""
     SELECT company, series, number, text, at,
            left(encode(sha256(convert_to(concat_ws(E'\t', company, series, number, text, at),
                                          'UTF8')), 'hex'), 16)
-      FROM (SELECT company, series, number::text, account_text(format, number) AS text,
+      FROM (SELECT company, series, number::text, format_number(format, number) AS text,
                    to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
               FROM issued_document
              WHERE number > coalesce(({known}::jsonb -> company ->> series)::bigint, 0)

@@ -22,7 +22,7 @@ def evaluate(expression: str, *values: object) -> object:
     ],
 )
 def test_a_number_is_written_in_its_format(format, number, account):
-    assert evaluate("account_text(%s, %s)", format, number) == account
+    assert evaluate("format_number(%s, %s)", format, number) == account
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_number_is_written_in_its_format(format, number, account):
     ],
 )
 def test_the_number_of_an_account_is_read(format, account, number):
-    assert evaluate("account_place(%s, %s)", format, account) == number
+    assert evaluate("parse_number(%s, %s)", format, account) == number
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_the_number_of_an_account_is_read(format, account, number):
     ],
 )
 def test_an_account_of_another_format_has_no_number(format, account):
-    assert evaluate("account_place(%s, %s)", format, account) is None
+    assert evaluate("parse_number(%s, %s)", format, account) is None

@@ -1,29 +1,37 @@
--- Account, order and invoice numbers: a format such as 'C-######' and a number make 'C-000042'.
+-- Account, order and invoice numbers: a number is written in a format, and an account number is read back.
 --
--- A format has exactly one run of '#'. No function here is STRICT, so that PostgreSQL can inline it.
+-- A format has exactly one run of '#', which stands for the digits; all else stays as it is. In 'C-######', the number
+-- 42 is 'C-000042'. No function here is STRICT, so that PostgreSQL can inline it.
 
--- The number of '#' in a format: 'C-######' -> 6.
+-- How many '#' a format has: 'C-######' -> 6.
 CREATE FUNCTION format_width(format text) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN length(format) - length(replace(format, '#', ''));
 
--- Write a number in a format: 'C-######', 42 -> 'C-000042'. Orders and invoices may outgrow their format, which then
--- takes all digits: 'SO-###', 1000 -> 'SO-1000'. Account numbers never do: their sequence ends with the format.
-CREATE FUNCTION account_text(format text, number bigint) RETURNS text
+-- Write a number: 'C-######', 42 -> 'C-000042'. A number with more digits than the format has '#' keeps them all:
+-- 'SO-###', 1000 -> 'SO-1000'. Only orders and invoices come so far: account numbers end when their format is full.
+CREATE FUNCTION format_number(format text, number bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN replace(format, repeat('#', format_width(format)),
-               lpad(number::text, greatest(length(number::text), format_width(format)), '0'));
+RETURN replace(
+    format,
+    repeat('#', format_width(format)),
+    -- lpad would cut a number that is longer than the length it is given.
+    lpad(number::text, greatest(format_width(format), length(number::text)), '0'));
 
--- The part of an account where its format has '#': 'C-######', 'C-000042' -> '000042'.
-CREATE FUNCTION account_digits(format text, account text) RETURNS text
+-- The part of a text that stands where the format has '#': 'C-######', 'C-000042' -> '000042'.
+CREATE FUNCTION number_part(format text, formatted text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN substr(account, strpos(format, '#'), format_width(format));
+RETURN substr(formatted, strpos(format, '#'), format_width(format));
 
--- Read the number of an account: 'C-######', 'C-000042' -> 42. NULL if the account is not of this format.
---
--- The outer CASE protects the cast to bigint, which holds every number of 18 digits.
-CREATE FUNCTION account_place(format text, account text) RETURNS bigint
+-- Read a number: 'C-######', 'C-000042' -> 42. NULL if the text is not in this format, or is too long for it.
+CREATE FUNCTION parse_number(format text, formatted text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN account_digits(format, account) ~ '^0*[0-9]{1,18}$' THEN
-       CASE WHEN account = account_text(format, account_digits(format, account)::bigint)
-            THEN account_digits(format, account)::bigint END END;
+RETURN CASE
+    -- Checked first: a bigint holds every number of 18 digits, not counting leading zeros.
+    WHEN number_part(format, formatted) ~ '^0*[0-9]{1,18}$' THEN
+        CASE
+            -- The text has the format if writing the number gives the same text again.
+            WHEN formatted = format_number(format, number_part(format, formatted)::bigint)
+            THEN number_part(format, formatted)::bigint
+        END
+    END;

@@ -49,7 +49,7 @@ BEGIN
     IF EXISTS (
         SELECT FROM customer
          WHERE company_id = NEW.company_id AND number IS NULL
-           AND account_place(NEW.format, account_number) BETWEEN NEW.start AND NEW.largest)
+           AND parse_number(NEW.format, account_number) BETWEEN NEW.start AND NEW.largest)
     THEN
         RAISE EXCEPTION 'number_sequence: an imported account lies in its range'
             USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;

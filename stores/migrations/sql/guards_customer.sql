@@ -12,10 +12,10 @@ BEGIN
     IF EXISTS (
         SELECT FROM fresh LEFT JOIN number_sequence sequence ON sequence.company_id = fresh.company_id
          WHERE CASE WHEN fresh.number IS NULL
-               THEN account_place(sequence.format, fresh.account_number) BETWEEN sequence.start AND sequence.largest
+               THEN parse_number(sequence.format, fresh.account_number) BETWEEN sequence.start AND sequence.largest
                ELSE sequence.next IS NULL
                     OR fresh.number < sequence.start OR fresh.number >= sequence.next
-                    OR fresh.account_number <> account_text(sequence.format, fresh.number) END)
+                    OR fresh.account_number <> format_number(sequence.format, fresh.number) END)
     THEN
         RAISE EXCEPTION 'customer: account and number do not fit the number sequence'
             USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;

@@ -79,7 +79,7 @@ def drop_exhausted(chunk: Chunk, claimed: WorkTable) -> int:
     this one, and the chunk is tried again.
     """
     sequence = NumberSequence.objects.filter(company=chunk.company).first()
-    remaining = sequence.left if sequence else 0
+    remaining = sequence.remaining if sequence else 0
     if remaining >= claimed.rows:
         return 0
     reason = "sequence_exhausted" if sequence else "sequence_missing"

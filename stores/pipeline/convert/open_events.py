@@ -80,7 +80,7 @@ def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
 
 def due_condition(chunk: Chunk) -> sql.Composable:
     sequence = NumberSequence.objects.filter(company=chunk.company).first()
-    has_numbers = sequence is not None and sequence.left > 0
+    has_numbers = sequence is not None and sequence.remaining > 0
     return sql.SQL(f"({IS_DUE}) OR ({HAS_FAILED_WITHOUT_NUMBER})" if has_numbers else IS_DUE)
 
 

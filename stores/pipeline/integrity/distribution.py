@@ -188,10 +188,10 @@ def no_number_is_ahead_of_hq(evidence: Evidence) -> Check:
         count_rows(evidence.copies.of(COMPARED_MAP)) + count_rows(evidence.journal.numbers),
         evidence.snapshot.unreachable,
         """SELECT seen.label AS channel, held.company,
-                  max(account_place(sequence.format, held.account_number)) AS highest, sequence.next
+                  max(parse_number(sequence.format, held.account_number)) AS highest, sequence.next
              FROM {map} held JOIN {channels} seen USING (database_id)
              JOIN number_sequence sequence ON sequence.company_id = held.company
-            WHERE account_place(sequence.format, held.account_number)
+            WHERE parse_number(sequence.format, held.account_number)
                   BETWEEN sequence.next AND sequence.largest
             GROUP BY seen.label, held.company, sequence.next""",
         """SELECT seen.label AS channel, high.key AS company, high.value::bigint AS highest,

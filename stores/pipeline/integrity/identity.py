@@ -81,7 +81,7 @@ def numbers_have_no_gaps(evidence: Evidence) -> Check:
         """SELECT customer.company_id AS company, customer.account_number, customer.number
              FROM customer LEFT JOIN number_sequence sequence USING (company_id)
             WHERE CASE WHEN customer.number IS NOT NULL THEN sequence.next IS NULL
-                  ELSE account_place(sequence.format, customer.account_number)
+                  ELSE parse_number(sequence.format, customer.account_number)
                        BETWEEN sequence.start AND sequence.largest END""",
     )
 
@@ -96,7 +96,7 @@ def accounts_have_their_format(evidence: Evidence) -> Check:
         """SELECT customer.company_id AS company, customer.account_number, customer.number
              FROM customer JOIN number_sequence sequence USING (company_id)
             WHERE customer.number IS NOT NULL
-              AND customer.account_number <> account_text(sequence.format, customer.number)""",
+              AND customer.account_number <> format_number(sequence.format, customer.number)""",
     )
 
 

@@ -222,7 +222,7 @@ def what_others_know(
                   ORDER BY event.async_account, event.occurred_at, channel_database.channel_id)
                SELECT mapped.company, mapped.account_number, mapped.async_account,
                       coalesce(maker.channel_id, channel_database.channel_id),
-                      account_place(sequence.format, mapped.account_number),
+                      parse_number(sequence.format, mapped.account_number),
                       bool_or(shown.async_account = mapped.async_account),
                       bool_or(maker.channel_id IS NOT NULL)
                  FROM {map} mapped
@@ -324,9 +324,9 @@ LONE_HEIGHTS = """
               UNION ALL SELECT company, series, number FROM {heights}
               UNION ALL SELECT company, 'account', number FROM {known}
               UNION ALL
-              SELECT shown.company, 'account', account_place(format, shown.account_number)
+              SELECT shown.company, 'account', parse_number(format, shown.account_number)
                 FROM {customers} shown JOIN number_sequence ON company_id = shown.company
-               WHERE account_place(format, shown.account_number) BETWEEN start AND largest
+               WHERE parse_number(format, shown.account_number) BETWEEN start AND largest
               UNION ALL
               SELECT company, series, number
                 FROM (SELECT *, row_number() OVER (PARTITION BY company, series
@@ -364,10 +364,10 @@ def raise_counters(sources: Sources) -> dict[str, int]:
                  FROM (SELECT company, max(number) AS number
                          FROM (SELECT company, number FROM {known}
                                UNION ALL
-                               SELECT shown.company, account_place(format, shown.account_number)
+                               SELECT shown.company, parse_number(format, shown.account_number)
                                  FROM {customers} shown
                                  JOIN number_sequence ON company_id = shown.company
-                                WHERE account_place(format, shown.account_number)
+                                WHERE parse_number(format, shown.account_number)
                                       BETWEEN start AND largest
                                UNION ALL
                                SELECT company, number FROM {seen_heights}
@@ -423,7 +423,7 @@ def raise_documents(sources: Sources) -> list[dict[str, Any]]:
         column, form = NUMBERED[series]
         OrderSequence.objects.filter(pk=sequence.pk).update(**{column: number + 1})
         [(first, last)] = fetch(
-            "SELECT account_text(%(form)s, %(first)s), account_text(%(form)s, %(last)s)",
+            "SELECT format_number(%(form)s, %(first)s), format_number(%(form)s, %(last)s)",
             {"form": getattr(sequence, form), "first": known + 1, "last": number},
         )
         raised.append({"company": company, "series": series, "first": first, "last": last})
@@ -504,7 +504,7 @@ def fill_gaps() -> int:
     """Insert a void account for each number that no source knows. Return how many."""
     return run_sql(
         """INSERT INTO customer (company_id, account_number, number, state, is_active)
-           SELECT sequence.company_id, account_text(sequence.format, issued.number),
+           SELECT sequence.company_id, format_number(sequence.format, issued.number),
                   issued.number, 'void', false
              FROM number_sequence sequence
             CROSS JOIN generate_series(sequence.start, sequence.next - 1) AS issued (number)

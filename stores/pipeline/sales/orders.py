@@ -163,7 +163,7 @@ def insert_sales_orders(ready: WorkTable, first: int, step: RunStep) -> None:
                     net_amount, tax_amount, gross_amount, discount_amount, state, hold_code,
                     run_id)
              SELECT sale.company_id, sale.channel_id,
-                    account_text(sequence.order_format, %(first)s + ready.position - 1),
+                    format_number(sequence.order_format, %(first)s + ready.position - 1),
                     sale.confirmation_number, sale.customer_id, sale.delivery_address_id,
                     sale.delivery_mode, sale.business_date, sale.currency, sale.net_amount,
                     sale.tax_amount, sale.gross_amount, sale.discount_amount,

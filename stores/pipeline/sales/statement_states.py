@@ -183,7 +183,7 @@ def create_statement_orders(step: RunStep, statement: Statement) -> None:
                         business_date, currency, net_amount, tax_amount, gross_amount,
                         discount_amount, run_id)
                  SELECT statement.company_id, statement.channel_id,
-                        account_text(sequence.order_format,
+                        format_number(sequence.order_format,
                                      %(first)s - 1 + row_number() OVER (ORDER BY aggregate.id)),
                         statement.id, aggregate.customer_id, statement.business_date,
                         aggregate.currency, aggregate.net_amount, aggregate.tax_amount,
@@ -223,7 +223,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
     run_sql(
         """UPDATE sales_order
               SET state = 'invoiced', invoiced_at = now(),
-                  invoice_number = account_text(sequence.invoice_format,
+                  invoice_number = format_number(sequence.invoice_format,
                                                 %(first)s - 1 + numbered.position)
              FROM (SELECT id, row_number() OVER (ORDER BY id) AS position FROM sales_order
                     WHERE statement_id = %(statement)s AND invoice_number IS NULL) numbered,

@@ -171,7 +171,7 @@ def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: Wor
               AND (EXISTS (SELECT FROM customer WHERE account_number = named.account)
                 OR NOT EXISTS (SELECT FROM number_sequence sequence
                                 WHERE sequence.company_id = %(company)s
-                                  AND account_place(sequence.format, named.account) IS NOT NULL))
+                                  AND parse_number(sequence.format, named.account) IS NOT NULL))
                ON CONFLICT DO NOTHING""",
         {"company": channel.company_id},
         rejected=rejected,

@@ -215,13 +215,13 @@ def was_made_up_for(run: JobRun) -> bool:
 
 def short_sequences() -> Iterator[Alert]:
     for sequence in NumberSequence.objects.order_by("company"):
-        if sequence.left < LOW_SEQUENCE:
+        if sequence.remaining < LOW_SEQUENCE:
             yield Alert(
                 "receipt",
                 f"account numbers left for {sequence.company_id}",
                 "Raise the highest number of its number sequence in the settings.",
                 reverse("admin:stores_company_change", args=[sequence.company_id]),
-                sequence.left,
+                sequence.remaining,
             )
 
 

@@ -18,7 +18,7 @@ home_channel AS MATERIALIZED (
 written AS (
   INSERT INTO customer (id, company_id, account_number, number, is_active, hq_version, change_no,
                         event_at, event_database, event_generation, event_counter, {columns})
-  SELECT new.customer_id, %(company)s, account_text(home.format, new.number), new.number,
+  SELECT new.customer_id, %(company)s, format_number(home.format, new.number), new.number,
          new.last_operation <> 'deactivate', 1, %(first_change)s + new.number - %(first)s,
          new.event_at, new.event_database, new.event_generation, new.event_counter, {values}
     FROM (SELECT *, %(first)s - 1 + row_number() OVER (ORDER BY async_account) AS number

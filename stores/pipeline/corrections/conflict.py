@@ -63,6 +63,12 @@ def resolve_conflict(
         raise ConflictRefused(f"The other value breaks a current rule: {fields}.") from error
 
 
+def current_value(conflict: EditConflict) -> Any:
+    """Return the value that the field of the conflict has now."""
+    _, row = conflict_row(conflict)
+    return getattr(row, conflict.field)
+
+
 def edit_of_conflict(conflict: EditConflict) -> Edit:
     """Return the edit that writes the lost value into the row."""
     kind, row = conflict_row(conflict)

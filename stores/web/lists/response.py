@@ -1,7 +1,15 @@
-"""Responses of list pages: the page, the part that htmx refreshes, and the CSV."""
+"""Responses of list pages.
+
+A list page has *filters* (django-filter), and a *table* (django-tables2) with some of the rows that
+the filters keep. The same URL answers in three ways:
+
+- A browser gets the whole page.
+- htmx, which asks again whenever a filter changes, gets only the part of the page with the table.
+- The button CSV adds _export=csv to the URL, and gets a file of all rows that the filters keep.
+"""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -38,55 +46,64 @@ def list_response(
     request: Request,
     filters: ListFilter,
     table_class: type[ListTable],
-    template: str = "list.html",
+    template: str,
     **context: Any,
 ) -> HttpResponseBase:
-    """Render one page of a list: whole, only its table for htmx, or with _export=csv all rows."""
+    """The response of a list page; `context` is for the parts of its template beside the list."""
     table = table_class(filters.qs)
+    # For the templates of cells: some show a next step only to users with the permission.
     table.request = request
-    # Cells show some next steps only to users with the permission.
     table.context = Context({"user": request.user})
-    table.paginator = Pager(table, request.GET)
-    if request.GET.get("_export") == "csv":
+    pager = Pager(table, request.GET)
+    if wants_csv(request):
         filename = request.path.strip("/").replace("/", "-")
-        return csv_response(request, table, table.paginator.all_rows(), filename)
-    table.page = table.paginator.page()
+        return csv_response(request, table, pager.all_rows(), filename)
+    table.paginator = pager
+    table.page = pager.page()
     if not table.page.object_list:
-        table.empty_text = why_empty(filters) or table.empty_text
+        table.empty_text = empty_text(table, filters)
     context |= {"table": table, "filters": filters}
     return part_or_page(request, "_list.html", template, context)
 
 
-def why_empty(filters: ListFilter) -> str:
+def empty_text(table: ListTable, filters: ListFilter) -> str:
+    """What an empty page of a list says instead of rows."""
     if filters.form.errors:
         return "Nothing is listed: one of the filters is invalid."
-    if not filters.queryset.exists():
-        return ""
-    return "No rows match the filters. Clear the filters to see all rows."
+    if filters.queryset.exists():
+        return "No rows match the filters. Clear the filters to see all rows."
+    # There are no rows at all: the table says how the first ones come about.
+    return table.if_empty
 
 
-class EchoBuffer:
-    """A file that returns what is written to it."""
+def part_or_page(request: Request, part: str, page: str, context: dict[str, Any]) -> HttpResponse:
+    """Render a template: for htmx that of the part which it refreshes, else that of the page."""
+    response = render(request, part if request.htmx else page, context)
+    # Caches must not give the part to a browser that asks for the page.
+    patch_vary_headers(response, ["HX-Request"])
+    return response
 
-    def write(self, line: str) -> str:
-        return line
+
+def wants_csv(request: Request) -> bool:
+    return request.GET.get("_export") == "csv"
 
 
 def csv_response(
     request: Request, table: ListTable, rows: Iterable[Any], filename: str
 ) -> HttpResponseBase:
-    """Stream rows as CSV to users with the permission. Errors: PermissionDenied."""
+    """Stream rows as a CSV file to users with the permission. Errors: PermissionDenied."""
     check_permissions(request, "export lists as CSV", "stores.export")
-    # Quotes keep a text in one cell, whichever separator a spreadsheet expects.
+    # With quotes, no comma or semicolon in a text begins a new cell in any spreadsheet.
     writer = csv.writer(EchoBuffer(), quoting=csv.QUOTE_ALL)
-    lines: Iterator[str] = map(writer.writerow, table.csv_rows(rows))
+    # writerow() returns what the buffer's write() returns, which is the line.
+    lines = (writer.writerow(row) for row in table.csv_rows(rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{filename}.csv"'
     return response
 
 
-def part_or_page(request: Request, part: str, page: str, context: dict[str, Any]) -> HttpResponse:
-    """Render for htmx the part of a page that it refreshes, else the page."""
-    response = render(request, part if request.htmx else page, context)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+class EchoBuffer:
+    """A file that returns each line instead of keeping it, so that a long CSV needs no memory."""
+
+    def write(self, line: str) -> str:
+        return line

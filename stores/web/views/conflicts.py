@@ -1,4 +1,9 @@
-"""The pages of edit conflicts: the list, one conflict, and closing it."""
+"""The pages of edit conflicts: the list, one conflict, and closing it.
+
+Two places have edited one field of a customer without each other's change. One of the two values
+was kept. Every user may see both; users with the permission confirm the kept value, or use the
+other one instead.
+"""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -10,7 +15,7 @@ from stores.models.conflict import ConflictChoice
 from stores.pipeline.corrections.conflict import (
     ConflictRefused,
     can_be_closed,
-    conflict_row,
+    current_value,
     require_open,
     resolve_conflict,
 )
@@ -30,34 +35,19 @@ conflict_list = list_view(ConflictFilter, ConflictTable, all_conflicts)
 @require_safe
 def conflict_detail(request: Request, number: int) -> HttpResponse:
     conflict = get_conflict(number)
+    # The form brings back the version of the customer that the user has seen.
     form = ConflictForm(initial={"version": conflict.customer.hq_version})
     return conflict_page(request, conflict, form)
-
-
-def get_conflict(number: int) -> EditConflict:
-    conflicts = EditConflict.objects.with_details().select_related("customer__company")
-    return get_object_or_404(conflicts, pk=number)
-
-
-def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
-    _, row = conflict_row(conflict)
-    may_close = request.user.has_perm(CLOSING_PERMISSION)
-    context = {
-        "conflict": conflict,
-        "current_value": getattr(row, conflict.field),
-        "form": form,
-        "can_close": may_close and can_be_closed(conflict),
-    }
-    return render(request, "conflicts/detail.html", context)
 
 
 @require_POST
 @may_close_conflicts
 def close_conflict(request: Request, number: int) -> HttpResponse:
-    """Close a conflict: keep the current value, or replace it with the other one."""
+    """Save the user's choice; it is refused if the customer has changed since the user saw it."""
     conflict = get_conflict(number)
     form = ConflictForm(request.POST)
     try:
+        # Before the form is looked at: nobody need correct a form that comes too late.
         require_open(conflict)
         if not form.is_valid():
             return conflict_page(request, conflict, form)
@@ -73,3 +63,21 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
     else:
         messages.success(request, f"Conflict {conflict.pk} closed.")
     return redirect(conflict)
+
+
+def get_conflict(number: int) -> EditConflict:
+    """The conflict with this number. Errors: Http404."""
+    conflicts = EditConflict.objects.with_details().select_related("customer__company")
+    return get_object_or_404(conflicts, pk=number)
+
+
+def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
+    """The page of a conflict; the form is on it if the user may still close the conflict."""
+    has_permission = request.user.has_perm(CLOSING_PERMISSION)
+    context = {
+        "conflict": conflict,
+        "current_value": current_value(conflict),
+        "form": form,
+        "can_close": has_permission and can_be_closed(conflict),
+    }
+    return render(request, "conflicts/detail.html", context)

@@ -1,6 +1,9 @@
-"""The pages of jobs and their runs.
+"""The pages of jobs and of their runs: start a job, watch a run, and cancel it.
 
-Who may start a job depends on the job. Every user may read.
+A *job* is something that Syncline can do, such as uploading what the channels have. A *run* is one
+time that it is done: it waits in a queue until a worker takes it, and has *steps*, often one for
+each channel. A run is *live* until it has ended. Every user may read these pages; who may start a
+job depends on the job.
 """
 
 import shlex
@@ -27,8 +30,10 @@ from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
 may_cancel_runs = require_permission("stores.control_job", "cancel runs")
-# How long a run waits before its page says why.
-WORKER_GRACE = timedelta(seconds=5)
+# Most runs are taken by a worker at once. The page of one that waits longer says why.
+USUAL_WAIT = timedelta(seconds=5)
+
+run_list = list_view(RunFilter, RunTable, all_runs, "runs/list.html")
 
 
 @require_safe
@@ -43,12 +48,11 @@ def job_list(request: Request) -> HttpResponse:
     return render(request, "jobs/list.html", context)
 
 
-run_list = list_view(RunFilter, RunTable, all_runs, "runs/list.html")
-
-
 @require_POST
 def start_run(request: Request) -> HttpResponseRedirect:
+    """Start a job, and show its run. A job that is already running is not started twice."""
     job = JOBS.get(request.POST.get("job", ""))
+    # Asked before the form, whose errors could tell of orders and channels.
     if job is not None:
         check_permissions(request, f"start {job.title}", *job.permissions)
     form = StartForm(request.POST)
@@ -56,34 +60,41 @@ def start_run(request: Request) -> HttpResponseRedirect:
         messages.error(request, form.first_error)
         return redirect("jobs")
     channel = form.cleaned_data["channel"]
-    business_date = form.cleaned_data["date"]
-    order_number = form.cleaned_data["order"]
     started = start_job(
         job,
         channels=[channel.code] if channel else [],
-        business_date=business_date,
-        order_number=order_number,
+        business_date=form.cleaned_data["date"],
+        order_number=form.cleaned_data["order"],
         started_by=StartedBy.PAGE,
         user=request.user,
     )
     if not started.is_new:
         messages.warning(request, f"{job.title} is already running. This is the current run.")
+    # None: the queue does not respond.
     elif queue.count_workers() is None:
         messages.warning(
             request, f"{job.title}: saved. It starts automatically when the queue is back."
         )
-    elif business_date:
-        messages.success(request, f"{job.title} started for {business_date}.")
-    elif order_number:
-        messages.success(request, f"{job.title} started for order {order_number}.")
     else:
-        messages.success(request, f"{job.title} started.")
+        messages.success(request, started_message(started.run))
     return redirect(started.run)
+
+
+def started_message(run: JobRun) -> str:
+    title = JOBS[run.job].title
+    if run.business_date:
+        return f"{title} started for {run.business_date}."
+    if run.order_number:
+        return f"{title} started for order {run.order_number}."
+    return f"{title} started."
 
 
 @require_safe
 def run_detail(request: Request, pk: UUID) -> HttpResponse:
-    """One run with its steps; htmx polls its progress until the run ends, unless live=off."""
+    """One run with its steps.
+
+    While the run is live, htmx polls the part of the page that changes; ?live=off stops that.
+    """
     run = get_object_or_404(JobRun.objects.select_related("requested_by"), pk=pk)
     steps = list(run.steps.select_related("database__channel", "company"))
     context = {
@@ -101,8 +112,8 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
 
 
 def waiting_message(run: JobRun) -> str:
-    """Say why the run is still queued; the empty string while a worker may be about to start it."""
-    if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < WORKER_GRACE:
+    """The reason why a run is still queued. Empty if it is not, or has not waited long yet."""
+    if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < USUAL_WAIT:
         return ""
     workers = queue.count_workers()
     if workers is None:
@@ -115,18 +126,8 @@ def waiting_message(run: JobRun) -> str:
     return "All workers are busy. The run starts when one is free."
 
 
-@require_POST
-@may_cancel_runs
-def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
-    run = get_object_or_404(JobRun, pk=pk)
-    if stages.cancel_run(run.pk):
-        messages.success(request, "Cancellation requested. The run stops after the current batch.")
-    else:
-        messages.info(request, "The run has already ended.")
-    return redirect(run)
-
-
 def command_line(run: JobRun) -> str:
+    """The command that starts a run like this one."""
     words = ["run_job", run.job]
     if run.channels:
         words += ["--channel", *run.channels]
@@ -137,3 +138,14 @@ def command_line(run: JobRun) -> str:
     if run.order_number:
         words += ["--order", run.order_number]
     return shlex.join(words)
+
+
+@require_POST
+@may_cancel_runs
+def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
+    run = get_object_or_404(JobRun, pk=pk)
+    if stages.cancel_run(run.pk):
+        messages.success(request, "Cancellation requested. The run stops after the current batch.")
+    else:
+        messages.info(request, "The run has already ended.")
+    return redirect(run)

@@ -21,7 +21,7 @@ from stores.pipeline.sales.end_of_day import (
 from stores.pipeline.sales.readiness import readiness
 from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
 from stores.web.forms.reason import posted_reason
-from stores.web.lists.response import csv_response, list_view
+from stores.web.lists.response import csv_response, list_view, wants_csv
 from stores.web.lists.statements import (
     AggregateTable,
     StatementFilter,
@@ -48,7 +48,7 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
     aggregates = statement.aggregates.select_related("customer", "sales_order")
     only_failures = request.GET.get("show") == "failures"
     shown = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
-    if request.GET.get("_export") == "csv":
+    if wants_csv(request):
         table = AggregateTable(shown)
         return csv_response(request, table, shown.iterator(), filename=statement.number)
     excluded = ExcludedSale.objects.filter(

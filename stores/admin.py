@@ -244,7 +244,7 @@ class ScheduleAdmin(Listed):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if "at" in form.changed_data:
-            obj.start_after(timezone.now())
+            obj.skip_past_start(timezone.now())
         super().save_model(request, obj, form, change)
 
 

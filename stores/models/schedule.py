@@ -140,7 +140,7 @@ class Schedule(models.Model):
         retry = Schedule.objects.to_retry(now).filter(pk=self.pk)
         return bool(retry.update(started_at=now))
 
-    def start_after(self, now: datetime) -> None:
+    def skip_past_start(self, now: datetime) -> None:
         """Let a schedule that is saved now begin with its next time, not with one already past.
 
         Counts today's start as done if its time is over. Does not save.

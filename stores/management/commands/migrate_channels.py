@@ -1,5 +1,13 @@
-"""Bring the tables of channel databases up to date."""
+"""Bring the databases of channels up to date.
 
+The tills of a channel write into a database of its own. A new release of Syncline may bring
+*migrations*, which change the tables there. The *objects* that belong to the tables (triggers,
+functions, indexes and views) can also be lost or changed by hand, and are then created again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -9,6 +17,22 @@ from stores.channeldb.provision import migrate_database, recreate_objects
 from stores.management.arguments import known_channels
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
+
+
+class Outcome(StrEnum):
+    MIGRATED = "migrated"
+    REPAIRED = "repaired"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class MigrationResult:
+    """What became of one database, also as a sentence for people."""
+
+    channel: str
+    outcome: Outcome
+    message: str
 
 
 class Command(SynclineCommand):
@@ -30,40 +54,43 @@ class Command(SynclineCommand):
             databases = databases.filter(channel__code__in=codes)
         results = []
         for database in databases:
-            result = migration_result(database)
+            result = migrate_or_repair(database)
+            self.report(result)
             results.append(result)
-            if not self.as_json:
-                self.report(result)
-        self.print_json_or_text({"channels": results})
-        failed = [result for result in results if result["outcome"] == "failed"]
-        if failed:
+        self.print_json_or_text({"channels": [asdict(result) for result in results]})
+        failures = [result for result in results if result.outcome == Outcome.FAILED]
+        if failures:
             raise CommandError(
-                f"{len(failed)} of {len(results)} channel databases could not be migrated."
+                f"{len(failures)} of {len(results)} channel databases could not be migrated."
             )
 
-    def report(self, result: dict[str, str]) -> None:
-        stream = self.stderr if result["outcome"] == "failed" else self.stdout
-        stream.write(result["message"])
+    def report(self, result: MigrationResult) -> None:
+        """Print a result at once, because a migration can take long. With --json, all come last."""
+        if self.as_json:
+            return
+        stream = self.stderr if result.outcome == Outcome.FAILED else self.stdout
+        stream.write(result.message)
 
 
-def migration_result(database: ChannelDatabase) -> dict[str, str]:
-    """Migrate one database and say how that went; one that fails does not stop the others."""
-    try:
-        outcome, message = migrate_or_repair(database)
-    except ChannelError as error:
-        outcome, message = "failed", str(error)
-    return {"channel": database.label, "outcome": outcome, "message": message}
+def migrate_or_repair(database: ChannelDatabase) -> MigrationResult:
+    """Apply missing migrations. If there are none, create missing or changed objects again.
 
-
-def migrate_or_repair(database: ChannelDatabase) -> tuple[str, str]:
-    """Apply missing migrations, else recreate missing or changed objects.
-
-    Returns the outcome and its sentence. Errors: ChannelError.
+    A database that fails has a result like the others, which are not to wait for it.
     """
-    if migrate_database(database):
-        return "migrated", f"{database.label}: migrated."
-    objects = recreate_objects(database)
-    if not objects:
-        return "unchanged", f"{database.label}: unchanged."
-    others = f", and {len(objects) - 1} more" if len(objects) > 1 else ""
-    return "repaired", f"{database.label}: repaired. Created again: {objects[0]}{others}."
+    name = database.label
+    try:
+        if migrate_database(database):
+            return MigrationResult(name, Outcome.MIGRATED, f"{name}: migrated.")
+        recreated = recreate_objects(database)
+    except ChannelError as error:
+        return MigrationResult(name, Outcome.FAILED, str(error))
+    if not recreated:
+        return MigrationResult(name, Outcome.UNCHANGED, f"{name}: unchanged.")
+    message = f"{name}: repaired. Created again: {first_of(recreated)}."
+    return MigrationResult(name, Outcome.REPAIRED, message)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first name, and how many more there are."""
+    others = len(names) - 1
+    return f"{names[0]}, and {others} more" if others else names[0]

@@ -1,4 +1,8 @@
-"""List sales orders on hold and release them."""
+"""List the sales orders that are on hold, and release them.
+
+A customer order that had to be corrected becomes a sales order *on hold*, with the code that its
+channel has for such orders, so that a person looks at it first. Releasing it opens it like others.
+"""
 
 from typing import Any
 
@@ -37,18 +41,21 @@ class Command(SynclineCommand):
 
     def release_order(self, options: dict[str, Any]) -> None:
         """Releases an order."""
-        order = get_order(options)
-        if not order.release(get_user(options["user"])):
+        order = get_order(options["number"], options["company"])
+        user = get_user(options["user"])
+        if not order.release(by=user):
             raise CommandError(f"{order} is not on hold.")
         order.refresh_from_db()
         self.print_json_or_text(order_as_dict(order), f"{order} is released.")
 
 
-def get_order(options: dict[str, Any]) -> SalesOrder:
-    """Return the only order with the number. Errors: CommandError with status 2."""
-    number = options["number"]
+def get_order(number: str, company: str | None) -> SalesOrder:
+    """Return the only order with the number. Errors: CommandError with status 2.
+
+    Each company numbers its own orders, so that two of them may have the same number.
+    """
     orders = SalesOrder.objects.filter(number=number).select_related("channel")
-    return get_only_row("sales order", number, orders, "company", options["company"])
+    return get_only_row("sales order", number, orders, "company", company)
 
 
 def order_as_dict(order: SalesOrder) -> dict[str, Any]:

@@ -1,4 +1,9 @@
-"""List, add, change and remove schedules."""
+"""List, add, change and remove schedules.
+
+A schedule starts a job by itself: every day at a time (UTC), or again and again, so many minutes
+after its last start. It is for all channels, for one, or for a *group*, into which the databases of
+channels are sorted. The pipeline needs no schedule: the scheduler always starts it again.
+"""
 
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
@@ -53,7 +58,8 @@ class Command(SynclineCommand):
         schedules = Schedule.objects.select_related("channel", "group")
         rows = [schedule_as_dict(schedule) for schedule in schedules]
         lines = [schedule_line(row) for row in rows]
-        self.print_json_or_text({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
+        total = f"{counted(len(rows), 'schedule')}."
+        self.print_json_or_text({"schedules": rows}, *lines, total)
 
     def add_schedule(self, options: dict[str, Any]) -> None:
         """Adds a schedule."""
@@ -109,30 +115,25 @@ def parse_time(text: str) -> time:
 
 
 def get_schedule(pk: int) -> Schedule:
-    """Return the schedule with this id. Errors: CommandError with status 2."""
+    """Return the schedule with this id. Errors: CommandError with status 2 if there is none."""
     schedules = Schedule.objects.select_related("channel", "group")
     return arguments.get_row("schedule", pk, schedules)
 
 
 def get_group(name: str) -> ChannelDatabaseGroup:
-    """Return the group with this name. Errors: CommandError with status 2."""
+    """Return the group with this name. Errors: CommandError with status 2 if there is none."""
     return arguments.get_named("group", name, ChannelDatabaseGroup.objects.filter(name=name))
 
 
 def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set what the options give, and save. Errors: CommandError."""
+    """Set what the options give, leave the rest as it is, and save.
+
+    Errors: CommandError with status 2 if the values do not go together.
+    """
     if options["is_enabled"] is not None:
         schedule.is_enabled = options["is_enabled"]
-    if options["at"] is not None:
-        schedule.at, schedule.every_minutes = options["at"], None
-        schedule.start_after(timezone.now())
-    # These minutes are counted from the last start.
-    if options["every"] is not None:
-        schedule.at, schedule.every_minutes = None, options["every"]
-    if options["channel"] is not None:
-        schedule.channel, schedule.group = arguments.get_channel(options["channel"]), None
-    if options["group"] is not None:
-        schedule.channel, schedule.group = None, get_group(options["group"])
+    set_time(schedule, options)
+    set_place(schedule, options)
     try:
         schedule.full_clean()
     except ValidationError as error:
@@ -140,7 +141,30 @@ def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
     schedule.save()
 
 
+def set_time(schedule: Schedule, options: dict[str, Any]) -> None:
+    """Set the time of day or the minutes, each of which replaces the other."""
+    if options["at"] is not None:
+        schedule.at = options["at"]
+        schedule.every_minutes = None
+        # A time that is already over today is first due tomorrow.
+        schedule.skip_past_start(timezone.now())
+    elif options["every"] is not None:
+        schedule.at = None
+        schedule.every_minutes = options["every"]
+
+
+def set_place(schedule: Schedule, options: dict[str, Any]) -> None:
+    """Set the channel or the group, each of which replaces the other."""
+    if options["channel"] is not None:
+        schedule.channel = arguments.get_channel(options["channel"])
+        schedule.group = None
+    elif options["group"] is not None:
+        schedule.channel = None
+        schedule.group = get_group(options["group"])
+
+
 def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
+    """The schedule as JSON output shows it."""
     if schedule.channel:
         channels = schedule.channel.code
     elif schedule.group:
@@ -158,5 +182,6 @@ def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
 
 
 def schedule_line(row: Mapping[str, Any]) -> str:
+    """The line of a list for a row of schedule_as_dict()."""
     switch = "on" if row["is_enabled"] else "off"
     return f"{row['id']:<6} {row['job']:<12} {row['rhythm']:<26} {switch:<4} {row['channels']}"

@@ -31,7 +31,7 @@ from stores.traffic.sales import (
 )
 from stores.traffic.store import Store
 
-__all__ = ["FakerMissing", "SeedTaken", "Written", "write_traffic"]
+__all__ = ["FakerMissing", "SeedTaken", "WrittenTraffic", "write_traffic"]
 
 # Customers or edits in one commit: a till commits each, but a year of customers must not take one.
 INSERT_BATCH = 500
@@ -45,7 +45,7 @@ class SeedTaken(Exception):
 
 
 @dataclass
-class Written:
+class WrittenTraffic:
     """What a call added to a channel database.
 
     `quarantined` and `invalid` count by reason the rows that HQ is meant to refuse, and the sales
@@ -59,7 +59,7 @@ class Written:
     edits: int = 0
     sales: int = 0
     orders: int = 0
-    faulty: int = 0
+    faulty_customers: int = 0
     faulty_sales: int = 0
     repeated: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ def write_traffic(
     orders: int = 0,
     seed: int | None = None,
     faulty: float = 0.0,
-) -> Written:
+) -> WrittenTraffic:
     """Let the tills of a channel database serve new customers, edit some they know, and sell.
 
     Units: `faulty` is the share of the new customers, and of sales and orders, 0 to 1, that a
@@ -87,7 +87,7 @@ def write_traffic(
     if min(customers, edits, sales, orders) < 0 or not 0 <= faulty <= 1:
         raise ValueError("they all count from 0 on, and faulty is a share from 0 to 1")
     store = Store.of(database, seed)
-    written = Written(database.label, store.seed)
+    written = WrittenTraffic(database.label, store.seed)
     with connect(database) as alias, connections[alias].cursor() as cursor:
         try:
             for numbers in batched(range(customers), INSERT_BATCH):
@@ -105,7 +105,7 @@ def write_traffic(
 def _serve(
     cursor: CursorWrapper,
     store: Store,
-    written: Written,
+    written: WrittenTraffic,
     numbers: Sequence[int],
     customers: int,
     faulty: float,
@@ -131,7 +131,7 @@ def _serve(
         _add_faulty(cursor, written, fault, events)
 
 
-def _edit(cursor: CursorWrapper, store: Store, written: Written, edits: int) -> None:
+def _edit(cursor: CursorWrapper, store: Store, written: WrittenTraffic, edits: int) -> None:
     """Write edits, of as many different customers as there are."""
     done = 0
     rng = store.stream("edits", edits)
@@ -146,7 +146,9 @@ def _edit(cursor: CursorWrapper, store: Store, written: Written, edits: int) -> 
             written.repeated += len(chosen) - added
 
 
-def _sell(cursor: CursorWrapper, store: Store, written: Written, sales: int, faulty: float) -> None:
+def _sell(
+    cursor: CursorWrapper, store: Store, written: WrittenTraffic, sales: int, faulty: float
+) -> None:
     """Write sales and returns, some to customers whom the channel knows, the rest to guests."""
     known = editing.find_customers(cursor) if sales else []
     for numbers in batched(range(sales), INSERT_BATCH):
@@ -162,7 +164,7 @@ def _sell(cursor: CursorWrapper, store: Store, written: Written, sales: int, fau
 
 
 def _order(
-    cursor: CursorWrapper, store: Store, written: Written, orders: int, faulty: float
+    cursor: CursorWrapper, store: Store, written: WrittenTraffic, orders: int, faulty: float
 ) -> None:
     """Write customer orders, each of a customer whom the channel knows."""
     known = editing.find_customers(cursor) if orders else []
@@ -184,7 +186,7 @@ def _order(
 
 def _spoil_some(
     store: Store,
-    written: Written,
+    written: WrittenTraffic,
     documents: Sequence[Document],
     numbers: Sequence[int],
     faulty: float,
@@ -204,7 +206,9 @@ def _spoil_some(
             counted[fault.reason] += 1
 
 
-def _add_documents(cursor: CursorWrapper, written: Written, documents: Sequence[Document]) -> int:
+def _add_documents(
+    cursor: CursorWrapper, written: WrittenTraffic, documents: Sequence[Document]
+) -> int:
     """Write whole documents that the channel does not have; returns how many."""
     events = {
         table: [row for document in documents for row in document[table]]
@@ -213,7 +217,7 @@ def _add_documents(cursor: CursorWrapper, written: Written, documents: Sequence[
     return _add(cursor, written, events)["retail_transaction"]
 
 
-def _add(cursor: CursorWrapper, written: Written, events: CustomerEvents) -> Counter[str]:
+def _add(cursor: CursorWrapper, written: WrittenTraffic, events: CustomerEvents) -> Counter[str]:
     added = Counter({table: _insert(cursor, table, rows) for table, rows in events.items() if rows})
     written.rows += added
     written.repeated += sum(map(len, events.values())) - sum(added.values())
@@ -221,7 +225,7 @@ def _add(cursor: CursorWrapper, written: Written, events: CustomerEvents) -> Cou
 
 
 def _add_faulty(
-    cursor: CursorWrapper, written: Written, fault: Fault, events: CustomerEvents
+    cursor: CursorWrapper, written: WrittenTraffic, fault: Fault, events: CustomerEvents
 ) -> None:
     added: Counter[str] = Counter()
     for table, rows in events.items():
@@ -231,7 +235,7 @@ def _add_faulty(
             written.repeated += not is_new
     written.rows += added
     if added[fault.table]:
-        written.faulty += 1
+        written.faulty_customers += 1
         written.customers += added["async_customer"]
         written.quarantined.update([fault.reason] if fault.reason else [])
 

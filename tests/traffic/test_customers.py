@@ -34,7 +34,7 @@ def test_the_result_counts_the_rows_that_were_written(store):
 
     assert result.rows == count_events(store)
     assert result.database == store.label
-    assert result.faulty == 8
+    assert result.faulty_customers == 8
 
 
 def test_customers_have_a_realistic_number_of_addresses_and_contacts(store):

@@ -26,7 +26,7 @@ def test_every_fault_of_the_engine_is_written(store):
 
     result = write_traffic(store, customers=len(expected), faulty=1, seed=SEED)
 
-    assert result.faulty == len(expected)
+    assert result.faulty_customers == len(expected)
     assert result.quarantined == Counter(fault.reason for fault in expected if fault.reason)
 
 
@@ -34,7 +34,7 @@ def test_faulty_customers_do_not_replace_good_ones(store):
     with_faults = write_traffic(store, customers=20, faulty=0.5, seed=SEED)
     without_faults = write_traffic(store, customers=20, seed=SEED)
 
-    assert with_faults.faulty == 10
+    assert with_faults.faulty_customers == 10
     assert without_faults.customers == 10
 
 

@@ -36,7 +36,7 @@ def test_the_same_seed_writes_its_rows_only_once(store):
     second = write_traffic(store, **traffic_options)
 
     assert raw_event_rows(store) == before
-    assert second.rows.total() == second.edits == second.faulty == 0
+    assert second.rows.total() == second.edits == second.faulty_customers == 0
     assert second.repeated == first.rows.total() == count_events(store).total()
 
 

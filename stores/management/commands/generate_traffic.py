@@ -1,4 +1,10 @@
-"""Write invented customers, sales and orders into a channel database, as its tills would."""
+"""Write invented customers, sales and orders into a channel database, as its tills would.
+
+Everything invented follows from a *seed*, a whole number: with the same seed, a channel gets the
+same rows. A seed may begin with the date that the rows are to have: 20260301000007 is number 7 of
+1 March 2026. Any other seed stands for a day long ago, of which headquarters (HQ) takes no sales.
+Without a seed, the rows are new, and dated yesterday.
+"""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -9,7 +15,7 @@ from stores.channeldb.errors import ChannelError
 from stores.management.arguments import parse_whole_number, whole_number, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
-from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
+from stores.traffic import FakerMissing, SeedTaken, WrittenTraffic, write_traffic
 from stores.traffic.store import day_named_by, yesterday_seed
 
 # More than a channel gets in its lifetime.
@@ -60,7 +66,7 @@ class Command(SynclineCommand):
             raise wrong_argument("Enter at least one of --customers, --edits, --sales or --orders.")
         database = get_database(options["code"], options["register"])
         if options["sales"] or options["orders"]:
-            check_seed(options["seed"], database)
+            require_date_in_seed(options["seed"], database)
         written = write_traffic(
             database,
             customers=options["customers"] or 0,
@@ -70,9 +76,8 @@ class Command(SynclineCommand):
             seed=options["seed"],
             faulty=options["faulty"],
         )
-        self.print_json_or_text(
-            {"channel": database.channel.code} | vars(written), written_message(written)
-        )
+        document = {"channel": database.channel.code, **written_as_dict(written)}
+        self.print_json_or_text(document, written_message(written))
 
 
 def parse_share(text: str) -> float:
@@ -86,8 +91,25 @@ def parse_share(text: str) -> float:
     return share
 
 
-def check_seed(seed: int | None, database: ChannelDatabase) -> None:
-    """Refuse a seed without a date: its sales would be dated long ago, and HQ rejects those."""
+def get_database(code: str, register: str) -> ChannelDatabase:
+    """Return the database of a channel or, if `register` is not empty, of its offline register.
+
+    Errors: CommandError with status 2.
+    """
+    databases = ChannelDatabase.objects.select_related("channel")
+    # Compared in Python: a shell can pass bytes that PostgreSQL does not take as text.
+    by_register = {
+        database.name: database for database in databases if database.channel.code == code
+    }
+    if not by_register:
+        raise wrong_argument(f"There is no channel {code!r}.")
+    if register not in by_register:
+        raise wrong_argument(f"Channel {code!r} has no register {register!r}.")
+    return by_register[register]
+
+
+def require_date_in_seed(seed: int | None, database: ChannelDatabase) -> None:
+    """Refuse a seed that does not begin with a date. Errors: CommandError with status 2."""
     if seed is not None and not day_named_by(seed):
         example = yesterday_seed(database.channel.country, seed)
         raise wrong_argument(
@@ -96,33 +118,45 @@ def check_seed(seed: int | None, database: ChannelDatabase) -> None:
         )
 
 
-def get_database(code: str, register: str) -> ChannelDatabase:
-    """Return the database of a channel, or of one of its registers. Errors: CommandError."""
-    databases = ChannelDatabase.objects.select_related("channel")
-    # Compared in Python: a shell can pass bytes that PostgreSQL does not take as text.
-    by_name = {database.name: database for database in databases if database.channel.code == code}
-    if not by_name:
-        raise wrong_argument(f"There is no channel {code!r}.")
-    if register not in by_name:
-        raise wrong_argument(f"Channel {code!r} has no register {register!r}.")
-    return by_name[register]
+def written_as_dict(written: WrittenTraffic) -> dict[str, Any]:
+    return {
+        "database": written.database,
+        "seed": written.seed,
+        "rows": written.rows,
+        "customers": written.customers,
+        "edits": written.edits,
+        "sales": written.sales,
+        "orders": written.orders,
+        "faulty": written.faulty_customers,
+        "faulty_sales": written.faulty_sales,
+        "repeated": written.repeated,
+        "quarantined": written.quarantined,
+        "invalid": written.invalid,
+    }
 
 
-def written_message(written: Written) -> str:
-    """A sentence with the events that were written to each table, and the faulty ones."""
-    message = f"{written.database}: {written.rows.total()} events written"
-    if written.rows:
-        counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
-        message += f" ({', '.join(counts)})"
+def written_message(written: WrittenTraffic) -> str:
+    """One sentence: the events that were written, those that were there, and the faulty ones."""
+    counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
+    parts = [f"{written.rows.total()} events written"]
+    if counts:
+        parts[0] += f" ({', '.join(counts)})"
     if written.repeated:
-        message += f", {written.repeated} were there already"
-    if written.faulty:
-        message += f", {written.faulty} customers faulty"
+        parts.append(f"{written.repeated} were there already")
+    if written.faulty_customers or written.faulty_sales:
+        parts.append(faults_message(written))
+    return f"{written.database}: {', '.join(parts)}. Seed {written.seed}."
+
+
+def faults_message(written: WrittenTraffic) -> str:
+    """How many customers, sales and orders are faulty, and what HQ is expected to do with them."""
+    faulty = []
+    if written.faulty_customers:
+        faulty.append(f"{written.faulty_customers} customers faulty")
     if written.faulty_sales:
-        message += f", {written.faulty_sales} sales and orders faulty"
+        faulty.append(f"{written.faulty_sales} sales and orders faulty")
+    expected = f"{written.quarantined.total()} to quarantine"
+    # HQ takes the other faulty sales, and finds the fault when it validates them.
     if written.faulty_sales:
-        quarantined, invalid = written.quarantined.total(), written.invalid.total()
-        message += f" ({quarantined} to quarantine, {invalid} to break a rule)"
-    elif written.faulty:
-        message += f" ({written.quarantined.total()} to quarantine)"
-    return f"{message}. Seed {written.seed}."
+        expected += f", {written.invalid.total()} to break a rule"
+    return f"{', '.join(faulty)} ({expected})"

@@ -1,33 +1,42 @@
-"""Compare what HQ and a channel remember of the latest visit.
+"""Decide whether a channel database is still as headquarters (HQ) left it.
 
-A *visit* is one connection of HQ to a channel database. Before it writes, it leaves a *token* in
-both: an epoch that only grows, and a random nonce. If a database shows another token than HQ
-expects, or knows more than HQ does, one of the two was restored, copied or exchanged. Nothing is
-read or written here.
+A *visit* is one connection of HQ to the database of a channel. A visit that writes leaves a *token*
+in both databases: an *epoch*, which is one higher than that of the visit before, and a random
+*nonce*, which tells apart two visits with the same epoch. HQ notes the token that it *intends* to
+leave, writes it into the channel, and *confirms* it. The next visit compares what both databases
+have. If they do not agree, one of them was restored from a backup, copied or exchanged:
+
+    HQ_BEHIND           the channel knows a later visit, or a number that HQ has not issued
+    CHANNEL_RESTORED    the channel is at an earlier visit, or lacks events that it had
+    CHANNEL_FORKED      a visit of the same epoch was another one: HQ or the channel exists twice
+    WRONG_DATABASE      it is not the database that HQ has visited before
+
+The functions only compare values; their callers read these, and open the incident.
 """
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from stores.channeldb.exchange.protocol import ChannelState
+from stores.channeldb.exchange.protocol import ChannelState, VisitToken
 from stores.models.incident import IncidentKind
 
 
 @dataclass(frozen=True)
 class KnownState:
-    """What HQ knows of a channel database, and of the numbers that it has issued itself."""
+    """What HQ knows of a channel database. ChannelState is what the database says of itself."""
 
     database_id: UUID
-    # Begins with 1. A restore that HQ has noticed, and a person who accepts the database, raise it.
+    # Begins with 1, and is raised when HQ accepts a database that was restored.
     generation: int
-    # The token of the latest visit, and the one that a visit was about to leave.
+    # The token of the latest visit. The nonce is None if HQ has never visited the database.
     confirmed_epoch: int
     confirmed_nonce: UUID | None
+    # The token that a visit was about to leave when it died. None: the latest visit has ended.
     intended_epoch: int | None
     intended_nonce: UUID | None
     # The next account number of each company.
     next_numbers: dict[str, int]
-    # The highest counter of each event table that HQ has staged from this generation.
+    # The highest counter of the rows that HQ has received from each table of this generation.
     staged: dict[str, int]
     # The last number of each series of orders and invoices, by "COMPANY/series".
     issued: dict[str, int]
@@ -44,70 +53,95 @@ class KnownState:
         return self.confirmed_nonce is not None
 
     @property
-    def expected_tokens(self) -> tuple[tuple[int, UUID | None], ...]:
-        """The tokens that the channel may show, since a visit may have died between its steps."""
-        confirmed = (self.confirmed_epoch, self.confirmed_nonce)
-        if self.intended_epoch is None:
-            return (confirmed,)
-        return (confirmed, (self.intended_epoch, self.intended_nonce))
+    def expected_tokens(self) -> list[VisitToken]:
+        """The tokens that the channel may have: a visit can die before or after it writes there."""
+        tokens = []
+        if self.confirmed_nonce is not None:
+            tokens.append(VisitToken(self.confirmed_epoch, self.confirmed_nonce))
+        if self.intended_epoch is not None and self.intended_nonce is not None:
+            tokens.append(VisitToken(self.intended_epoch, self.intended_nonce))
+        return tokens
 
 
-def compare_tokens(known: KnownState, state: ChannelState) -> IncidentKind | None:
+def find_mismatch(known: KnownState, state: ChannelState) -> IncidentKind | None:
     """Return what is wrong with a database that HQ has visited before, or None."""
-    token = state.token
-    # The epochs of two databases cannot be compared.
     if state.database_id != known.database_id:
         return IncidentKind.WRONG_DATABASE
+    # A restored HQ may have made visits again, so that the tokens alone would not show it.
     if numbers_ahead(known, state):
         return IncidentKind.HQ_BEHIND
-    if (token.epoch, token.nonce) in known.expected_tokens:
+    if state.token in known.expected_tokens:
+        # Events may be missing all the same: tills write them without a visit.
         return IncidentKind.CHANNEL_RESTORED if lacks_events(known, state) else None
-    if token.epoch > max(epoch for epoch, _ in known.expected_tokens):
+    latest_epoch = max(token.epoch for token in known.expected_tokens)
+    if state.token.epoch > latest_epoch:
         return IncidentKind.HQ_BEHIND
-    if token.epoch < known.confirmed_epoch:
+    if state.token.epoch < known.confirmed_epoch:
         return IncidentKind.CHANNEL_RESTORED
     return IncidentKind.CHANNEL_FORKED
 
 
-def compare_first_contact(
-    known: KnownState, state: ChannelState, *, is_taken: bool
+def find_mismatch_at_first_visit(
+    known: KnownState, state: ChannelState, *, is_registered_twice: bool
 ) -> IncidentKind | None:
-    """Return what is wrong with a database that HQ visits for the first time, or None.
+    """Return what is wrong with a database that HQ has never visited, or None.
 
-    `is_taken` says that another registered database has its id.
+    `is_registered_twice` says that another channel, or register, has a database with this id.
     """
-    if is_taken:
+    if is_registered_twice:
         return IncidentKind.WRONG_DATABASE
+    # Somebody has visited it: this HQ, before it was restored, or another one.
     if state.token.epoch > 0 or numbers_ahead(known, state):
         return IncidentKind.HQ_BEHIND
     return None
 
 
 def numbers_ahead(known: KnownState, state: ChannelState) -> list[str]:
-    """Describe the numbers that the channel knows of and HQ has not issued yet, with HQ's own."""
-    accounts = [
-        f"account number {number} of {company} (here: {known.next_numbers.get(company, 1) - 1})"
-        for company, number in state.account_high.items()
-        if number >= known.next_numbers.get(company, number)
+    """Describe each number that the channel knows and HQ has not issued, with HQ's last number."""
+    return [
+        *accounts_ahead(known, state),
+        *documents_ahead(known, state),
+        *changes_ahead(known, state),
     ]
-    documents = []
+
+
+def accounts_ahead(known: KnownState, state: ChannelState) -> list[str]:
+    ahead = []
+    for company, number in state.account_high.items():
+        issued = known.next_numbers.get(company, 1) - 1
+        if company not in known.next_numbers or number > issued:
+            ahead.append(f"account number {number} of {company} (here: {issued})")
+    return ahead
+
+
+def documents_ahead(known: KnownState, state: ChannelState) -> list[str]:
+    ahead = []
     for key, number in state.issued.items():
         company, _, series = key.rpartition("/")
         issued = known.issued.get(key, 0)
         if number > issued:
-            documents.append(f"{series} number {number} of {company} (here: {issued})")
-    changes = [
-        f"change {number} of {company} (here: {known.changes[company]})"
-        for company, number in state.positions.items()
-        if number > known.changes.get(company, number)
-    ]
-    return accounts + documents + changes
+            ahead.append(f"{series} number {number} of {company} (here: {issued})")
+    return ahead
+
+
+def changes_ahead(known: KnownState, state: ChannelState) -> list[str]:
+    ahead = []
+    for company, number in state.positions.items():
+        # None: HQ does not have the company, which its account numbers show.
+        latest = known.changes.get(company)
+        if latest is not None and number > latest:
+            ahead.append(f"change {number} of {company} (here: {latest})")
+    return ahead
 
 
 def lacks_events(known: KnownState, state: ChannelState) -> bool:
-    """Return whether the channel's counter of a table is lower than that of an event in HQ."""
-    return any(
-        state.counters[table] < counter
-        for table, counter in known.staged.items()
-        if table in state.counters
-    )
+    """Return whether the channel has lost events that HQ has received from it.
+
+    A channel counts the rows of each table, and never counts down. It may not be able to tell the
+    counter of a table; such a table is not compared.
+    """
+    for table, received in known.staged.items():
+        counter = state.counters.get(table)
+        if counter is not None and counter < received:
+            return True
+    return False

@@ -21,8 +21,8 @@ from stores.pipeline.events.kinds import StagedTable
 from stores.pipeline.events.tables import STAGED_TABLES
 from stores.pipeline.fence.decision import (
     KnownState,
-    compare_first_contact,
-    compare_tokens,
+    find_mismatch,
+    find_mismatch_at_first_visit,
     numbers_ahead,
 )
 
@@ -63,7 +63,7 @@ def handle_mismatch(
     """
     if state is None:
         return report_mismatch(database, IncidentKind.WRONG_DATABASE, NO_DATABASE_ID, {})
-    kind = compare_tokens(known, state)
+    kind = find_mismatch(known, state)
     if kind is None:
         return None
     detail = both_sides(known, state)
@@ -208,8 +208,9 @@ def accept_first_contact(
     Returns the message with which the visit ends, or None if it goes on.
     """
     others = ChannelDatabase.objects.exclude(pk=database.pk)
-    is_taken = others.filter(database_id=state.database_id).exists()
-    if kind := compare_first_contact(known, state, is_taken=is_taken):
+    is_registered_twice = others.filter(database_id=state.database_id).exists()
+    kind = find_mismatch_at_first_visit(known, state, is_registered_twice=is_registered_twice)
+    if kind:
         message = mismatch_message(kind, known, state)
         return report_mismatch(database, kind, message, both_sides(known, state))
     ChannelDatabase.objects.filter(pk=database.pk).update(

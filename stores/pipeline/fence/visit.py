@@ -35,7 +35,7 @@ from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, RunStep
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
-from stores.pipeline.fence.decision import KnownState, compare_tokens
+from stores.pipeline.fence.decision import KnownState, find_mismatch
 from stores.pipeline.fence.incidents import (
     accept_first_contact,
     handle_mismatch,
@@ -121,7 +121,7 @@ class FencedChannel:
         Effects: what a mismatch entails, committed. Raises ChannelBlocked.
         """
         state = self.channel.state()
-        if state is None or not known.is_known or compare_tokens(known, state):
+        if state is None or not known.is_known or find_mismatch(known, state):
             # Another visit may have written between the two looks. It cannot while a lock is held.
             known, state = self.check_identity_under_lock()
         else:
@@ -143,7 +143,7 @@ class FencedChannel:
         with transaction.atomic():
             ChannelDatabase.objects.select_for_update().get(pk=database.pk)
             state, known = self.channel.state(), read_known_state(database)
-            if state is None or (known.is_known and compare_tokens(known, state)):
+            if state is None or (known.is_known and find_mismatch(known, state)):
                 message = handle_mismatch(database, known, state, self.channel)
             elif known.is_known:
                 message = None

@@ -1,11 +1,15 @@
-"""Search the channels for a person: the pending events of the person, and the accounts known there.
+"""Search the databases of channels for a person whom headquarters (HQ) may not know yet.
 
-An event is pending in a channel if HQ has not acknowledged it, so that HQ may not have it yet. The
-search runs for commands only, because pages never open a channel. It compares values as text inside
-the channel, so that a malformed row of a till is compared like any other and does not stop it.
+A till writes each change of a customer into its channel's database: an *event*, with a GUID that
+stands for the customer. An event is *pending* until HQ has acknowledged it. HQ gives the customer
+an account number, which the channel keeps with the GUID. So the search looks for two things:
+pending events of the person, and accounts of the person that the channel knows.
+
+Only commands search: pages never open a channel. Values are compared as texts inside the channel,
+so that a malformed row is compared like any other, and does not stop the search.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,13 +32,13 @@ SEARCHED_MODELS: dict[str, type[channeldb.Event]] = {
     "affiliation": channeldb.AffiliationEvent,
     "attribute": channeldb.AttributeEvent,
 }
-# The other characters of a phone number. A customer with any further one is quarantined at HQ.
-BETWEEN_DIGITS = "+()./-*# xX"
+# What a phone number may contain beside digits. HQ does not take a customer with anything else.
+PHONE_PUNCTUATION = "+()./-*# xX"
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """The person to search for, who meets any of these criteria. `phone` has only digits."""
+    """Whom to search for: a person who meets any of these. `phone` has only digits."""
 
     async_accounts: Sequence[str] = ()
     account_numbers: Sequence[str] = ()
@@ -44,7 +48,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class PendingEvent:
-    """An event of the person that HQ has not acknowledged."""
+    """A pending event of the person. It has no time if its till wrote none that can be read."""
 
     kind: str
     async_account: str | None
@@ -54,7 +58,7 @@ class PendingEvent:
 
 @dataclass(frozen=True)
 class KnownAccount:
-    """An account of the person that the channel knows."""
+    """An account of the person that the channel has received from HQ."""
 
     async_account: str
     company: str
@@ -82,16 +86,18 @@ def search_channels(criteria: Criteria) -> list[ChannelResult]:
 
 
 def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResult:
+    """Search one channel database. An error is part of the result, and does not stop the search."""
     try:
         with connect(database) as alias:
             pending = find_pending_events(alias, criteria)
-            guids = {event.async_account for event in pending if event.async_account}
-            known = find_known_accounts(alias, criteria, guids | set(criteria.async_accounts))
+            guids = set(criteria.async_accounts)
+            guids.update(event.async_account for event in pending if event.async_account)
+            known = find_known_accounts(alias, guids, criteria.account_numbers)
             return ChannelResult(database, pending, known)
     except ChannelError as error:
         return ChannelResult(database, error=str(error))
     except (DatabaseError, ValueError):
-        # A row may hold bytes that are not text. The driver's message would quote them.
+        # A row may hold bytes that are not text. The driver's message would quote them to the user.
         return ChannelResult(
             database, error=f"Channel {database.label} holds a row that is unreadable."
         )
@@ -100,19 +106,19 @@ def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResu
 def find_pending_events(alias: str, criteria: Criteria) -> list[PendingEvent]:
     """Return the person's pending events.
 
-    Customer events are searched first, because only these have e-mail and phone. Other events are
-    found by the GUIDs of the customer events.
+    Only customer events have an e-mail address and a phone number, so these events are searched
+    first. All others are found by a GUID, which may be one of an event found before.
     """
     guids = set(criteria.async_accounts)
     pending = []
     for kind, model in SEARCHED_MODELS.items():
         condition = Q(guid__in=guids) | Q(account_number__in=criteria.account_numbers)
         if kind == "customer":
-            condition |= has_contact(criteria)
+            condition |= contact_condition(criteria)
         events = (
             model.objects.using(alias)
             .unacknowledged()
-            # GUID and time as plain text, however a till wrote them.
+            # GUID and time as texts, however a till wrote them.
             .annotate(guid=Lower(Cast("async_account", TextField())))
             .annotate(at=Cast("occurred_at", TextField()))
             .filter(condition)
@@ -124,10 +130,13 @@ def find_pending_events(alias: str, criteria: Criteria) -> list[PendingEvent]:
     return pending
 
 
-def find_known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> list[KnownAccount]:
+def find_known_accounts(
+    alias: str, guids: Iterable[str], account_numbers: Sequence[str]
+) -> list[KnownAccount]:
+    """Return the accounts that the channel has received under a GUID or a number."""
     valid_guids = [guid for guid in guids if GUID_FORM.fullmatch(guid)]
     rows = channeldb.AccountMap.objects.using(alias).filter(
-        Q(async_account__in=valid_guids) | Q(account_number__in=criteria.account_numbers)
+        Q(async_account__in=valid_guids) | Q(account_number__in=account_numbers)
     )
     return [
         KnownAccount(str(row.async_account), row.company, row.account_number, row.received_at)
@@ -135,9 +144,9 @@ def find_known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> list
     ]
 
 
-def has_contact(criteria: Criteria) -> Q:
-    """Return the condition that a customer event has the e-mail or the phone number."""
-    # True of no event, unless e-mail or phone is given.
+def contact_condition(criteria: Criteria) -> Q:
+    """Return the condition that a customer event has the e-mail address or the phone number."""
+    # No event meets this, which stands for an address or number that is not given.
     condition = Q(pk__in=[])
     if criteria.email:
         condition |= Q(email__iexact=criteria.email) | Q(receipt_email__iexact=criteria.email)
@@ -147,9 +156,9 @@ def has_contact(criteria: Criteria) -> Q:
 
 
 def digits_only(column: str) -> Combinable:
-    """Return the expression for a phone number without its other characters."""
+    """Return the SQL expression for the digits of a phone number."""
     digits: Combinable = F(column)
-    for character in BETWEEN_DIGITS:
+    for character in PHONE_PUNCTUATION:
         digits = Replace(digits, Value(character), Value(""), output_field=TextField())
     return digits
 

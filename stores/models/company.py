@@ -16,7 +16,7 @@ from stores.hqdb.sql import fetch_value
 
 
 class Company(models.Model):
-    """A legal entity.
+    """A legal entity, to which channels and customers belong.
 
     The command create_channel makes it with its first channel. Once it has customers, it cannot be
     deleted.
@@ -155,6 +155,7 @@ class NumberSequence(models.Model):
         if self.start is not None and self.start < 0:
             raise ValidationError({"start": "May not be negative."})
         if self.start is None or self.largest is None or not self.format:
+            # The missing field has an error of its own.
             return
         if self.largest < self.start:
             raise ValidationError({"largest": "Must not be smaller than the smallest."})

@@ -34,7 +34,7 @@ class ConflictChoice(models.TextChoices):
 
 CHOICES_OF_PEOPLE = [ConflictChoice.KEEP, ConflictChoice.TAKE]
 IS_OPEN = Q(closed_at__isnull=True)
-# The lost edit left something active that the other place had removed. Values are kept as texts.
+# The lost edit says that something is active, which the other place had removed. Values are texts.
 IS_OF_REMOVAL = Q(field="is_active", lost_value="true")
 
 
@@ -157,7 +157,7 @@ class EditConflict(models.Model):
 
     @property
     def is_of_removal(self) -> bool:
-        """Whether the lost edit is of something that the other place had removed."""
+        """Whether the lost edit is of something that the other place had removed: IS_OF_REMOVAL."""
         return self.field == "is_active" and self.lost_value == "true"
 
     @property

@@ -56,6 +56,7 @@ def list_response(
     table.context = Context({"user": request.user})
     pager = Pager(table, request.GET)
     if wants_csv(request):
+        # The page /transactions/ gives transactions.csv.
         filename = request.path.strip("/").replace("/", "-")
         return csv_response(request, table, pager.all_rows(), filename)
     table.paginator = pager
@@ -63,7 +64,7 @@ def list_response(
     if not table.page.object_list:
         table.empty_text = empty_text(table, filters)
     context |= {"table": table, "filters": filters}
-    return part_or_page(request, "_list.html", template, context)
+    return part_or_page(request, context, part="_list.html", page=template)
 
 
 def empty_text(table: ListTable, filters: ListFilter) -> str:
@@ -76,8 +77,10 @@ def empty_text(table: ListTable, filters: ListFilter) -> str:
     return table.if_empty
 
 
-def part_or_page(request: Request, part: str, page: str, context: dict[str, Any]) -> HttpResponse:
-    """Render a template: for htmx that of the part which it refreshes, else that of the page."""
+def part_or_page(
+    request: Request, context: dict[str, Any], *, part: str, page: str
+) -> HttpResponse:
+    """Render one of two templates: for htmx the part that it replaces on a page, else the page."""
     response = render(request, part if request.htmx else page, context)
     # Caches must not give the part to a browser that asks for the page.
     patch_vary_headers(response, ["HX-Request"])

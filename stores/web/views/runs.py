@@ -108,7 +108,7 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "waiting_message": waiting_message(run),
         "order": run.orders.first() if run.order_number else None,
     }
-    return part_or_page(request, "runs/_progress.html", "runs/detail.html", context)
+    return part_or_page(request, context, part="runs/_progress.html", page="runs/detail.html")
 
 
 def waiting_message(run: JobRun) -> str:

@@ -67,6 +67,7 @@ class Command(SynclineCommand):
         database = get_database(options["code"], options["register"])
         if options["sales"] or options["orders"]:
             require_date_in_seed(options["seed"], database)
+        # A number that is not given is None. An explicit 0 is accepted, too.
         written = write_traffic(
             database,
             customers=options["customers"] or 0,
@@ -97,6 +98,7 @@ def get_database(code: str, register: str) -> ChannelDatabase:
     Errors: CommandError with status 2.
     """
     databases = ChannelDatabase.objects.select_related("channel")
+    # The name of a channel's own database is empty, that of an offline register is the register's.
     # Compared in Python: a shell can pass bytes that PostgreSQL does not take as text.
     by_register = {
         database.name: database for database in databases if database.channel.code == code
@@ -136,11 +138,12 @@ def written_as_dict(written: WrittenTraffic) -> dict[str, Any]:
 
 
 def written_message(written: WrittenTraffic) -> str:
-    """One sentence: the events that were written, those that were there, and the faulty ones."""
-    counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
-    parts = [f"{written.rows.total()} events written"]
-    if counts:
-        parts[0] += f" ({', '.join(counts)})"
+    """How many events were written, were there already, and are faulty, and from which seed."""
+    events = f"{written.rows.total()} events written"
+    if written.rows:
+        counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
+        events += f" ({', '.join(counts)})"
+    parts = [events]
     if written.repeated:
         parts.append(f"{written.repeated} were there already")
     if written.faulty_customers or written.faulty_sales:

@@ -57,6 +57,7 @@ class Command(SynclineCommand):
             result = migrate_or_repair(database)
             self.report(result)
             results.append(result)
+        # Without --json, report() has printed everything.
         self.print_json_or_text({"channels": [asdict(result) for result in results]})
         failures = [result for result in results if result.outcome == Outcome.FAILED]
         if failures:
@@ -66,16 +67,15 @@ class Command(SynclineCommand):
 
     def report(self, result: MigrationResult) -> None:
         """Print a result at once, because a migration can take long. With --json, all come last."""
-        if self.as_json:
-            return
-        stream = self.stderr if result.outcome == Outcome.FAILED else self.stdout
-        stream.write(result.message)
+        if not self.as_json:
+            stream = self.stderr if result.outcome == Outcome.FAILED else self.stdout
+            stream.write(result.message)
 
 
 def migrate_or_repair(database: ChannelDatabase) -> MigrationResult:
     """Apply missing migrations. If there are none, create missing or changed objects again.
 
-    A database that fails has a result like the others, which are not to wait for it.
+    A failure is a result, too, so that the next databases are still migrated.
     """
     name = database.label
     try:

@@ -102,7 +102,7 @@ def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> int:
             ChangeNote(user, reason),
             only_unchanged=True,
         )
-    # If the user has one of them open to correct it, that form shows values of before.
+    # The user may have some of them open for a correction, in forms that show other values.
     end_leases(RetailTransaction.objects.filter(pk__in=undone))
     if undone:
         revalidate(sorted(undone))

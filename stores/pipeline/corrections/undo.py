@@ -1,12 +1,11 @@
-"""Undo a bulk correction of transactions: write the old values back.
+"""Undo a bulk correction of sales: write the old values back.
 
-A *transaction* is a sale, a return or an order as a till has written it: a header with its lines
-and payments. A *bulk correction* gives a field of many transactions another value, for example the
-right currency, and records each change with the old value. To undo it is to write the old values
-back. A transaction keeps the corrected value
+A *sale* is here all that a till sells, takes back or orders: a header with its lines and payments.
+A *bulk correction* gives a field of many sales another value, for example the right currency, and
+records each change with the old value. A sale keeps the corrected value when this is undone,
 
 - if the field was changed again since;
-- if the transaction is in a statement or has become a sales order, so that it is being posted;
+- if the sale is in a statement or has become a sales order, so that it is being posted;
 - if only its prepayments are in a statement, and they depend on the field;
 - if another person or a job is working on it now.
 """
@@ -36,67 +35,67 @@ OLD_VALUES = """
 
 
 class UndoResult(NamedTuple):
-    """How many transactions have their old values again, and how many have kept the new ones."""
+    """How many sales have their old values again, and how many have kept the corrected ones."""
 
     undone: int
     unchanged: int
 
 
-class ChangedField(NamedTuple):
-    """A field of a header, line or payment, which is the part."""
+class CorrectedField(NamedTuple):
+    """A field that a correction has changed; `part` is header, line or payment."""
 
     part: str
-    field: str
+    name: str
 
 
 def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> UndoResult:
-    """Write the old values back wherever that is possible, in one transaction a batch."""
-    changes = TransactionChange.objects.filter(correction=correction)
+    """Write the old values back where that is possible, each batch in a database transaction."""
     undone = unchanged = 0
-    for ids in corrected_transactions(changes):
+    for sale_ids in corrected_sales(correction):
         with transaction.atomic():
-            undone_in_batch = undo_batch(correction, ids, user, reason)
+            undone_in_batch = undo_batch(correction, sale_ids, user, reason)
         undone += undone_in_batch
-        unchanged += len(ids) - undone_in_batch
+        unchanged += len(sale_ids) - undone_in_batch
     return UndoResult(undone, unchanged)
 
 
 def can_undo(correction: UUID) -> bool:
-    """Return whether a transaction of the correction is left that may get its old values back."""
+    """Return whether a sale of the correction is left that may get its old values back."""
     changes = TransactionChange.objects.filter(
         correction=correction, transaction__statement=None, transaction__sales_order=None
     )
-    if changes_prepayments(corrected_fields(changes)):
+    if concern_prepayments(corrected_fields(changes)):
         changes = changes.filter(transaction__prepayment_statement=None)
     return changes.exists()
 
 
-def corrected_transactions(changes: QuerySet[TransactionChange]) -> Iterator[list[int]]:
-    """Yield the ids of the transactions that were changed, in batches."""
-    last = 0
+def corrected_sales(correction: UUID) -> Iterator[list[int]]:
+    """Yield the ids of the sales that were corrected, in batches."""
+    changes = TransactionChange.objects.filter(correction=correction).order_by("transaction")
+    last_id = 0
     while True:
-        following = changes.filter(transaction__gt=last).order_by("transaction")
-        ids = list(following.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
-        if not ids:
+        following = changes.filter(transaction__gt=last_id)
+        sale_ids = list(following.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
+        if not sale_ids:
             return
-        yield ids
-        last = ids[-1]
+        yield sale_ids
+        last_id = sale_ids[-1]
 
 
-def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> int:
-    """Write the old values into those of the transactions that may change now. Return how many.
+def undo_batch(correction: UUID, sale_ids: list[int], user: Any, reason: str) -> int:
+    """Write the old values into those of the sales that may change now. Return how many.
 
-    Effects, in one transaction of the database, which the caller makes: the transactions change,
-    each change is recorded, and the transactions are validated again.
+    Effects, in the caller's database transaction: the sales change, each change is recorded, and
+    the sales are validated again.
     """
-    changes = TransactionChange.objects.filter(correction=correction, transaction__in=ids)
+    changes = TransactionChange.objects.filter(correction=correction, transaction__in=sale_ids)
     fields = corrected_fields(changes)
-    locked = lock_correctable(ids, user, changes_prepaid=changes_prepayments(fields))
+    locked = lock_correctable(sale_ids, user, changes_prepaid=concern_prepayments(fields))
     undone: set[int] = set()
-    for part, field in fields:
+    for field in fields:
         undone |= replace_values(
-            part,
-            field,
+            field.part,
+            field.name,
             OLD_VALUES,
             {"undone": str(correction), "locked": locked},
             ChangeNote(user, reason),
@@ -109,22 +108,22 @@ def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> int:
     return len(undone)
 
 
-def changes_prepayments(fields: Iterable[ChangedField]) -> bool:
+def concern_prepayments(fields: Iterable[CorrectedField]) -> bool:
     """Return whether prepayments depend on one of the fields."""
-    return any(changes_prepayment(part, [field]) for part, field in fields)
+    return any(changes_prepayment(field.part, [field.name]) for field in fields)
 
 
-def corrected_fields(changes: QuerySet[TransactionChange]) -> set[ChangedField]:
-    # Only a change of a header has no line number.
-    is_of_header = ExpressionWrapper(Q(line_number=None), BooleanField())
+def corrected_fields(changes: QuerySet[TransactionChange]) -> set[CorrectedField]:
+    """Return the fields of recorded changes. A record does not name the part, but shows it."""
+    has_no_line = ExpressionWrapper(Q(line_number=None), BooleanField())
     fields = set()
-    for field, is_in_header in set(changes.values_list("field", is_of_header)):
-        if is_in_header:
+    for name, is_of_header in set(changes.values_list("field", has_no_line)):
+        if is_of_header:
             part = "header"
-        elif field in PAYMENT_FIELDS:
+        elif name in PAYMENT_FIELDS:
             # No field of a line is called like one of a payment.
             part = "payment"
         else:
             part = "line"
-        fields.add(ChangedField(part, field))
+        fields.add(CorrectedField(part, name))
     return fields

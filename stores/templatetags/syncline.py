@@ -25,6 +25,7 @@ for tag in (
 for tag_of_context in (components.menu_link, formats.next_step):
     register.simple_tag(tag_of_context, takes_context=True)
 register.inclusion_tag("balance/_part.html")(formats.part)
+register.inclusion_tag("balance/_captured.html")(formats.captured)
 register.inclusion_tag("components/post_button.html")(components.post_button)
 register.inclusion_tag("components/reason_form.html")(components.reason_form)
 register.inclusion_tag("components/start_button.html", takes_context=True)(components.start_button)

@@ -1,5 +1,6 @@
 """Formats of values on pages: times, numbers, amounts and names."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -13,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from stores.jobs.catalog import JOBS, Job
 from stores.models import DayBalance
+from stores.models.balance import BALANCE_PARTS
 from stores.models.cards import mask_cards
 from stores.models.labels import counted, label
 from stores.models.reason import REASONS, explain
@@ -50,10 +52,28 @@ def took(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def part(row: DayBalance | None, name: str) -> dict[str, Any]:
-    """A number of the balance, linked to the list of the rows behind it; 0 if there is no row."""
-    count = getattr(row, name, 0)
-    return {"count": count, "url": part_url(row, name) if row and count else ""}
+def part(row: DayBalance, name: str) -> dict[str, Any]:
+    """A number of the balance, linked to the list of the rows behind it."""
+    count = getattr(row, name)
+    return {"count": count, "url": part_url(row, name) if count else ""}
+
+
+def captured(rows: DayBalance | Sequence[DayBalance], css: str = "") -> dict[str, Any]:
+    """The number of captured rows of one or more balances, and where these are now.
+
+    A number of a single balance is linked to the list of the rows behind it.
+    """
+    balances = [rows] if isinstance(rows, DayBalance) else rows
+    counts = {name: sum(getattr(row, name) for row in balances) for name in BALANCE_PARTS}
+    parts = [
+        {
+            "words": f"{count:,}\u00a0{PART_WORDS.get(name, name)}",
+            "url": part_url(balances[0], name) if len(balances) == 1 else "",
+        }
+        for name, count in counts.items()
+        if count
+    ]
+    return {"count": sum(row.captured for row in balances), "parts": parts, "css": css}
 
 
 def part_url(row: DayBalance, name: str) -> str:
@@ -65,6 +85,8 @@ def part_url(row: DayBalance, name: str) -> str:
         return reverse("async-customers", query=query | {"state": STATE_OF_PART[name]})
     return ""
 
+
+PART_WORDS = {"quarantined": "in quarantine"}
 
 STATE_OF_PART = {
     "converted": "converted",

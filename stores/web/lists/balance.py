@@ -3,8 +3,10 @@
 from django.db.models import QuerySet
 
 from stores.models import DayBalance
-from stores.web.format import DOCUMENT_WORDS, rows_word
+from stores.web.format import DOCUMENT_WORDS
 from stores.web.lists import base
+
+PARTS = base.wide_only("xxl", "num")
 
 
 class BalanceFilter(base.ListFilter):
@@ -28,18 +30,20 @@ class BalanceTable(base.ListTable):
         " erased. Lines and payments are counted with their sale."
     )
     if_empty = "Nothing has arrived yet. The P-job uploads what tills have written."
-    day = base.DayColumn("Day", attrs=base.NOWRAP)
+    # Narrow screens show the day below the rows.
+    day = base.DayColumn("Day", attrs=base.wide_only("sm", "text-nowrap"))
     database = base.DatabaseColumn()
-    table = base.FormattedColumn("Rows", rows_word)
-    captured = base.TemplateColumn("Captured", "part", attrs=base.wide_only("md", "num"))
-    converted = base.TemplateColumn("Converted", "part", attrs=base.wide_only("xl", "num"))
-    linked = base.TemplateColumn("Linked", "part", attrs=base.wide_only("xxl", "num"))
-    posted = base.TemplateColumn("Posted", "part", attrs=base.wide_only("xl", "num"))
-    voided = base.TemplateColumn("Voided", "part", attrs=base.wide_only("xxl", "num"))
-    waiting = base.TemplateColumn("Waiting", "part", attrs=base.wide_only("xl", "num"))
-    failed = base.TemplateColumn("Failed", "part", attrs=base.wide_only("md", "num"))
-    quarantined = base.TemplateColumn("In quarantine", "part", attrs=base.wide_only("md", "num"))
-    erased = base.TemplateColumn("Erased", "part", attrs=base.wide_only("xxl", "num"))
+    table = base.TemplateColumn("Rows", "balance_rows")
+    # Below it, screens that have no room for the next columns show all of these that are not 0.
+    captured = base.TemplateColumn("Captured", "captured", attrs=base.NUMERIC)
+    converted = base.TemplateColumn("Converted", "part", attrs=PARTS)
+    linked = base.TemplateColumn("Linked", "part", attrs=PARTS)
+    posted = base.TemplateColumn("Posted", "part", attrs=PARTS)
+    voided = base.TemplateColumn("Voided", "part", attrs=PARTS)
+    waiting = base.TemplateColumn("Waiting", "part", attrs=PARTS)
+    failed = base.TemplateColumn("Failed", "part", attrs=PARTS)
+    quarantined = base.TemplateColumn("In quarantine", "part", attrs=PARTS)
+    erased = base.TemplateColumn("Erased", "part", attrs=PARTS)
     difference = base.TemplateColumn("Difference", "difference", attrs=base.NUMERIC)
 
 

@@ -15,12 +15,15 @@ balance_list = list_view(BalanceFilter, BalanceTable, all_balances)
 
 @dataclass
 class DatabaseBalance:
-    """One channel database on one day; `children` are events other than those of customers."""
+    """One channel database on one day; `children` are events other than those of customers.
+
+    Sales stand for their lines and payments.
+    """
 
     database: ChannelDatabase
-    customers: DayBalance | None = None
-    sales: DayBalance | None = None
-    children: int = 0
+    customers: list[DayBalance] = field(default_factory=list)
+    children: list[DayBalance] = field(default_factory=list)
+    sales: list[DayBalance] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
 
     @property
@@ -40,11 +43,11 @@ def latest_balance() -> dict[str, Any] | None:
         if row.difference:
             balance.differences.append(signed(row.difference))
         if row.table == "async_customer":
-            balance.customers = row
+            balance.customers.append(row)
         elif row.table == "retail_transaction":
-            balance.sales = row
+            balance.sales.append(row)
         elif row.table.startswith("async_"):
-            balance.children += row.captured
+            balance.children.append(row)
     return {"day": day, "lines": list(balances.values())}
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import Sum
+from django.utils.html import strip_tags
 
 from stores.models import Company, DayBalance, Quarantine
 from stores.models.balance import BALANCE_PARTS
@@ -161,6 +162,15 @@ def test_sales_are_counted_with_their_lines_and_payments(reader, sales):
     assert broken_promises() == []
     assert reader.get("/").status_code == 200
     assert reader.get("/balance/").status_code == 200
+
+
+@pytest.mark.parametrize("url", ["/", "/balance/?table=retail_transaction"])
+def test_each_captured_sale_is_shown_at_its_place_on_every_screen(reader, sales, url):
+    page = reader.get(url).content.decode().replace("<", " <").replace("\u00a0", " ")
+    text = " ".join(strip_tags(page).split())
+
+    # Once for each of the two channels.
+    assert text.count(" 5 1 posted · 1 voided · 1 waiting · 1 failed · 1 in quarantine ") == 2
 
 
 @pytest.mark.finding(id="A4")

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -18,9 +19,14 @@ YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off", "")
 
 
+def text(name: str, default: str = "") -> str:
+    """The value of a variable as it stands; the default where it is missing or empty."""
+    return os.environ.get(name) or default
+
+
 def switch(name: str) -> bool:
     """Whether a variable says yes; off where it is missing. Any other word is an error."""
-    word = env.str(name, "").strip().lower()
+    word = text(name).strip().lower()
     if word not in YES + NO:
         raise ImproperlyConfigured(f"{name} must be 1, true, yes or on, or 0, false, no or off")
     return word in YES
@@ -28,25 +34,25 @@ def switch(name: str) -> bool:
 
 def whole_number(name: str, default: int) -> int:
     """A number of a variable, at least 1."""
-    text = env.str(name, "").strip() or str(default)
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= 1):
+    number = text(name).strip() or str(default)
+    if not (number.isascii() and number.isdecimal() and len(number) < 10 and int(number) >= 1):
         raise ImproperlyConfigured(f"{name} must be a whole number of at least 1")
-    return int(text)
+    return int(number)
 
 
 PRODUCTION = switch("SYNCLINE_PRODUCTION")
 DEBUG = switch("SYNCLINE_DEBUG")
-SYNCLINE_DATA_DIR = Path(env.str("SYNCLINE_DATA_DIR", str(BASE_DIR / ".syncline"))).resolve()
+SYNCLINE_DATA_DIR = Path(text("SYNCLINE_DATA_DIR", str(BASE_DIR / ".syncline"))).resolve()
 EMBEDDED = Paths(SYNCLINE_DATA_DIR)
 # In production on another volume than HQ's database, and in no backup together with it.
 NUMBER_JOURNAL_DIR = Path(
-    env.str("SYNCLINE_JOURNAL_DIR", str(SYNCLINE_DATA_DIR / "journal"))
+    text("SYNCLINE_JOURNAL_DIR", str(SYNCLINE_DATA_DIR / "journal"))
 ).resolve()
 
 
 def secret_key() -> str:
     """The key that signs sessions and links; a fixed one is for development only."""
-    key = env.str("SYNCLINE_SECRET_KEY", "")
+    key = text("SYNCLINE_SECRET_KEY")
     if PRODUCTION and len(key) < 50:
         raise ImproperlyConfigured("SYNCLINE_SECRET_KEY needs at least 50 characters in production")
     return key or "development-only-" + "0" * 40
@@ -59,12 +65,41 @@ def allowed_hosts() -> list[str]:
     return hosts or ["localhost", "127.0.0.1", "[::1]", "testserver"]
 
 
+def database_at(url: str) -> dict[str, Any]:
+    """Connection of a PostgreSQL database by its URL."""
+    scheme, _, rest = url.partition("://")
+    if not rest or "postgresql" not in env.DB_SCHEMES.get(scheme, ""):
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
+    try:
+        database: dict[str, Any] = env.db_url_config(url)
+    except ValueError:
+        database = {}
+    if not (database.get("NAME") or "service" in database.get("OPTIONS", {})):
+        raise ImproperlyConfigured(
+            "DATABASE_URL must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
+    return database
+
+
+def redis_url() -> str:
+    """URL of the queue: REDIS_URL, or the embedded server's socket."""
+    url = text("REDIS_URL", EMBEDDED.redis_url)
+    try:
+        _ = urlsplit(url).port
+        is_usable = url.startswith(("redis://", "rediss://", "unix://"))
+    except ValueError:  # The port is no number.
+        is_usable = False
+    if not is_usable:
+        raise ImproperlyConfigured(
+            "REDIS_URL must have the form redis://HOST:PORT/NUMBER, rediss:// or unix://"
+        )
+    return url
+
+
 def hq_database() -> dict[str, Any]:
     """Connection of the HQ database: DATABASE_URL, or the embedded server's socket."""
-    if env.str("DATABASE_URL", ""):
-        database: dict[str, Any] = env.db_url("DATABASE_URL")
-        if "postgresql" not in database["ENGINE"]:
-            raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
+    if url := text("DATABASE_URL"):
+        database = database_at(url)
     else:
         database = {"ENGINE": "django.db.backends.postgresql", "NAME": "syncline"}
         database |= {"USER": "syncline", "HOST": str(EMBEDDED.sockets), "PORT": "5432"}
@@ -155,7 +190,7 @@ SILENCED_SYSTEM_CHECKS = ["models.W035"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis carries ids of steps only; nothing is lost when it is emptied.
-REDIS_URL = env.str("REDIS_URL", EMBEDDED.redis_url)
+REDIS_URL = redis_url()
 RQ_QUEUES = {
     "default": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"},
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
@@ -72,11 +73,12 @@ def missing_worker() -> Iterator[LivenessProblem]:
 
 
 def stalled_pipeline() -> Iterator[LivenessProblem]:
-    """No pipeline has ended for minutes, and none is at work."""
+    """No pipeline has ended for longer than the pause between two, and none is at work."""
     now = timezone.now()
+    latest = now - timedelta(seconds=settings.PIPELINE_PAUSE_S) - GRACE_PERIOD
     runs = JobRun.objects.filter(job=JobCode.PIPELINE, scope="*")
     # What ended in the future did so by a clock that has been set back since.
-    is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(now - GRACE_PERIOD, now))
+    is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(latest, now))
     if runs.filter(is_well).exists():
         return
     ended = runs.filter(ended_at__lte=now).order_by("-ended_at").values_list("ended_at", flat=True)

@@ -24,12 +24,23 @@ except ImproperlyConfigured as error:
 else:
     print(settings.PRODUCTION, settings.DEBUG)
 """
+DATABASE_FORM = "DATABASE_URL must have the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+REDIS_FORM = "REDIS_URL must have the form redis://HOST:PORT/NUMBER, rediss:// or unix://"
+PRINT_PATHS = """
+from portal import settings
+print(settings.SYNCLINE_DATA_DIR)
+print(settings.NUMBER_JOURNAL_DIR)
+"""
+PRINT_KEY = "from portal import settings; print(settings.SECRET_KEY)"
 
 
-def load_settings(**variables: str) -> str:
-    """Load the settings in a process. Returns PRODUCTION and DEBUG, or the error message."""
+def load_settings(script: str = PRINT_SETTINGS, **variables: str) -> str:
+    """Load the settings in a process. Returns what the script prints.
+
+    That is PRODUCTION and DEBUG, or the error message.
+    """
     process = subprocess.run(
-        [sys.executable, "-c", PRINT_SETTINGS],
+        [sys.executable, "-W", "error", "-c", script],
         cwd=ROOT,
         env={"PATH": "", "SYNCLINE_DATA_DIR": str(ROOT / ".syncline"), **variables},
         capture_output=True,
@@ -60,7 +71,42 @@ def test_an_empty_value_means_off():
             "SYNCLINE_RUN_LEASE_S must be a whole number of at least 1",
         ),
         ("SYNCLINE_DISPATCH_S", "0", "SYNCLINE_DISPATCH_S must be a whole number of at least 1"),
+        ("DATABASE_URL", "foo", "DATABASE_URL must begin with postgresql://"),
+        ("DATABASE_URL", "$HOME", "DATABASE_URL must begin with postgresql://"),
+        ("DATABASE_URL", "mysql://u:p@db/x", "DATABASE_URL must begin with postgresql://"),
+        ("DATABASE_URL", "postgresql://u:p@db:abc/x", DATABASE_FORM),
+        ("DATABASE_URL", "postgresql://u:p@[::1/x", DATABASE_FORM),
+        ("DATABASE_URL", "postgresql://u:p@db", DATABASE_FORM),
+        ("REDIS_URL", "foo", REDIS_FORM),
+        ("REDIS_URL", "http://x", REDIS_FORM),
+        ("REDIS_URL", "redis://queue:abc/0", REDIS_FORM),
     ],
 )
 def test_an_invalid_value_is_an_error(name, value, message):
     assert load_settings(**{name: value}) == message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@db.example.com:5432/hq",
+        "postgres:///hq",
+        "postgresql://u@/hq?host=/run/postgresql",
+        "postgresql://u:p@[::1]:5432/hq",
+    ],
+)
+def test_a_database_url_can_have_every_form_of_postgresql(url):
+    assert load_settings(DATABASE_URL=url) == "False False"
+
+
+def test_an_empty_folder_means_the_default():
+    assert load_settings(PRINT_PATHS, SYNCLINE_DATA_DIR="", SYNCLINE_JOURNAL_DIR="").split() == [
+        str(ROOT / ".syncline"),
+        str(ROOT / ".syncline" / "journal"),
+    ]
+
+
+def test_a_secret_key_may_begin_with_a_dollar_sign():
+    key = "$" + "x" * 50
+
+    assert load_settings(PRINT_KEY, SYNCLINE_SECRET_KEY=key) == key

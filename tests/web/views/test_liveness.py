@@ -69,6 +69,16 @@ def test_a_pipeline_that_has_not_ended_lately_is_a_problem(everything_runs, sinc
     assert problem_codes() == ["no_pipeline"]
 
 
+@pytest.mark.parametrize(("pause_s", "codes"), [(900, []), (30, ["no_pipeline"])])
+def test_a_pipeline_may_be_as_late_as_the_pause_that_is_set(
+    everything_runs, settings, pause_s, codes
+):
+    settings.PIPELINE_PAUSE_S = pause_s
+    JobRun.objects.update(ended_at=timezone.now() - timedelta(minutes=6))
+
+    assert problem_codes() == codes
+
+
 @pytest.mark.finding(id="A15")
 def test_a_pipeline_running_for_a_day_is_no_problem(everything_runs):
     JobRun.objects.update(status="running", ended_at=None, created_at=F("created_at") - ONE_DAY)

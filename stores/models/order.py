@@ -17,7 +17,7 @@ from stores.models.transaction import MoneyField
 
 
 class SalesOrderState(models.TextChoices):
-    """Usual steps: open -> invoiced, or on_hold -> open -> invoiced once a person has released it.
+    """Steps: open -> invoiced, and open <-> on_hold. A person has to release an order on hold.
 
     An open or invoiced order is cancelled if its statement is, which is possible until the
     statement's payments are posted. A trigger refuses all other steps.
@@ -35,7 +35,7 @@ class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
 
 
 class SalesOrder(models.Model):
-    """One order of one customer. Its lines are those of its transactions, as tills wrote them.
+    """One order of one customer. Its lines are those of the customer order or sales in it.
 
     It is never deleted, and a cancelled order keeps its numbers, so that no number is missing or
     used twice.

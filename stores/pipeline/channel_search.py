@@ -104,10 +104,11 @@ def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResu
 
 
 def find_pending_events(alias: str, criteria: Criteria) -> list[PendingEvent]:
-    """Return the person's pending events.
+    """Return the person's pending events in the channel that Django has open as `alias`.
 
     Only customer events have an e-mail address and a phone number, so these events are searched
-    first. All others are found by a GUID, which may be one of an event found before.
+    first. All others are found by an account number, or by a GUID, which an event found before may
+    have brought.
     """
     guids = set(criteria.async_accounts)
     pending = []

@@ -165,6 +165,7 @@ def move_database_to_another_host(settings) -> None:
     settings.DATABASES["default"]["HOST"] = "db.example.com"
 
 
+# An installation that is more than a demo: anybody who can run a command would get in as anybody.
 real_installations = pytest.mark.parametrize(
     "become_real", [switch_production_on, move_database_to_another_host]
 )

@@ -9,7 +9,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN length(format) - length(replace(format, '#', ''));
 
 -- Write a number: 'C-######', 42 -> 'C-000042'. A number with more digits than the format has '#' keeps them all:
--- 'SO-###', 1000 -> 'SO-1000'. Only orders and invoices come so far: account numbers end when their format is full.
+-- 'SO-###', 1000 -> 'SO-1000'. Only orders and invoices get that far: account numbers end when their format is full.
 CREATE FUNCTION format_number(format text, number bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN replace(

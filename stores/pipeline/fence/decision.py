@@ -42,8 +42,8 @@ class KnownState:
     issued: dict[str, int]
     # The incident that forbids visits, if there is one.
     blocked_by: int | None
-    # Whether HQ has to note that the database agrees with it.
-    is_watched: bool
+    # Whether the database has not been compared since HQ was restarted or moved.
+    is_unrecognised: bool
     # The number of the latest change of each company's customers.
     changes: dict[str, int]
 

@@ -84,7 +84,7 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
                           AND incident.kind = ANY(%s)) AS blocked_by,
                       known.recognised_start IS DISTINCT FROM pg_postmaster_start_time()
                       OR EXISTS (SELECT FROM incident
-                                  WHERE kind = %s AND closed_at IS NULL) AS is_watched,
+                                  WHERE kind = %s AND closed_at IS NULL) AS is_unrecognised,
                       (SELECT coalesce(json_object_agg(code, change_no), '{}')
                          FROM company) AS changes
                  FROM channel_database known WHERE known.id = %s""",
@@ -129,7 +129,7 @@ class FencedChannel:
         self.database.generation = known.generation
         self.latest = state.token
         self.position = state.positions.get(self.company, 0)
-        if known.is_watched:
+        if known.is_unrecognised:
             run_sql(
                 "UPDATE channel_database SET fenced_at = now(), "
                 "recognised_start = pg_postmaster_start_time() WHERE id = %s",

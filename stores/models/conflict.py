@@ -68,7 +68,8 @@ class EditConflict(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    # Needs no constraint, which would lock the customer of each new conflict: none is ever deleted.
+    # A constraint would lock the customer of each new conflict. It is not needed: customers are never
+    # deleted.
     customer = models.ForeignKey(
         "Customer", models.PROTECT, db_constraint=False, related_name="conflicts"
     )

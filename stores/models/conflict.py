@@ -68,8 +68,7 @@ class EditConflict(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    # A constraint would lock the customer of each new conflict. It is not needed: customers are never
-    # deleted.
+    # A constraint would lock the customer of each new conflict, and customers are never deleted.
     customer = models.ForeignKey(
         "Customer", models.PROTECT, db_constraint=False, related_name="conflicts"
     )

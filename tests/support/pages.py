@@ -2,9 +2,12 @@
 
 import csv
 import io
+import re
+from html import unescape
 from typing import Any
 
 from django.test import Client
+from django.utils.html import strip_tags
 
 from stores.models import (
     AsyncCustomer,
@@ -68,6 +71,12 @@ def text_of(response: Any) -> str:
 def page_at(client: Client, url: str, **headers: Any) -> str:
     """The text of the page at a URL."""
     return text_of(client.get(url, **headers))
+
+
+def links_of(response: Any) -> dict[str, str]:
+    """The URLs of the links of a page, by their words."""
+    links = re.findall(r'<a\b[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', text_of(response), re.DOTALL)
+    return {" ".join(strip_tags(words).split()): unescape(url) for url, words in links}
 
 
 def rows_of(response: Any) -> list[Any]:

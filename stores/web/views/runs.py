@@ -28,6 +28,7 @@ from stores.web.lists.response import list_view, part_or_page
 from stores.web.lists.runs import RunFilter, RunTable, all_runs
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
+from stores.web.views.run_counts import channel_of, left_behind, step_counts
 
 may_cancel_runs = require_permission("stores.control_job", "cancel runs")
 # Most runs are taken by a worker at once. The page of one that waits longer says why.
@@ -96,10 +97,11 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
     While the run is live, htmx polls the part of the page that changes; ?live=off stops that.
     """
     run = get_object_or_404(JobRun.objects.select_related("requested_by"), pk=pk)
-    steps = list(run.steps.select_related("database__channel", "company"))
+    steps = list(run.steps.with_place())
     context = {
         "run": run,
-        "steps": steps,
+        "steps": [(step, channel_of(step), list(step_counts(run, step))) for step in steps],
+        "left_behind": list(left_behind(run, steps)),
         "done": len([step for step in steps if step.ended_at]),
         "counts": run.counts if run.has_ended else sum_counts(steps),
         "job": JOBS.get(run.job),

@@ -15,9 +15,9 @@ from stores.jobs.claim import claim_step
 from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.models.job import JobCode
-from tests.support.make import carry_out, make_customer, run
+from tests.support.make import carry_out, make_customer, make_sale, run
 from tests.support.orders import make_order
-from tests.support.pages import page_at, rows_of
+from tests.support.pages import links_of, page_at, rows_of
 
 HTMX = {"HX-Request": "true"}
 
@@ -196,6 +196,34 @@ def test_the_page_of_an_ended_run_shows_its_counts(starter, ended_run):
     response = starter.get(ended_run.get_absolute_url())
 
     assert response.context["counts"]["converted"] == 1
+
+
+def test_the_page_of_a_run_leads_to_what_it_left_behind(starter, houston):
+    day = date(2026, 3, 1)
+    make_sale(houston, business_date=day)
+    make_sale(houston, business_date=day, net_amount="11.00")
+    make_sale(houston, business_date=day, currency="X")
+    result = run("eod", business_date=day)
+
+    links = links_of(starter.get(f"/runs/{result['run']}/"))
+
+    assert (
+        links["1 failed: Validate sales"] == "/transactions/failed/?channel=houston&date=2026-03-01"
+    )
+    assert links["1 quarantined: Upload"] == "/quarantine/?channel=houston&status=open"
+    assert links["houston"] == "/channels/houston/"
+    assert links["2 staged"] == f"/sessions/uploads/?channel=houston&run={result['run']}"
+    assert links["1 posted"] == ("/statements/?channel=houston&since=2026-03-01&until=2026-03-01")
+
+
+def test_rows_that_several_channels_left_behind_are_listed_together(starter, houston, popup):
+    for store in (houston, popup):
+        make_customer(store, title="x" * 21)
+    result = run("pipeline")
+
+    links = links_of(starter.get(f"/runs/{result['run']}/"))
+
+    assert links["2 quarantined: Upload"] == "/quarantine/?status=open"
 
 
 def test_refreshing_can_be_switched_off(starter, queued_run):

@@ -26,7 +26,7 @@ def checked(people):
 def test_before_any_check_the_page_says_how_to_start(reader):
     page = page_at(reader, "/promises/")
 
-    assert "Nothing has been checked yet" in page
+    assert "No job has checked them yet" in page
     assert "run_job verify" in page
 
 
@@ -98,6 +98,19 @@ def test_the_page_shows_the_last_comparison_with_each_channel(reader, checked):
         reader, "/promises/"
     )
     assert "Last run of reconcile: partly." in page_at(reader, "/")
+
+
+@pytest.mark.slow
+def test_comparing_one_channel_keeps_the_results_of_the_others(reader, checked):
+    all_channels = run("reconcile")
+    one_channel = run("reconcile", channels=["popup"])
+
+    steps = reader.get("/promises/").context["steps"]
+
+    assert {step.place: str(step.run_id) for step in steps} == {
+        "houston": all_channels["run"],
+        "popup": one_channel["run"],
+    }
 
 
 def test_the_page_shows_the_next_scheduled_check(reader, hq):

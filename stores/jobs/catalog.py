@@ -15,23 +15,23 @@ from stores.pipeline.sales.statements import calculate_statements, post_statemen
 from stores.pipeline.sales.validate import validate_transactions
 from stores.pipeline.upload.upload import upload_events
 
+# The jobs that can be limited to the sales of one business date.
+DATED_JOBS = (JobCode.VALIDATE, JobCode.CALCULATE, JobCode.POST, JobCode.END_OF_DAY)
+
 
 @dataclass(frozen=True)
 class Step:
     """One step of the ring: its word, its function, and what it is done once for.
 
     Its function is given its row, and its channel or company if that is its place. One job of the
-    queue does the step in up to `together` places, where little is expected of them. A step that
-    `takes_date` looks at a single business date where its run names one, and one that `takes_order`
-    at a single customer order. Whoever starts it on a page needs the `permission`.
+    queue does the step in up to `together` places, where little is expected of them. Whoever starts
+    it on a page needs the `permission`.
     """
 
     code: StepCode
     function: Callable[..., None]
     per: Literal["database", "channel", "company", "run"]
     together: int = 1
-    takes_date: bool = False
-    takes_order: bool = False
     permission: str = "stores.run_job"
 
     def execute(self, row: RunStep) -> None:
@@ -62,9 +62,6 @@ class Job:
     def step(self, code: str) -> Step:
         return next(step for step in self.steps if step.code == code)
 
-    def has(self, code: StepCode) -> bool:
-        return any(step.code == code for step in self.steps)
-
     @property
     def covers_everything(self) -> bool:
         """Whether it looks at everything, and cannot be limited to a channel."""
@@ -77,12 +74,7 @@ class Job:
 
     @property
     def takes_date(self) -> bool:
-        """Whether it can be limited to the sales of one business date."""
-        return any(step.takes_date for step in self.steps)
-
-    @property
-    def takes_order(self) -> bool:
-        return any(step.takes_order for step in self.steps)
+        return self.code in DATED_JOBS
 
 
 # Most of the time a channel has nothing new: ten thousand of them are hundreds of jobs.
@@ -91,22 +83,12 @@ CONVERT = Step(StepCode.CONVERT, convert_customers, per="company")
 DOWNLOAD = Step(StepCode.DOWNLOAD, download_accounts, per="database", together=50)
 RECONCILE = Step(StepCode.RECONCILE, compare_channel, per="database")
 REPAIR = Step(StepCode.REPAIR, repair_channel, per="database")
-ORDERS = Step(StepCode.ORDERS, synchronize_orders, per="channel", takes_order=True)
-VALIDATE = Step(StepCode.VALIDATE, validate_transactions, per="channel", takes_date=True)
+ORDERS = Step(StepCode.ORDERS, synchronize_orders, per="channel")
+VALIDATE = Step(StepCode.VALIDATE, validate_transactions, per="channel")
 CALCULATE = Step(
-    StepCode.CALCULATE,
-    calculate_statements,
-    per="channel",
-    takes_date=True,
-    permission="stores.calc_statement",
+    StepCode.CALCULATE, calculate_statements, per="channel", permission="stores.calc_statement"
 )
-POST = Step(
-    StepCode.POST,
-    post_statements,
-    per="channel",
-    takes_date=True,
-    permission="stores.post_statement",
-)
+POST = Step(StepCode.POST, post_statements, per="channel", permission="stores.post_statement")
 VERIFY = Step(StepCode.VERIFY, check_promises, per="run")
 
 JOBS: dict[str, Job] = {
@@ -177,10 +159,6 @@ JOBS: dict[str, Job] = {
         ),
     )
 }
-
-
-# The jobs that can be limited to the sales of one business date.
-DATED_JOBS = [code for code, job in JOBS.items() if job.takes_date]
 
 
 def find_job(name: str) -> Job | None:

@@ -10,7 +10,7 @@ from stores.failpoints import failpoint
 from stores.hqdb.retry import retry_on_conflict
 from stores.hqdb.sql import fetch
 from stores.jobs.catalog import JOBS
-from stores.jobs.stages import refuse_run
+from stores.jobs.stages import cancel_waiting_steps
 from stores.models import JobRun, RunStep
 from stores.models.run import ClockTime, RunStatus
 
@@ -69,17 +69,17 @@ def claim_step(step_id: int, worker: str, *, after: int = 0) -> RunStep | None:
 
 def begin_run(step_id: int) -> None:
     """Let the run of a step begin, unless its starter may not start it any more: then it fails."""
-    queued = JobRun.objects.filter(steps=step_id, status=RunStatus.QUEUED, job__in=JOBS).first()
-    if queued is None:
-        return
     with transaction.atomic():
-        run = JobRun.objects.locked(queued.pk)
-        if run.status != RunStatus.QUEUED:
+        queued = JobRun.objects.filter(steps=step_id, status=RunStatus.QUEUED, job__in=JOBS)
+        run = queued.select_for_update(of=("self",), no_key=True).first()
+        if run is None:
             return
         user = run.requested_by
         if user and not user.has_perms(JOBS[run.job].permissions):
             who = user.get_username()
-            refuse_run(run, f"Refused: {who} no longer has permission to start this.")
-            return
-        run.status, run.started_at = RunStatus.RUNNING, ClockTime()
-        run.save(update_fields=["status", "started_at"])
+            cancel_waiting_steps(run)
+            run.message = f"Refused: {who} no longer has permission to start this."
+            run.status, run.ended_at = RunStatus.FAILED, ClockTime()
+        else:
+            run.status, run.started_at = RunStatus.RUNNING, ClockTime()
+        run.save(update_fields=["status", "message", "started_at", "ended_at"])

@@ -11,15 +11,13 @@ from django.db.models import Min
 
 from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch_values
-from stores.jobs.catalog import JOBS
+from stores.jobs.catalog import DOWNLOAD, JOBS
 from stores.jobs.outcome import STOPPED, close_sessions, outcome_of, run_message, sum_counts
 from stores.jobs.plan import TURN_S
 from stores.models import JobRun
-from stores.models.job import StepCode
 from stores.models.run import ClockTime, RunStatus
 from stores.pipeline.download.download import with_pending
 
-NEVER_BEGAN = "Cancelled."
 # A turn that takes longer is shared with other workers. Twice of what is expected of it.
 LONG_TURN_S = 2 * TURN_S
 
@@ -59,10 +57,10 @@ def end_idle_downloads(run: JobRun) -> int:
     """
     job = JOBS.get(run.job)
     # A run of a newer release may be moved on by what gives its lost steps back.
-    if run.status != RunStatus.RUNNING or job is None or not job.has(StepCode.DOWNLOAD):
+    if run.status != RunStatus.RUNNING or job is None or DOWNLOAD not in job.steps:
         return 0
     downloads = run.steps.filter(
-        stage=run.stage, step=StepCode.DOWNLOAD, status=RunStatus.QUEUED, database__failures=0
+        stage=run.stage, step=DOWNLOAD.code, status=RunStatus.QUEUED, database__failures=0
     )
     databases = [step.database_id for step in downloads if step.database_id]
     if not databases:
@@ -78,18 +76,11 @@ def end_run(run: JobRun) -> None:
     run.status = outcome_of(steps)
     run.message = run_message(run, steps)
     if run.status == RunStatus.CANCELLED:
-        run.message = STOPPED if run.started_at else NEVER_BEGAN
+        run.message = STOPPED if run.started_at else "Cancelled."
         close_sessions(run.pk, "The run ended before.")
     failpoint("run:before_end")
     run.ended_at = ClockTime()
     run.save(update_fields=["status", "message", "counts", "ended_at"])
-
-
-def refuse_run(run: JobRun, reason: str) -> None:
-    """Let a run fail that may not begin."""
-    cancel_waiting_steps(run)
-    run.status, run.message, run.ended_at = RunStatus.FAILED, reason, ClockTime()
-    run.save(update_fields=["status", "message", "ended_at"])
 
 
 def cancel_waiting_steps(run: JobRun) -> None:

@@ -6,6 +6,7 @@ from django import forms
 
 from stores.jobs.catalog import DATED_JOBS, JOBS
 from stores.models import Channel, RetailTransaction
+from stores.models.job import JobCode
 from stores.pipeline.dates import NoBusinessDate, business_date
 
 
@@ -39,8 +40,8 @@ class StartForm(forms.Form):
         number: str = self.cleaned_data["order"]
         if not number:
             return ""
-        job = JOBS.get(self.cleaned_data.get("job", ""))
-        if job and not job.takes_order:
+        # An unknown job is an error of its own.
+        if self.cleaned_data.get("job", JobCode.ORDERS) != JobCode.ORDERS:
             raise forms.ValidationError("Only Synchronize orders takes an order.")
         channel = self.cleaned_data.get("channel")
         channels = [channel.code] if channel else []

@@ -36,14 +36,13 @@ def liveness_problems() -> Iterator[LivenessProblem]:
     """What does not happen, the cause before its effects; nothing needs to without a channel."""
     if not ChannelDatabase.objects.enabled().exists():
         return
-    yield from missing_scheduler()
-    yield from missing_worker()
+    yield from missing_processes()
     yield from stalled_pipeline()
     yield from overdue_schedules()
 
 
-def missing_scheduler() -> Iterator[LivenessProblem]:
-    """No process holds the scheduler's lock."""
+def missing_processes() -> Iterator[LivenessProblem]:
+    """Nobody holds the scheduler's lock, nobody listens to the queue, or it does not answer."""
     if not lock_holders(["scheduler"]):
         yield LivenessProblem(
             "no_scheduler",
@@ -51,10 +50,6 @@ def missing_scheduler() -> Iterator[LivenessProblem]:
             "Start one: python3 manage.py scheduler. Jobs started by hand still run.",
             "schedules",
         )
-
-
-def missing_worker() -> Iterator[LivenessProblem]:
-    """Nobody listens to the queue, or it does not answer."""
     workers = queue.count_workers()
     if workers is None:
         yield LivenessProblem(

@@ -90,10 +90,6 @@ def outcome_of(steps: Sequence[RunStep]) -> RunStatus:
     return RunStatus.SUCCEEDED if RunStatus.SUCCEEDED in statuses else RunStatus.NOTHING_TO_DO
 
 
-def has_effect(row: RunStep) -> bool:
-    return any(row.counts.get(word) for word in EFFECT_COUNTS)
-
-
 def sum_counts(steps: Sequence[RunStep]) -> dict[str, int]:
     total = Counter[str]()
     for step in steps:
@@ -130,14 +126,9 @@ def nothing_to_do_message(run: JobRun, steps: Sequence[RunStep]) -> str:
 
 def stopped_downloads(steps: Sequence[RunStep]) -> Iterator[str]:
     """Which databases lack customers and are sent none: on hold, or suspended in strict order."""
-    downloads = [
-        step.database_id
-        for step in steps
-        if step.step == StepCode.DOWNLOAD and step.database_id is not None
-    ]
-    if not downloads:
-        return
-    suspended = suspended_in_strict_order().filter(database__in=downloads).values("database")
+    is_download = (step for step in steps if step.step == StepCode.DOWNLOAD)
+    downloads = [step.database_id for step in is_download if step.database_id]
+    suspended = suspended_in_strict_order().values("database")
     for database in ChannelDatabase.objects.with_channel().filter(
         Q(held_since__isnull=False) | Q(pk__in=suspended), pk__in=downloads
     ):

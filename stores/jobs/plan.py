@@ -1,9 +1,7 @@
 """What a run is to do: its steps, one for each place, and which of them one job does together."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
-
-from django.db.models import Q
 
 from stores.jobs.catalog import JOBS, Step
 from stores.models import ChannelDatabase, JobRun, RunStep
@@ -46,25 +44,20 @@ def places_of(databases: Iterable[ChannelDatabase]) -> dict[str, list[dict[str, 
     }
 
 
-def turns(step: Step, rows: list[RunStep]) -> Iterator[list[RunStep]]:
+def turns(step: Step, rows: list[RunStep]) -> list[list[RunStep]]:
     """Split steps into those that one job does together, since little is expected of them."""
-    together: list[RunStep] = []
+    found: list[list[RunStep]] = []
     seconds = 0.0
     for row in rows:
-        expected = expected_seconds(row)
-        if together and (len(together) == step.together or seconds + expected > TURN_S):
-            yield together
-            together, seconds = [], 0.0
-        together.append(row)
+        last = row.database.last_duration_s if row.database else None
+        # A visit that was never made may take long.
+        expected = TURN_S if last is None else last
         seconds += expected
-    if together:
-        yield together
-
-
-def expected_seconds(row: RunStep) -> float:
-    """How long the last visit took here; one that was never made may take long."""
-    last = row.database.last_duration_s if row.database else None
-    return TURN_S if last is None else last
+        if not found or len(found[-1]) == step.together or seconds > TURN_S:
+            found.append([])
+            seconds = expected
+        found[-1].append(row)
+    return found
 
 
 def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
@@ -73,12 +66,11 @@ def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
     What a schedule starts again and again leaves out those in trouble until their next try, and
     visits slow ones apart; its other jobs see every channel.
     """
-    condition = Q()
+    databases = ChannelDatabase.objects.enabled().with_channel()
     if run.channels:
-        condition |= Q(channel__code__in=run.channels)
+        databases = databases.filter(channel__code__in=run.channels)
     if run.companies:
-        condition &= Q(channel__company__in=run.companies)
-    databases = ChannelDatabase.objects.enabled().with_channel().filter(condition)
+        databases = databases.filter(channel__company__in=run.companies)
     if not run.is_recurring:
         return list(databases)
     databases = databases.not_paused()

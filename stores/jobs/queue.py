@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 QUEUE = "default"
 ENTRY_POINT = "stores.jobs.run.execute"
 STEP_ID = re.compile("[0-9]{1,18}")
+# What a message of RQ may ask for besides the call of a function.
+EXTRAS = (b"success_callback_name", b"failure_callback_name", b"stopped_callback_name", b"webhooks")
 # Retained only so that a look into the queue shows what failed there; the ledger has the rest.
 FAILURE_TTL_S = 24 * 60 * 60
 # Where a caller names no serializer, as some pages of django_rq do, RQ would unpickle what it
@@ -51,24 +53,24 @@ def enqueue(steps: Sequence[int]) -> bool:
     if not steps:
         return True
     failpoint("run:before_enqueue")
+    messages = [
+        rq.Queue.prepare_data(
+            ENTRY_POINT,
+            (str(step),),
+            # Begins with the step's id, and is new each time.
+            job_id=f"{step}-{secrets.token_hex(4)}",
+            timeout=settings.RUN_LIMIT_S,
+            result_ttl=0,
+            failure_ttl=FAILURE_TTL_S,
+        )
+        for step in steps
+    ]
     try:
-        get_queue().enqueue_many([message(step) for step in steps])
+        get_queue().enqueue_many(messages)
     except redis.RedisError:
         logger.warning("the queue is away; %d steps wait until it is back", len(steps))
         return False
     return True
-
-
-def message(step: int) -> rq.queue.EnqueueData:
-    """A job of the queue; its id begins with the step's, and is new each time."""
-    return rq.Queue.prepare_data(
-        ENTRY_POINT,
-        (str(step),),
-        job_id=f"{step}-{secrets.token_hex(4)}",
-        timeout=settings.RUN_LIMIT_S,
-        result_ttl=0,
-        failure_ttl=FAILURE_TTL_S,
-    )
 
 
 def enqueued_steps() -> list[int] | None:
@@ -95,17 +97,9 @@ class StepMessage(rq.job.Job):
 
     def restore(self, raw_data: Any) -> None:
         """Take the message without what else it may ask to be imported or called."""
+        extras = [raw_data.pop(name, None) for name in EXTRAS]
+        self.has_extras = any(extras)
         super().restore(raw_data)
-        callbacks = (
-            self._success_callback_name,
-            self._failure_callback_name,
-            self._stopped_callback_name,
-        )
-        self.has_extras = any(callbacks) or bool(self.webhooks)
-        self._success_callback_name = None
-        self._failure_callback_name = None
-        self._stopped_callback_name = None
-        self.webhooks = []
 
     def perform(self) -> object:
         if not self.is_valid():

@@ -1,6 +1,7 @@
 """Recover a headquarters that was set back in time, while nothing else runs."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from stores.channeldb.errors import ChannelError
@@ -13,8 +14,6 @@ from stores.models.job import JobCode
 from stores.models.run import RunStatus
 from stores.pipeline import number_journal
 from stores.pipeline.integrity import recover
-
-DONE_STATUSES = (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
 
 
 def recover_headquarters(
@@ -31,35 +30,30 @@ def recover_headquarters(
         recovery = recover.import_everything(
             dry_run=dry_run, most_void=most_void, distrusted=distrusted
         )
+        document = partial(recovery_document, recovery)
         if recovery.unreachable:
-            return recovery_document(
-                recovery, "failed", "A channel cannot be read. Nothing was changed."
-            )
+            return document("failed", "A channel cannot be read. Nothing was changed.")
         if recovery.conflicts:
-            return recovery_document(
-                recovery, "failed", "Sources contradict each other. Nothing was changed."
-            )
+            return document("failed", "Sources contradict each other. Nothing was changed.")
         if dry_run:
-            return recovery_document(recovery, "planned", "Nothing was changed.")
+            return document("planned", "Nothing was changed.")
         try:
             recover.correct_heights(recovery)
             recover.reopen_events(recovery)
         except ChannelError as error:
-            return recovery_document(recovery, "failed", f"{error} Run recover_hq again.")
+            return document("failed", f"{error} Run recover_hq again.")
     imported = run_inline(JOBS[JobCode.UPLOAD])
-    if imported["outcome"] not in DONE_STATUSES:
-        return recovery_document(recovery, "failed", f"{imported['message']} Run recover_hq again.")
+    if imported["outcome"] not in (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO):
+        return document("failed", f"{imported['message']} Run recover_hq again.")
     if still_unknown := number_journal.append_missing():
-        return recovery_document(recovery, "failed", still_unknown)
+        return document("failed", still_unknown)
     released = recover.close_incidents()
     if not (recovery.has_effect or released):
-        return recovery_document(recovery, "nothing_to_do", "Headquarters lacks nothing.") | {
-            "released": 0
-        }
+        return document("nothing_to_do", "Headquarters lacks nothing.")
     words = "Numbers are issued again."
     if acquired := Incident.objects.blocking_posting().order_by("pk").first():
         words += f" Nothing is posted until incident {acquired.pk} is closed."
-    return recovery_document(recovery, "recovered", words) | {"released": released}
+    return document("recovered", words) | {"released": released}
 
 
 def lock_names() -> list[str]:
@@ -74,10 +68,7 @@ def lock_names() -> list[str]:
 
 
 def recovery_document(recovery: recover.Recovery, outcome: str, message: str) -> dict[str, Any]:
-    labels = {
-        database.pk: database.label
-        for database in ChannelDatabase.objects.with_channel().filter(pk__in=recovery.unknown)
-    }
+    databases = ChannelDatabase.objects.with_channel().in_bulk(recovery.unknown)
     return {
         "outcome": outcome,
         "message": message,
@@ -90,7 +81,8 @@ def recovery_document(recovery: recover.Recovery, outcome: str, message: str) ->
         "documents": recovery.documents,
         "corrected": [database.label for database in recovery.distrusted],
         "events": {
-            labels[pk]: sum(map(len, tables.values())) for pk, tables in recovery.unknown.items()
+            databases[pk].label: sum(map(len, tables.values()))
+            for pk, tables in recovery.unknown.items()
         },
         "unreachable": recovery.unreachable,
         "conflicts": recovery.conflicts,

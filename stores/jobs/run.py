@@ -19,7 +19,7 @@ from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.jobs.channel_health import record_visit
 from stores.jobs.claim import claim_turn
-from stores.jobs.outcome import STOPPED, has_effect, signals_unwrapped, technical_detail
+from stores.jobs.outcome import EFFECT_COUNTS, STOPPED, signals_unwrapped, technical_detail
 from stores.jobs.stages import move_on
 from stores.models import JobRun, RunStep
 from stores.models.run import ClockTime, RunCancelled, RunLost, RunStatus, StepFailed
@@ -133,8 +133,9 @@ def record(row: RunStep, result: Result) -> list[int]:
             busy_since = Coalesce("busy_since", ClockTime())
             row.release(message=result.message, busy_since=busy_since)
         else:
-            effect = RunStatus.SUCCEEDED if has_effect(row) else RunStatus.NOTHING_TO_DO
-            row.finish(result.status or effect, result.message)
+            has_effect = any(row.counts.get(word) for word in EFFECT_COUNTS)
+            well = RunStatus.SUCCEEDED if has_effect else RunStatus.NOTHING_TO_DO
+            row.finish(result.status or well, result.message)
             if row.database and result.seconds is not None:
                 record_visit(row, result.seconds)
         waiting = move_on(run)

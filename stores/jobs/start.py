@@ -46,38 +46,33 @@ def create_run(
 
     One that finds no place to visit ends at once. Effects: rows in the caller's transaction.
     """
-    fields = {
-        "job": job.code,
-        "scope": scope_of(channels, companies, business_date, order_number),
-        "channels": sorted(set(channels)),
-        "companies": sorted(set(companies)),
-        "business_date": business_date,
-        "order_number": order_number,
-        "started_by": started_by,
-        "requested_by": user,
-    }
+    run = JobRun(
+        job=job.code,
+        channels=sorted(set(channels)),
+        companies=sorted(set(companies)),
+        business_date=business_date,
+        order_number=order_number,
+        started_by=started_by,
+        requested_by=user,
+    )
+    run.scope = scope_of(run)
     while True:
         try:
             with transaction.atomic():
-                run = JobRun.objects.create(**fields)
+                run.save(force_insert=True)
                 plan_steps(run)
                 return StartResult(run, is_new=True, waiting=tuple(move_on(run)))
         except IntegrityError:
-            live = JobRun.objects.live().filter(job=job.code, scope=fields["scope"]).first()
+            live = JobRun.objects.live().filter(job=run.job, scope=run.scope).first()
         if live is not None:
             return StartResult(live, is_new=False)
 
 
-def scope_of(
-    channels: Sequence[str],
-    companies: Sequence[str],
-    business_date: date | None,
-    order_number: str,
-) -> str:
+def scope_of(run: JobRun) -> str:
     """What a run is about, in one text that two equal requests share."""
-    words = [*sorted(set(channels)), *(f"company:{code}" for code in sorted(set(companies)))]
-    words += [f"date:{business_date}"] if business_date else []
-    words += [f"order:{order_number}"] if order_number else []
+    words = [*run.channels, *(f"company:{code}" for code in run.companies)]
+    words += [f"date:{run.business_date}"] if run.business_date else []
+    words += [f"order:{run.order_number}"] if run.order_number else []
     text = ",".join(words) or "*"
     if len(text) <= MAX_SCOPE_LENGTH:
         return text

@@ -39,20 +39,15 @@ class Worker(rq.Worker):
     """
 
     max_connection_wait_time = 5
-    is_stopping = False
 
     def check_for_suspension(self, burst: bool) -> None:
         """Listen to signals from here on, the beginning of RQ's loop: those of a pool are held."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         super().check_for_suspension(burst)
 
-    def request_stop(self, *number_and_frame: Any) -> None:
-        self.is_stopping = True
-        super().request_stop(*number_and_frame)  # type: ignore[no-untyped-call]
-
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
         """Stop also where the exception that RQ raises for it was lost, such as in a destructor."""
-        if self.is_stopping and self.get_state() != rq.worker.WorkerStatus.BUSY:
+        if self._shutdown_requested_date and self.get_state() != rq.worker.WorkerStatus.BUSY:
             raise rq.exceptions.StopRequested
         super().heartbeat(*args, **kwargs)
 

@@ -87,7 +87,7 @@ def get_scope(job: Job, options: dict[str, Any]) -> dict[str, Any]:
     if date is not None and not job.takes_date:
         known = ", ".join(DATED_JOBS)
         raise wrong_argument(f"--date cannot be used with {job.code}, only with {known}.")
-    if order is not None and not job.takes_order:
+    if order is not None and job.code != JobCode.ORDERS:
         raise wrong_argument(f"--order can only be used with {JobCode.ORDERS}.")
     for option in ("channel", "company"):
         if options[option] and job.covers_everything:

@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from string import hexdigits
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -56,6 +57,14 @@ def parse_uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not an id such as {UUID(int=0)}") from None
+
+
+def parse_id_start(text: str) -> str:
+    """Convert an id, or its first eight digits or more, to digits: pages show only the first."""
+    digits = text.replace("-", "").lower()
+    if not 8 <= len(digits) <= 32 or not set(digits) <= set(hexdigits):
+        raise ArgumentTypeError(f"{text!r} is not an id such as {UUID(int=0)}")
+    return digits
 
 
 def parse_date(text: str) -> date:
@@ -181,6 +190,18 @@ def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
     if row is None:
         raise wrong_argument(f"There is no {noun} {pk}.")
     return row
+
+
+def get_row_starting(noun: str, digits: str, rows: QuerySet[Row]) -> Row:
+    """Return the only row whose id starts with these digits; `noun` is what the error calls it."""
+    first, last = UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+    matches = list(rows.filter(pk__range=(first, last))[:2])
+    name = first if first == last else digits
+    if not matches:
+        raise wrong_argument(f"There is no {noun} {name}.")
+    if len(matches) > 1:
+        raise wrong_argument(f"Several {noun}s begin with {name}: give the whole id.")
+    return matches[0]
 
 
 def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str, code: str | None) -> Row:

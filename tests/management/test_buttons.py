@@ -143,6 +143,24 @@ def test_a_run_is_cancelled_once(houston, call):
     assert "has already ended" in error
 
 
+def test_a_run_is_cancelled_by_the_id_that_pages_show(houston, call):
+    job_run = create_run(JOBS["pipeline"]).run
+
+    status, document = call("runs", "cancel", job_run.short_id)
+
+    assert (status, document["id"], document["status"]) == (0, str(job_run.pk), "cancelled")
+
+
+def test_a_short_id_of_several_runs_is_refused(houston, call):
+    for last in ("1", "2"):
+        JobRun.objects.create(pk=f"00000000-0000-0000-0000-00000000000{last}", job=last)
+
+    status, error = call("runs", "cancel", "00000000")
+
+    assert status == 2
+    assert "Several runs begin with 00000000: give the whole id." in error
+
+
 @pytest.fixture
 def row_id(houston) -> str:
     """The id of a quarantined row: Ann, with an e-mail address that is none."""

@@ -5,7 +5,12 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from stores.management.arguments import add_reason, get_row, parse_uuid, wrong_argument
+from stores.management.arguments import (
+    add_reason,
+    get_row_starting,
+    parse_id_start,
+    wrong_argument,
+)
 from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
 from stores.models.labels import counted
@@ -51,7 +56,10 @@ class Command(SynclineCommand):
         ):
             change_parser = add_action(actions, action, self.change_session, words)
             change_parser.add_argument(
-                "id", type=parse_uuid, metavar="ID", help="The session, as printed by list."
+                "id",
+                type=parse_id_start,
+                metavar="ID",
+                help="The session, as printed by list, or the first eight digits or more.",
             )
         resend_parser = add_action(actions, "resend", self.resend)
         add_database(resend_parser)
@@ -93,7 +101,7 @@ class Command(SynclineCommand):
 
     def change_session(self, options: dict[str, Any]) -> None:
         action = options["action"]
-        session = get_row("session", options["id"], DownloadSession.objects.all())
+        session = get_row_starting("session", options["id"], DownloadSession.objects.all())
         CHANGES[action](session)
         done, effect = EFFECTS[action]
         self.print_json_or_text(

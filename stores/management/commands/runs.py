@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.jobs.stages import cancel_run
-from stores.management.arguments import get_row, parse_uuid
+from stores.management.arguments import get_row_starting, parse_id_start
 from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import JobRun
 
@@ -31,7 +31,10 @@ class Command(SynclineCommand):
         )
         cancel_parser = add_action(actions, "cancel", self.cancel_run)
         cancel_parser.add_argument(
-            "id", type=parse_uuid, metavar="ID", help="The run, as printed by list."
+            "id",
+            type=parse_id_start,
+            metavar="ID",
+            help="The run, as printed by list, or the first eight digits or more.",
         )
 
     def list_runs(self, options: dict[str, Any]) -> None:
@@ -43,7 +46,7 @@ class Command(SynclineCommand):
 
     def cancel_run(self, options: dict[str, Any]) -> None:
         """Asks a run to stop."""
-        run = get_row("run", options["id"], JobRun.objects.all())
+        run = get_row_starting("run", options["id"], JobRun.objects.all())
         if not cancel_run(run.pk):
             raise CommandError("The run has already ended.")
         run.refresh_from_db()

@@ -17,19 +17,24 @@ from stores.web.request import Request
 
 may_close_incidents = require_permission("stores.release_fence", "close incidents")
 
-# Commands that resolve an incident; {} stands for its id.
+PREVIEW_RECOVERY = ("Show what headquarters lost, and change nothing:", "recover_hq --dry-run")
+# What each command is for; {} stands for the id of the incident.
+SETTLE_DATABASE = (
+    (
+        "If the database at the channel's address is the right one:",
+        "incidents accept {} --reason …",
+    ),
+    ("If it is a copy that becomes a database of its own:", "incidents renew {} --reason …"),
+)
 RESOLVING_COMMANDS = {
-    IncidentKind.HQ_BEHIND: ("recover_hq --dry-run", "recover_hq"),
-    IncidentKind.HQ_MOVED: ("run_job P-0001",),
-    IncidentKind.FORGOTTEN_ACCOUNT: ("recover_hq --dry-run",),
-    IncidentKind.CHANNEL_FORKED: (
-        "incidents accept {} --reason …",
-        "incidents renew {} --reason …",
+    IncidentKind.HQ_BEHIND: (
+        PREVIEW_RECOVERY,
+        ("Recover it from the channels and the number journal:", "recover_hq"),
     ),
-    IncidentKind.WRONG_DATABASE: (
-        "incidents accept {} --reason …",
-        "incidents renew {} --reason …",
-    ),
+    IncidentKind.HQ_MOVED: (("Visit all channels:", "run_job P-0001"),),
+    IncidentKind.FORGOTTEN_ACCOUNT: (PREVIEW_RECOVERY,),
+    IncidentKind.CHANNEL_FORKED: SETTLE_DATABASE,
+    IncidentKind.WRONG_DATABASE: SETTLE_DATABASE,
 }
 
 incident_list = list_view(IncidentFilter, IncidentTable, all_incidents)
@@ -39,12 +44,12 @@ incident_list = list_view(IncidentFilter, IncidentTable, all_incidents)
 def incident_detail(request: Request, number: int) -> HttpResponse:
     incidents = Incident.objects.select_related("database__channel", "closed_by")
     incident = get_object_or_404(incidents, pk=number)
-    commands: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
     if not incident.closed_at:
         commands = RESOLVING_COMMANDS.get(IncidentKind(incident.kind), ())
     context = {
         "incident": incident,
-        "commands": [command.format(incident.pk) for command in commands],
+        "commands": [(use, command.format(incident.pk)) for use, command in commands],
         "detail": json.dumps(incident.detail, indent=2) if incident.detail else "",
     }
     return render(request, "incidents/detail.html", context)

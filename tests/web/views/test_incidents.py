@@ -7,7 +7,7 @@ From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.utils.html import escape
+from django.utils.html import escape, strip_tags
 
 from stores.models import Incident
 from stores.models.incident import IncidentKind
@@ -38,6 +38,23 @@ def test_an_incident_s_page_says_what_to_do(reader, incident):
     assert f"incidents accept {incident.pk} --reason" in page
     assert "&quot;epoch&quot;: 7" in page
     assert "Close incident" not in page
+
+
+def test_an_incident_s_page_says_what_each_command_is_for(reader, incident):
+    page = " ".join(reader.get(incident.get_absolute_url()).content.decode().split())
+    lines = strip_tags(page)
+
+    accept = lines.index(f"incidents accept {incident.pk}")
+    renew = lines.index(f"incidents renew {incident.pk}")
+    assert lines.index("is the right one:") < accept < lines.index("of its own:") < renew
+    assert "<summary>Technical details</summary>" in page
+
+
+def test_closing_an_incident_is_not_the_first_choice(closer, incident):
+    page = closer.get(incident.get_absolute_url()).content.decode()
+
+    assert "Closing resolves nothing by itself" in page
+    assert "btn-primary" not in page
 
 
 @pytest.mark.parametrize(("channel", "count"), [("houston", 1), ("seattle", 0)])

@@ -168,3 +168,7 @@ class Quarantine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.table} {self.row_key}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == QuarantineStatus.OPEN

@@ -145,8 +145,9 @@ def control(field: BoundField) -> SafeString:
     look = "form-select" if isinstance(widget, forms.Select) else "form-control"
     look = "form-check-input d-block" if isinstance(widget, forms.CheckboxInput) else look
     attrs: dict[str, str | bool] = {"class": look}
-    if field.errors:
+    if field.errors or "aria-invalid" in widget.attrs:
         attrs["class"] = f"{look} is-invalid"
+    if field.errors:
         hint = f" {field.auto_id}_helptext" if field.help_text else ""
         attrs["aria-describedby"] = f"{field.auto_id}_error{hint}"
     return field.as_widget(attrs=attrs)

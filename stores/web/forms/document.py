@@ -7,8 +7,11 @@ from typing import Any, cast
 from uuid import UUID
 
 from django import forms
+from django.core.exceptions import ValidationError
 
-from stores.pipeline.corrections.case import CaseDetail
+from stores.models import Case
+from stores.models.cards import mask_cards
+from stores.pipeline.corrections.case import CaseDetail, display_value, truncated
 from stores.pipeline.corrections.quarantine import correct_document
 from stores.pipeline.events.document_tables import (
     DOCUMENT_KEY,
@@ -41,6 +44,8 @@ class DocumentForm(forms.Form):
         self.original_values = values
         self.rows: list[tuple[str, DocumentTable]] = []
         self.new_rows: set[str] = set()
+        # What the till wrote, by field.
+        self.written: dict[str, Any] = {}
         self.add_row("header", HEADER, values)
         for name, part in (("line", LINE), ("payment", PAYMENT)):
             for place, row in enumerate([*part_rows(values, part), {}], 1):
@@ -55,6 +60,7 @@ class DocumentForm(forms.Form):
             field = model_field(part.model, name, required=required)
             field.initial = None if isinstance(values.get(name), bytes) else values.get(name)
             self.fields[f"{prefix}-{name}"] = field
+            self.written[f"{prefix}-{name}"] = values.get(name)
 
     def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
         for prefix, part in self.rows:
@@ -128,6 +134,37 @@ def as_sent(value: Any) -> Any:
 def correction_form(detail: CaseDetail, data: Any = None) -> EventForm | DocumentForm:
     """Return the form that corrects a quarantined row, filled with the row's own values."""
     if detail.is_document:
-        return DocumentForm(detail.values, data)
+        document_form = DocumentForm(detail.values, data)
+        mark_flaw(document_form, detail.case, document_form.written)
+        return document_form
     kind = cast(EventKind, detail.kind)
-    return EventForm(kind, data, initial=initial_values(kind, detail.values))
+    event_form = EventForm(kind, data, initial=initial_values(kind, detail.values))
+    mark_flaw(event_form, detail.case, detail.values)
+    return event_form
+
+
+def mark_flaw(form: forms.Form, case: Case, written: Mapping[str, Any]) -> None:
+    """Mark the field that breaks the rule, and show what the till wrote: a list cannot offer it.
+
+    Several lines of a document can have the column; those that the form accepts are not marked.
+    """
+    named = [name for name in form.fields if name.split("-")[-1] == case.field and name in written]
+    flawed = [name for name in named if not accepts(form.fields[name], written[name])]
+    for name in flawed or named[:1]:
+        value = mask_cards(truncated(display_value(written[name])))
+        allowed = f" Allowed: {case.rule}." if case.rule else ""
+        field = form.fields[name]
+        field.help_text = f"The till wrote: {value or 'nothing'}.{allowed}"
+        if not form.is_bound:
+            field.widget.attrs |= {
+                "aria-invalid": "true",
+                "autofocus": name == (flawed or named)[0],
+            }
+
+
+def accepts(field: forms.Field, value: Any) -> bool:
+    try:
+        field.clean(value)
+    except ValidationError:
+        return False
+    return not isinstance(value, bytes)

@@ -68,7 +68,8 @@ class QuarantineTable(base.ListTable):
     def value_reason(self, record: Quarantine) -> str:
         """The reason and the next step as text, for CSV: django-tables2 calls this by its name."""
         reason = REASONS.get(record.reason)
-        next_step = reason.advice(self.request.user.has_perm) if reason else ""
+        may = self.request.user.has_perm
+        next_step = reason.advice(may) if reason and record.is_open else ""
         return f"{explain(record.reason, record.field)} {next_step}".strip()
 
 

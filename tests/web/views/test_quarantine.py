@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import pytest
+from django.utils import timezone
 
 from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, UploadSession
 from stores.models.job import JobCode
@@ -197,6 +198,47 @@ def correction(row_url) -> dict[str, str]:
 
 def test_the_form_of_a_correction_shows_the_bad_value(user_of, row_url):
     assert 'value="nobody"' in text_of(user_of("manager").get(f"{row_url}correct/"))
+
+
+def test_the_form_of_a_sale_marks_the_wrong_field_and_what_the_till_wrote(user_of, houston):
+    make_sale(houston, transaction_type="gift")
+    run(JobCode.UPLOAD)
+    case = Case.objects.get()
+
+    page = text_of(user_of("manager").get(f"{case.get_absolute_url()}correct/"))
+
+    assert "The till wrote: gift." in page
+    assert page.count("is-invalid") == 1
+    assert page.count("autofocus") == 1
+
+
+def test_a_row_that_can_be_corrected_offers_that_first(user_of, row_url):
+    page = text_of(user_of("manager").get(row_url))
+
+    assert (
+        page.index("btn btn-primary") < page.index("Correct</a>") < page.index("Release</button>")
+    )
+    assert page.count("btn btn-primary") == 1
+
+
+def test_the_page_of_a_row_shows_the_command_that_shows_it(user_of, row_url):
+    page = text_of(user_of("manager").get(row_url))
+
+    assert f"quarantine show {case_in(row_url)}" in page
+
+
+def test_the_list_names_the_next_step_of_open_rows_only(user_of, row_url):
+    next_step = "The corrected event replaces this row."
+    manager = user_of("manager")
+    open_rows = text_of(manager.get("/quarantine/", headers={"HX-Request": "true"}))
+    Quarantine.objects.update(status="superseded", settled_at=timezone.now())
+
+    page = text_of(manager.get("/quarantine/", headers={"HX-Request": "true"}))
+    export = text_of(manager.get("/quarantine/?_export=csv"))
+
+    assert next_step in open_rows
+    assert next_step not in page
+    assert next_step not in export
 
 
 def test_a_correction_that_breaks_the_rule_again_is_refused(user_of, row_url, correction):

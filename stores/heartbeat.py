@@ -1,8 +1,9 @@
 """The heartbeat of a process: its only thread beside the one that works.
 
-A statement may take minutes, or never come back. Meanwhile the leases of a worker are renewed, and
-the line to a channel that has stopped answering is cut. Each such duty is a method: it is called
-when it is due, and says in how many seconds it is due again. Until then the thread sleeps.
+A statement may take minutes, or never come back. Meanwhile the leases of a worker are renewed, the
+line to a channel that has stopped answering is cut, and embedded servers that have ended are
+started again. Each such duty is a method: it is called when it is due, and says in how many seconds
+it is due again. Until then the thread sleeps.
 
 The thread begins with the first duty and ends with the process. Duties do not keep their objects:
 one that was collected is forgotten. A process that is forked has no duties and no thread, since the

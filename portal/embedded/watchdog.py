@@ -2,20 +2,20 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from portal.embedded import Unavailable
+from stores.heartbeat import heartbeat
 
 LOOK_S = 1.0
 # The backends of a killed PostgreSQL come to the end of their statements first.
 PATIENCE_S = 30
 
 
-class Watchdog(threading.Thread):
+class Watchdog:
     """Keeps servers running inside its block, or ends the command if they cannot be started.
 
     Errors: Unavailable on leaving the block, with what stood in the way. The command is ended by
@@ -23,13 +23,12 @@ class Watchdog(threading.Thread):
     """
 
     def __init__(self, is_missing: Callable[[], bool], start_again: Callable[[], object]) -> None:
-        super().__init__(name="watchdog of the servers", daemon=True)
         self.is_missing, self.start_again = is_missing, start_again
-        self.is_over = threading.Event()
+        self.missing_since: float | None = None
         self.error: Unavailable | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        heartbeat.add(self.look, LOOK_S)
         return self
 
     def __exit__(
@@ -38,23 +37,22 @@ class Watchdog(threading.Thread):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.is_over.set()
-        # A fork of this process has no such thread, and ends without waiting for it.
-        self.join()
+        heartbeat.remove(self.look)
         if self.error:
             raise self.error from None
 
-    def run(self) -> None:
-        since = None
-        while not self.is_over.wait(LOOK_S):
-            if not self.is_missing():
-                since = None
-                continue
-            since = since or time.monotonic()
-            try:
-                self.start_again()
-            except Unavailable as error:
-                if time.monotonic() - since > PATIENCE_S:
-                    self.error = error
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
+    def look(self) -> float:
+        """Start again what has ended; says in how many seconds to look again."""
+        if self.error:
+            return LOOK_S
+        if not self.is_missing():
+            self.missing_since = None
+            return LOOK_S
+        self.missing_since = self.missing_since or time.monotonic()
+        try:
+            self.start_again()
+        except Unavailable as error:
+            if time.monotonic() - self.missing_since > PATIENCE_S:
+                self.error = error
+                os.kill(os.getpid(), signal.SIGTERM)
+        return LOOK_S

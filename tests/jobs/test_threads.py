@@ -1,4 +1,4 @@
-"""Steps are done by processes; the few threads there are only watch."""
+"""Steps are done by processes; the only thread that we start is the heartbeat of a process."""
 
 import ast
 from pathlib import Path
@@ -16,10 +16,6 @@ STARTERS = {
     "sync_to_async",
     "to_thread",
 }
-WATCHERS = {
-    "portal/embedded/watchdog.py": "starts servers again that have ended",
-    "stores/heartbeat.py": "renews a worker's leases, and cuts off servers that do not answer",
-}
 
 
 def starts_threads(source: str) -> bool:
@@ -35,12 +31,12 @@ def starts_threads(source: str) -> bool:
     return bool(names & STARTERS)
 
 
-def test_only_watchers_are_threads():
+def test_only_the_heartbeat_is_a_thread():
     files = [path for room in ("portal", "stores") for path in (ROOT / room).rglob("*.py")]
 
     found = {str(path.relative_to(ROOT)) for path in files if starts_threads(path.read_text())}
 
-    assert found == set(WATCHERS)
+    assert found == {"stores/heartbeat.py"}
 
 
 @pytest.mark.parametrize(

@@ -2341,7 +2341,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "channel",
-                    models.ForeignKey(on_delete=models.PROTECT, related_name="sales_orders", to="stores.channel"),
+                    models.ForeignKey(db_index=False, on_delete=models.PROTECT, related_name="sales_orders", to="stores.channel"),
                 ),
                 ("number", models.CharField(max_length=20)),
                 ("invoice_number", models.CharField(max_length=20, null=True)),
@@ -2420,7 +2420,9 @@ class Migration(migrations.Migration):
                 "db_table": "sales_order",
                 "permissions": [("release_hold", "Can release orders on hold")],
                 "indexes": [
-                    models.Index(condition=models.Q(("state", "on_hold")), fields=["id"], name="order_on_hold")
+                    models.Index(condition=models.Q(("state", "on_hold")), fields=["id"], name="order_on_hold"),
+models.Index(condition=models.Q(("state", "cancelled")), fields=["id"], name="order_cancelled"),
+models.Index(fields=["channel", "id"], name="order_of_channel"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("company", "number"), name="an_order_number_is_issued_once"),
@@ -2503,7 +2505,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "channel",
-                    models.ForeignKey(on_delete=models.PROTECT, related_name="transactions", to="stores.channel"),
+                    models.ForeignKey(db_index=False, on_delete=models.PROTECT, related_name="transactions", to="stores.channel"),
                 ),
                 (
                     "company",
@@ -2681,6 +2683,19 @@ class Migration(migrations.Migration):
                         fields=["receipt_number"],
                         name="transaction_receipt",
                     ),
+                    models.Index(
+                        condition=models.Q(("confirmation_number__isnull", False)),
+                        fields=["confirmation_number"],
+                        name="transaction_confirmation",
+                    ),
+models.Index(condition=models.Q(("payment_amount", 0), ("prepayment_statement__isnull", True), ("transaction_type", "customer_order")), fields=["channel", "business_date"], name="order_without_payment"),
+models.Index(fields=["channel", "id"], name="transaction_of_channel"),
+models.Index(fields=["business_date", "id"], name="transaction_of_day"),
+models.Index(condition=models.Q(("entry_status", "concluded"), ("sales_order__isnull", True)), fields=["id"], name="transaction_not_posted"),
+models.Index(condition=models.Q(("entry_status", "voided")), fields=["id"], name="transaction_voided"),
+models.Index(condition=models.Q(("validation_status__in", ["none", "error"])), fields=["validation_status", "id"], name="transaction_not_valid"),
+models.Index(condition=models.Q(("order_status__in", ["failed", "editing"])), fields=["order_status", "id"], name="order_failed"),
+models.Index(condition=models.Q(("order_reason__isnull", False)), fields=["order_reason", "id"], name="order_waiting"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("transaction_id", "channel"), name="a_transaction_is_kept_once"),

@@ -45,7 +45,9 @@ class SalesOrder(models.Model):
     # No index: the unique constraints begin with the company. Other foreign keys without an index
     # are not searched by.
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="+")
-    channel = models.ForeignKey("Channel", models.PROTECT, related_name="sales_orders")
+    channel = models.ForeignKey(
+        "Channel", models.PROTECT, db_index=False, related_name="sales_orders"
+    )
     number = models.CharField(max_length=20)
     invoice_number = models.CharField(max_length=20, null=True)
     confirmation_number = models.CharField(
@@ -136,6 +138,10 @@ class SalesOrder(models.Model):
             models.Index(
                 fields=["id"], condition=Q(state=SalesOrderState.ON_HOLD), name="order_on_hold"
             ),
+            models.Index(
+                fields=["id"], condition=Q(state=SalesOrderState.CANCELLED), name="order_cancelled"
+            ),
+            models.Index(fields=["channel", "id"], name="order_of_channel"),
         ]
         permissions = [("release_hold", "Can release orders on hold")]
 

@@ -10,7 +10,7 @@ from unicodedata import normalize
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import BooleanField, Func, Q, TextField, Value
+from django.db.models import BooleanField, Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Contains
 
@@ -27,6 +27,15 @@ GUID_PATTERN = re.compile(
 KEY_ARRAY = ArrayField(TextField())
 # A shorter piece of a name has no trigram, so it is searched at the beginning of a word only.
 MIN_PIECE_LENGTH = 3
+
+
+def found_by_any(*searches: QuerySet[Any]) -> Q:
+    """Condition: one of the searches finds the row. Each search uses an index of its own.
+
+    Conditions on several tables that are joined by OR would read all rows.
+    """
+    first, *others = (search.order_by().values("pk") for search in searches)
+    return Q(pk__in=first.union(*others))
 
 
 def parse_guid(text: str) -> UUID | None:

@@ -105,7 +105,9 @@ class RetailTransaction(models.Model):
     database = models.ForeignKey(
         "ChannelDatabase", models.PROTECT, null=True, db_index=False, related_name="transactions"
     )
-    channel = models.ForeignKey("Channel", models.PROTECT, related_name="transactions")
+    channel = models.ForeignKey(
+        "Channel", models.PROTECT, db_index=False, related_name="transactions"
+    )
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="+")
     generation = models.IntegerField(db_default=1)
     replication_counter = models.BigIntegerField()
@@ -266,10 +268,48 @@ class RetailTransaction(models.Model):
                 ),
                 name="prepayment_open",
             ),
+            # Orders that were not paid, or whose deposits were given back, for what is excluded.
+            models.Index(
+                fields=["channel", "business_date"],
+                condition=Q(
+                    transaction_type=TransactionType.CUSTOMER_ORDER,
+                    prepayment_statement__isnull=True,
+                    payment_amount=0,
+                ),
+                name="order_without_payment",
+            ),
             models.Index(
                 fields=["prepayment_statement"],
                 condition=Q(prepayment_statement__isnull=False),
                 name="prepayment_of_statement",
+            ),
+            # The list, newest first, of a channel, of a business date, and by what few have.
+            models.Index(fields=["channel", "id"], name="transaction_of_channel"),
+            models.Index(fields=["business_date", "id"], name="transaction_of_day"),
+            models.Index(
+                fields=["id"],
+                condition=Q(sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED),
+                name="transaction_not_posted",
+            ),
+            models.Index(
+                fields=["id"],
+                condition=Q(entry_status=EntryStatus.VOIDED),
+                name="transaction_voided",
+            ),
+            models.Index(
+                fields=["validation_status", "id"],
+                condition=Q(validation_status__in=[ValidationStatus.NONE, ValidationStatus.ERROR]),
+                name="transaction_not_valid",
+            ),
+            models.Index(
+                fields=["order_status", "id"],
+                condition=Q(order_status__in=[OrderStatus.FAILED, OrderStatus.EDITING]),
+                name="order_failed",
+            ),
+            models.Index(
+                fields=["order_reason", "id"],
+                condition=Q(order_reason__isnull=False),
+                name="order_waiting",
             ),
             models.Index(
                 fields=["async_account"],
@@ -285,6 +325,11 @@ class RetailTransaction(models.Model):
                 fields=["receipt_number"],
                 condition=Q(receipt_number__isnull=False),
                 name="transaction_receipt",
+            ),
+            models.Index(
+                fields=["confirmation_number"],
+                condition=Q(confirmation_number__isnull=False),
+                name="transaction_confirmation",
             ),
         ]
         permissions = [("mend_transaction", "Can correct transactions")]

@@ -61,3 +61,35 @@ SELECT statement_id, id, customer_id, false AS is_prepaid
  UNION ALL
 SELECT prepayment_statement_id AS statement_id, id, customer_id, true AS is_prepaid
   FROM retail_transaction WHERE prepayment_statement_id IS NOT NULL;
+
+-- The sales, returns and prepaid orders that are in no posted statement, voided ones included. `statement_id` is the open
+-- statement that has them, `amount` is what was paid for an order. Each branch uses an index of its own.
+CREATE VIEW unposted_sale AS
+SELECT id, channel_id, business_date, currency, gross_amount AS amount, entry_status, validation_status, editing_until,
+       statement_id
+  FROM retail_transaction
+ WHERE statement_id IS NULL AND sales_order_id IS NULL AND transaction_type IN ('sale', 'return')
+ UNION ALL
+SELECT id, channel_id, business_date, currency, payment_amount AS amount, entry_status, validation_status, editing_until,
+       prepayment_statement_id AS statement_id
+  FROM retail_transaction document
+ WHERE transaction_type = 'customer_order' AND prepayment_statement_id IS NULL AND payment_amount <> 0
+   AND EXISTS (SELECT FROM retail_transaction_payment payment WHERE payment.transaction_id = document.id)
+ UNION ALL
+-- Payments that add up to nothing, such as a deposit that was given back at once.
+SELECT id, channel_id, business_date, currency, payment_amount AS amount, entry_status, validation_status, editing_until,
+       prepayment_statement_id AS statement_id
+  FROM retail_transaction document
+ WHERE transaction_type = 'customer_order' AND prepayment_statement_id IS NULL AND payment_amount = 0
+   AND EXISTS (SELECT FROM retail_transaction_payment payment WHERE payment.transaction_id = document.id)
+ UNION ALL
+SELECT sale.id, sale.channel_id, sale.business_date, sale.currency, sale.gross_amount AS amount, sale.entry_status,
+       sale.validation_status, sale.editing_until, sale.statement_id
+  FROM statement JOIN retail_transaction sale ON sale.statement_id = statement.id
+ WHERE statement.state <> 'posted'
+ UNION ALL
+SELECT document.id, document.channel_id, document.business_date, document.currency, document.payment_amount AS amount,
+       document.entry_status, document.validation_status, document.editing_until,
+       document.prepayment_statement_id AS statement_id
+  FROM statement JOIN retail_transaction document ON document.prepayment_statement_id = statement.id
+ WHERE statement.state <> 'posted';

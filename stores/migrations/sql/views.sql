@@ -107,26 +107,20 @@ SELECT open.event_id::text, coalesce(event.database_id, event.for_database_id), 
 -- The sales, returns and prepaid orders that no posted statement contains, and why. The amount of an order is what was
 -- paid for it.
 CREATE VIEW excluded_sale AS
-SELECT sale.id AS transaction_id, sale.channel_id, sale.business_date, sale.currency,
-       CASE sale.transaction_type WHEN 'customer_order' THEN sale.payment_amount
-            ELSE sale.gross_amount END AS gross_amount,
+SELECT sale.id AS transaction_id, sale.channel_id, sale.business_date, sale.currency, sale.amount AS gross_amount,
        CASE WHEN sale.entry_status <> 'concluded' THEN sale.entry_status::text
-            WHEN statement.id IS NOT NULL THEN 'statement_open'
+            WHEN sale.statement_id IS NOT NULL THEN 'statement_open'
             WHEN sale.validation_status = 'error' THEN coalesce(first_error.rule, '')::text
             WHEN is_being_corrected(sale.editing_until) THEN 'being_corrected'
             WHEN sale.validation_status = 'none' THEN 'not_validated'
             ELSE 'not_calculated' END AS reason,
-       CASE WHEN sale.entry_status = 'concluded' AND statement.id IS NULL
+       CASE WHEN sale.entry_status = 'concluded' AND sale.statement_id IS NULL
             THEN coalesce(first_error.field, '') ELSE '' END AS field
-  FROM retail_transaction sale
-  LEFT JOIN statement ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
+  FROM unposted_sale sale
   LEFT JOIN LATERAL (
        SELECT rule, field FROM transaction_error
         WHERE transaction_id = sale.id AND sale.validation_status = 'error'
-        ORDER BY id LIMIT 1) first_error ON true
- WHERE statement.state IS DISTINCT FROM 'posted'
-   AND (sale.transaction_type IN ('sale', 'return')
-        OR EXISTS (SELECT FROM retail_transaction_payment WHERE transaction_id = sale.id));
+        ORDER BY id LIMIT 1) first_error ON true;
 
 -- The causes for which transactions cannot be posted or ordered, one row for each cause of a transaction: the rules
 -- it breaks, and the reason for which its order failed if that is not one of these rules.

@@ -1,11 +1,12 @@
 """The list of sales orders."""
 
 import django_tables2 as tables
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from stores.models import SalesOrder
 from stores.models.characters import normalize_key
 from stores.models.order import SalesOrderState
+from stores.models.search import found_by_any
 from stores.web.lists import base
 from stores.web.states import order_look
 
@@ -17,11 +18,14 @@ class OrderFilter(base.ListFilter):
 
     def search(self, orders: base.Rows, name: str, value: str) -> base.Rows:
         value = normalize_key(value)
+        found = SalesOrder.objects
         return orders.filter(
-            Q(number=value)
-            | Q(confirmation_number=value)
-            | Q(invoice_number=value)
-            | Q(customer__account_number=value)
+            found_by_any(
+                found.filter(number=value),
+                found.filter(confirmation_number=value),
+                found.filter(invoice_number=value),
+                found.filter(customer__account_number=value),
+            )
         )
 
 

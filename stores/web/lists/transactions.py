@@ -1,11 +1,11 @@
 """The list of transactions: sales, returns and customer orders that tills wrote."""
 
 import django_tables2 as tables
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from stores.models import RetailTransaction
 from stores.models.characters import normalize_key
-from stores.models.search import parse_guid
+from stores.models.search import found_by_any, parse_guid
 from stores.models.statement import StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
 from stores.web.lists import base
@@ -56,11 +56,14 @@ class TransactionFilter(base.ListFilter):
         if guid := parse_guid(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
         value = normalize_key(value)
+        found = RetailTransaction.objects
         return sales.filter(
-            Q(transaction_id=value)
-            | Q(receipt_number=value)
-            | Q(confirmation_number=value)
-            | Q(customer__account_number=value)
+            found_by_any(
+                found.filter(transaction_id=value),
+                found.filter(receipt_number=value),
+                found.filter(confirmation_number=value),
+                found.filter(customer__account_number=value),
+            )
         )
 
     def filter_rule(self, sales: base.Rows, name: str, value: str) -> base.Rows:
@@ -72,10 +75,9 @@ class TransactionFilter(base.ListFilter):
             return sales.filter(HAS_SALES_ORDER | HAS_POSTED_PREPAYMENT)
         if value == "excluded":
             return sales.filter(entry_status=EntryStatus.VOIDED)
-        # By id, because the negation would also leave out sales without a prepayment.
-        prepaid = RetailTransaction.objects.filter(HAS_POSTED_PREPAYMENT)
+        prepaid = RetailTransaction.objects.filter(HAS_POSTED_PREPAYMENT, pk=OuterRef("pk"))
         not_posted = sales.filter(
-            ~HAS_SALES_ORDER, ~Q(pk__in=prepaid), entry_status=EntryStatus.CONCLUDED
+            ~Exists(prepaid), sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED
         )
         return not_posted.filter(order_reason__isnull=False) if value == "waiting" else not_posted
 

@@ -1,12 +1,12 @@
 """The pages of sales orders: the list, one order, and releasing it."""
 
 from django.contrib import messages
-from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import PostedPayment, SalesOrder
+from stores.models.search import found_by_any
 from stores.web.lists.orders import OrderFilter, OrderTable, all_orders
 from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
@@ -25,8 +25,11 @@ def order_detail(request: Request, pk: int) -> HttpResponse:
         "channel", "customer", "statement__channel", "delivery_address", "released_by", "run"
     )
     order = get_object_or_404(orders, pk=pk)
-    payments = PostedPayment.objects.filter(
-        Q(sales_order=order) | Q(transaction__sales_order=order)
+    posted = PostedPayment.objects
+    payments = posted.filter(
+        found_by_any(
+            posted.filter(sales_order=order), posted.filter(transaction__sales_order=order)
+        )
     )
     context = {
         "order": order,

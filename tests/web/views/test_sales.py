@@ -55,6 +55,18 @@ def test_every_column_sorts_in_both_directions(reader, sales, subtests):
                 assert reader.get(url, {"sort": sort}).status_code == 200
 
 
+def test_the_page_of_an_order_lists_its_payments_and_prepayments(reader, sales):
+    run("eod")
+    invoiced = SalesOrder.objects.get(transactions__transaction_id="T-1")
+    prepaid = SalesOrder.objects.get(transactions__transaction_id="T-2")
+
+    payments = reader.get(invoiced.get_absolute_url()).context["payments"]
+    prepayments = reader.get(prepaid.get_absolute_url()).context["payments"]
+
+    assert [payment.kind for payment in payments] == ["payment"]
+    assert [payment.kind for payment in prepayments] == ["prepayment"]
+
+
 def test_a_transaction_is_found_by_receipt_or_confirmation_number(reader, sales):
     [confirmed] = rows_of(reader.get("/transactions/", {"q": "SO-W1"}))
     [with_receipt] = rows_of(reader.get("/transactions/", {"q": "T-3"}))

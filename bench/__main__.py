@@ -15,6 +15,7 @@ MEASURES = {
     "sqlite": "an upload from SQLite against one from PostgreSQL",
     "trickle": "one new customer through the ring, and with the scheduler on",
     "day": "a day of sales and orders from four channels until it is posted (8 per customer)",
+    "sales": "pages and an end of day at an HQ with 10,000,000 transactions, filled by SQL",
     "idle": "a pipeline over 200 channels with nothing new",
     "burst": "200,000 customers at once from one channel beside 500 others, pages meanwhile",
     "fleet": "a pipeline over 10,000 channels, and the workers that it takes to do it in a minute",
@@ -32,6 +33,9 @@ def main() -> None:
     )
     parser.add_argument("measure", choices=[*MEASURES, ALL])
     parser.add_argument("--customers", type=int, metavar="N", help="customers in all channels")
+    parser.add_argument(
+        "--transactions", type=int, metavar="N", help="transactions in HQ, of sales"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument(
         "--dsn", metavar="URL", default="", help="a server that may be filled; else an embedded one"

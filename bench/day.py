@@ -14,8 +14,7 @@ SALES = 7
 
 def measure(place: Place, options: Options) -> None:
     customers = customers_of(options, 2_500, 8)
-    shops = [place.shop(code) for code in SHOPS[:3]]
-    shops.append(place.shop("popup", url="sqlite:///channels/popup.sqlite3"))
+    shops = open_shops(place)
     each = customers // len(shops)
     first = day(place, shops, each)
     idle = place.job("eod")["seconds"]
@@ -37,6 +36,12 @@ def measure(place: Place, options: Options) -> None:
             ["end of day once more, nothing new", f"{idle:.1f} s", "", ""],
         ],
     )
+
+
+def open_shops(place: Place) -> list[ChannelDatabase]:
+    """Three channels on PostgreSQL and one SQLite file."""
+    shops = [place.shop(code) for code in SHOPS[:3]]
+    return [*shops, place.shop("popup", url="sqlite:///channels/popup.sqlite3")]
 
 
 def day(place: Place, shops: list[ChannelDatabase], each: int) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ TABLE_HEADS = {
     "sqlite": "| customers | PostgreSQL | SQLite |",
     "trickle": "| measure | goal | median |",
     "day": "| step | first day |",
+    "sales": "| step | empty HQ |",
     "idle": "| channels | of them SQLite | workers |",
     "burst": "| channels, of them SQLite |",
     "fleet": "| 8 channels, 2 workers | outcome |",

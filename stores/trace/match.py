@@ -1,6 +1,7 @@
 """Find the customers that a reference matches, as described in the docstring of the package."""
 
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -112,3 +113,24 @@ def pending_matches(guids: Iterable[UUID]) -> list[Match]:
     ):
         by_guid.setdefault(guid, Match(str(guid), None, company, at))
     return list(by_guid.values())
+
+
+def names_of(customers: Iterable[Match]) -> dict[str, str]:
+    """The names of customers by their references; those without an account as a till wrote them.
+
+    A customer whose events are all in quarantine has none: few people may see its values.
+    """
+    by_ref = {match.ref: match for match in customers}
+    accounts = [match.account_number for match in by_ref.values() if match.account_number]
+    known: dict[tuple[str | None, str | None], str] = {
+        (row.company_id, row.account_number): row.display_name
+        for row in Customer.objects.filter(account_number__in=accounts)
+    }
+    pending = [match.async_account for match in by_ref.values() if not match.account_number]
+    rows: Any = AsyncCustomer.objects.filter(async_account__in=pending).order_by("staged_at")
+    staged = {str(row.async_account): row.display_name for row in rows}
+    names = {
+        ref: known.get((match.company, match.account_number)) or staged.get(ref)
+        for ref, match in by_ref.items()
+    }
+    return {ref: name for ref, name in names.items() if name}

@@ -48,13 +48,23 @@ def test_an_unknown_reference_ends_with_a_message_and_status_1(houston, ref):
     with pytest.raises(CommandError) as error:
         call_command("trace", ref)
 
-    assert str(error.value) == "No customer matches this reference."
+    assert str(error.value) == (
+        "No customer matches this reference. Add --look-in-channels to search what channels have "
+        "not sent yet. The portal finds customers by name."
+    )
     assert error.value.returncode == 1
+
+
+def test_a_search_in_the_channels_does_not_advise_itself(houston):
+    with pytest.raises(CommandError) as error:
+        call_command("trace", "009999", "--look-in-channels")
+
+    assert str(error.value) == "No customer matches this reference."
 
 
 @pytest.mark.parametrize("ref", ["", "  "])
 def test_an_empty_reference_ends_with_a_message_and_status_2(hq, ref):
-    with pytest.raises(CommandError, match="Enter a GUID") as error:
+    with pytest.raises(CommandError, match="phone number, or the number of a sale") as error:
         call_command("trace", ref)
 
     assert error.value.returncode == 2
@@ -66,7 +76,7 @@ def test_an_account_of_an_unknown_company_is_refused(houston):
 
 
 def test_an_unknown_account_of_a_known_company_is_not_found(houston):
-    with pytest.raises(CommandError, match=r"matches this reference\.$"):
+    with pytest.raises(CommandError, match=r"matches this reference\. Add"):
         call_command("trace", f"{houston.channel.company_id}:C-000001")
 
 

@@ -163,6 +163,31 @@ def test_searching_for_several_customers_lists_them(reader, houston):
     assert len(response.context["found"]) == 2
 
 
+def test_a_trace_shows_the_name(reader, people):
+    assert "<bdi>Ann Lee</bdi>" in text_of(reader.get(f"/trace/{people['Ann']}/"))
+    assert "<bdi>Bo Lee</bdi>" in text_of(reader.get(f"/trace/{people['Bo']}/"))
+    assert "CCC" not in text_of(reader.get(f"/trace/{people['Cy']}/"))
+
+
+def test_customers_that_match_are_told_apart_by_their_names(reader, houston):
+    for first_name in ("Ann", "Bo"):
+        make_customer(houston, first_name, email="both@example.com")
+    run("pipeline")
+
+    page = text_of(reader.get("/trace/", {"ref": "both@example.com"}))
+
+    assert "<bdi>Ann Lee</bdi>" in page
+    assert "<bdi>Bo Lee</bdi>" in page
+
+
+def test_a_search_without_a_match_leads_to_the_search_by_name(reader, people):
+    page = reader.get("/trace/", {"ref": "Lee & Sons"}).content.decode()
+
+    assert 'href="/customers/?q=Lee%20%26%20Sons"' in page
+    assert 'href="/async-customers/?q=Lee%20%26%20Sons"' in page
+    assert "trace &#x27;Lee &amp; Sons&#x27; --look-in-channels" in page
+
+
 def test_a_trace_marks_each_channel_that_has_the_customer(reader, people):
     job_run = JobRun.objects.get(job="pipeline")
 

@@ -16,6 +16,10 @@ from stores.trace.timeline import build_trace
 from stores.trace.types import Match, Trace, trace_as_json
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+OTHER_SEARCHES = (
+    "Add --look-in-channels to search what channels have not sent yet. The portal finds customers "
+    "by name."
+)
 
 
 class Command(SynclineCommand):
@@ -41,7 +45,10 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
         if not normalize_key(ref):
-            raise wrong_argument("Enter a GUID, an account, an e-mail address or a phone number.")
+            raise wrong_argument(
+                "Enter a GUID, an account number, an e-mail address, a phone number, or the number "
+                "of a sale, receipt, order or invoice."
+            )
         results: list[ChannelResult] = []
         if options["look_in_channels"]:
             known = matches(ref)
@@ -50,7 +57,8 @@ class Command(SynclineCommand):
         customers = candidates(ref, results)
         if not customers:
             errors = [result.error for result in results if result.error]
-            raise CommandError(" ".join([not_found_message(ref), *errors]))
+            hints = [] if options["look_in_channels"] else [OTHER_SEARCHES]
+            raise CommandError(" ".join([not_found_message(ref), *hints, *errors]))
         if len(customers) > 1 and not self.as_json:
             for customer in customers:
                 self.stdout.write(match_line(customer))

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from stores.models.characters import normalize_key
 from stores.trace.documents import MAX_DOCUMENTS
-from stores.trace.match import matches
+from stores.trace.match import matches, names_of
 from stores.trace.timeline import build_trace
 from stores.trace.types import Match
 from stores.web.request import Request
@@ -35,6 +35,7 @@ def detail(request: Request, ref: str) -> HttpResponse:
         return matches_page(request, ref, customers)
     context = {
         "ref": ref,
+        "name": names_of(customers).get(customers[0].ref, ""),
         "trace": build_trace(customers[0]),
         "words": shlex.join(["trace", ref]),
         "most_documents": MAX_DOCUMENTS,
@@ -44,5 +45,10 @@ def detail(request: Request, ref: str) -> HttpResponse:
 
 def matches_page(request: Request, ref: str, customers: list[Match]) -> HttpResponse:
     """A choice between several customers; a 404 if none matches."""
-    context = {"ref": ref, "found": customers}
+    names = names_of(customers)
+    context = {
+        "ref": ref,
+        "found": [(customer, names.get(customer.ref, "")) for customer in customers],
+        "words": shlex.join(["trace", ref, "--look-in-channels"]),
+    }
     return render(request, "trace/matches.html", context, status=200 if customers else 404)

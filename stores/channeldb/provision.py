@@ -1,6 +1,9 @@
 """Make a channel's database and its tables: what `create_channel` and `migrate_channels` call."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from uuid import uuid4
 
 import psycopg2
@@ -62,6 +65,13 @@ def create_file(database: Database) -> None:
 def create_embedded(database: Database) -> None:
     """Make the database in the embedded server unless it is there."""
     name = url.embedded_name(database)
+    with embedded_server(database) as server:
+        create_if_missing(server, name)
+
+
+@contextmanager
+def embedded_server(database: Database) -> Iterator["psycopg2.extensions.connection"]:
+    """A connection to the server of an embedded database, which may not exist yet."""
     with translated(database, always=True):
         server = psycopg2.connect(
             dbname="postgres",
@@ -72,7 +82,7 @@ def create_embedded(database: Database) -> None:
         )
         try:
             server.autocommit = True
-            create_if_missing(server, name)
+            yield server
         finally:
             server.close()
 
@@ -180,26 +190,51 @@ def renew_identity(alias: str) -> None:
             )
 
 
+def require_till_role(database: Database, role: str) -> None:
+    """Refuse a role that cannot be granted anything, before anything is made for it.
+
+    Errors: ChannelError with a sentence when the engine has no roles or the server lacks this one;
+    those of connect().
+    """
+    if url.is_sqlite(url.resolved_url(database)):
+        raise ChannelError(
+            f"Channel {database.label} is a SQLite file, which has no roles: "
+            "give the till's user access to the file instead."
+        )
+    if url.is_embedded(database):
+        with embedded_server(database) as server, server.cursor() as cursor:
+            require_role(database, cursor, role)
+        return
+    with (
+        connect(database, migrate=True) as alias,
+        translated(database),
+        connections[alias].cursor() as cursor,
+    ):
+        require_role(database, cursor, role)
+
+
+def require_role(database: Database, cursor: Any, role: str) -> None:
+    """Refuse a role that the server lacks. Errors: ChannelError."""
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+    if not cursor.fetchone():
+        raise ChannelError(
+            f'Channel {database.label}: the role "{role}" does not exist on its server.'
+        )
+
+
 def grant_till_role(database: Database, role: str) -> None:
     """Let an existing role of the server write events and read what HQ tells.
 
     Effects: grants in the channel's database, in one transaction. Errors: ChannelError with a
     sentence when the role is missing or the engine has none; those of connect().
     """
-    with connect(database) as alias, translated(database):
-        wrapper = connections[alias]
-        if wrapper.vendor != "postgresql":
-            raise ChannelError(
-                f"Channel {database.label} is a SQLite file, which has no roles: "
-                "give the till's user access to the file instead."
-            )
-        with wrapper.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
-            if not cursor.fetchone():
-                raise ChannelError(
-                    f'Channel {database.label}: the role "{role}" does not exist on its server.'
-                )
-            cursor.execute(till_grants(role))
+    require_till_role(database, role)
+    with (
+        connect(database) as alias,
+        translated(database),
+        connections[alias].cursor() as cursor,
+    ):
+        cursor.execute(till_grants(role))
 
 
 def till_grants(role: str) -> sql.Composed:

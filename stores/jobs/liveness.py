@@ -42,7 +42,7 @@ def liveness_problems() -> Iterator[LivenessProblem]:
 
 
 def missing_processes() -> Iterator[LivenessProblem]:
-    """Nobody holds the scheduler's lock, nobody listens to the queue, or it does not answer."""
+    """Nobody holds the scheduler's lock, or nobody takes steps from the queue."""
     if not lock_holders(["scheduler"]):
         yield LivenessProblem(
             "no_scheduler",
@@ -50,6 +50,11 @@ def missing_processes() -> Iterator[LivenessProblem]:
             "Start one: python3 manage.py scheduler. Jobs started by hand still run.",
             "schedules",
         )
+    yield from missing_worker()
+
+
+def missing_worker() -> Iterator[LivenessProblem]:
+    """Nobody listens to the queue, or it does not answer."""
     workers = queue.count_workers()
     if workers is None:
         yield LivenessProblem(

@@ -17,6 +17,7 @@ from redis.retry import Retry
 from stores.failpoints import failpoint
 from stores.models import Incident
 from stores.models.incident import IncidentKind
+from stores.models.labels import counted
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ def enqueue(steps: Sequence[int]) -> bool:
     try:
         get_queue().enqueue_many(messages)
     except redis.RedisError:
-        logger.warning("the queue is away; %d steps wait until it is back", len(steps))
+        waiting = counted(len(steps), "step")
+        logger.warning("the queue is away; %s to enqueue when it is back", waiting)
         return False
     return True
 

@@ -111,10 +111,11 @@ def add_id(parser: CommandParser, noun: str) -> None:
     parser.add_argument("id", type=parse_whole_number, metavar="ID", help=help_text)
 
 
-def add_set(parser: CommandParser) -> None:
+def add_set(parser: CommandParser, *, required: bool = False) -> None:
     """Add the option --set, which gives fields new values."""
     parser.add_argument(
         "--set",
+        required=required,
         action="append",
         type=parse_assignment,
         default=[],

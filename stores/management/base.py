@@ -159,6 +159,10 @@ def add_json(parser: CommandParser) -> None:
 
 def refuse_arguments(parser: CommandParser, message: str) -> NoReturn:
     """Refuse the arguments in one sentence; the usage is what --help is for."""
+    if message.endswith(": action"):
+        # argparse names the argument, and people need to know what it can be.
+        choices = next(action.choices for action in parser._actions if action.dest == "action")
+        message += f" ({', '.join(choices or ())})"
     if not parser.called_from_command_line:
         raise CommandError(message, returncode=WRONG_ARGUMENTS)
     sys.stderr.write(f"{parser.prog}: {escaped(message)}\n")

@@ -200,6 +200,8 @@ def prepare_database(database: ChannelDatabase, till_role: str | None, *, is_cop
     Raise RegistrationRefused if it is a copy of another channel's database, unless `is_copy` is
     true, so that it gets a new identity.
     """
+    if till_role:
+        provision.require_till_role(database, till_role)
     provision.create_database(database)
     provision.migrate_database(database)
     if till_role:
@@ -212,7 +214,8 @@ def prepare_database(database: ChannelDatabase, till_role: str | None, *, is_cop
         state = ExchangeState.objects.using(alias).get()
     if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=state.pk).exists():
         raise RegistrationRefused(
-            f"Channel {database.label}: its database is a copy of another channel's."
+            f"Channel {database.label}: its database is a copy of another channel's. "
+            "--renew-identity gives it an identity of its own."
         )
     if is_new:
         ChannelDatabase.objects.filter(pk=database.pk).update(

@@ -579,6 +579,8 @@ WRONG = [
     ("schedules add eod --at 10:00 --group nowhere", "There is no group 'nowhere'."),
     ("schedules change 9", "There is no schedule 9."),
     ("quarantine correct", "the following arguments are required: ID"),
+    ("quarantine correct 9", "the following arguments are required: --set"),
+    ("transactions correct T-9 --reason x --user robin", "arguments are required: --set"),
     ("quarantine reopen", "one of the arguments ID --cause is required"),
     ("quarantine dismiss 9 --reason x --user nobody", "There is no user 'nobody'."),
     ("quarantine dismiss 9 --reason x --user robin", "There is no row '9'."),

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command, load_command_class
 from django.core.management.base import SystemCheckError
 from django.db import connection
@@ -276,6 +277,18 @@ def test_an_unknown_role_is_one_sentence_and_status_one(create, register):
     assert len(answer.err.splitlines()) == 1
 
 
+def test_an_unknown_role_makes_no_database(create, register):
+    register("houston")
+
+    create("austin", "embedded", till_role="nobody", country="")
+    create("vault", "sqlite:///vault.sqlite3", till_role="till", country="")
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE datname = 'ch_austin'")
+        assert cursor.fetchall() == []
+    assert not (settings.SYNCLINE_DATA_DIR / "vault.sqlite3").exists()
+
+
 # migrate_channels
 
 
@@ -461,6 +474,16 @@ def test_a_queued_run_prints_its_id_and_status_zero(houston, call):
     assert answer.document["run"] == str(JobRun.objects.get(status="queued").pk)
 
 
+def test_a_run_that_nobody_fetches_from_the_queue_says_why(houston, call, settings):
+    without_worker = call("run_job", "pipeline", "--queue")
+    settings.REDIS_URL = "unix:///nowhere/redis.sock"
+    without_queue = call("run_job", "P-0001", "--queue")
+
+    assert without_worker.status == without_queue.status == 0
+    assert "waiting for a worker. No worker is running: started jobs are" in without_worker.out
+    assert "waiting for a worker. The queue is not responding: started jobs" in without_queue.out
+
+
 def test_a_dry_run_prints_what_would_be_done(houston, call):
     make_customer(houston)
 
@@ -530,6 +553,8 @@ def test_a_file_s_name_prints_every_statement_made_of_it(call):
 
 def test_without_a_name_every_statement_is_listed(call):
     listed = call("print_sql").out
+    sample = (settings.BASE_DIR / "docs/commands.md").read_text().partition("\nconvert/claim_")[2]
+    assert f"\nconvert/claim_{sample.partition('…')[0]}" in listed
     names = {statement.file_name for statement in composed_statements()}
     assert names <= set(listed.split())
 

@@ -170,7 +170,10 @@ def test_the_command_needs_an_action(hq, capsys):
     with pytest.raises(SystemExit):
         execute_from_command_line(["manage.py", "quarantine"])
 
-    assert capsys.readouterr().err.endswith("the following arguments are required: action\n")
+    assert capsys.readouterr().err == (
+        "manage.py quarantine: the following arguments are required: action "
+        "(list, causes, show, release, correct, dismiss, reopen)\n"
+    )
 
 
 @pytest.mark.parametrize(

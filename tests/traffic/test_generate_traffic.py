@@ -14,9 +14,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from stores.channeldb.provision import create_database, migrate_database
-from stores.models import ChannelDatabase
+from stores.models import ChannelDatabase, Quarantine
+from stores.models.job import JobCode
 from stores.traffic import FakerMissing, people, write_traffic
 from tests.support.event_rows import count_events
+from tests.support.make import query, run
 
 
 def generate_traffic(*arguments: str) -> str:
@@ -38,8 +40,29 @@ def test_the_command_prints_what_it_wrote_and_its_seed(store):
 def test_the_command_prints_how_many_sales_are_faulty(houston):
     output = generate_traffic("houston", "--sales", "6", "--faulty", "1")
 
-    expected = "), 6 sales and orders faulty (2 to quarantine, 4 to break a rule). Seed "
+    expected = ", 6 sales and orders faulty (2 to quarantine, 4 to break a rule). Seed "
     assert expected in output
+
+
+def test_the_command_counts_events_as_a_run_does(houston):
+    output = generate_traffic("houston", "--customers", "5", "--sales", "6")
+
+    read = run(JobCode.UPLOAD)["counts"]["read"]
+    [(lines,)] = query(houston, "SELECT count(*) FROM retail_transaction_line")
+    [(payments,)] = query(houston, "SELECT count(*) FROM retail_transaction_payment")
+    assert output.startswith(f"houston: {read} events written (5 customer, ")
+    assert f"6 retail_transaction), with {lines} lines and {payments} payments. Seed" in output
+
+
+def test_the_command_says_what_becomes_of_every_faulty_customer(houston):
+    output = generate_traffic("houston", "--customers", "40", "--faulty", "1")
+
+    [faulty, to_quarantine, accepted] = re.search(
+        r"(\d+) customers faulty \((\d+) to quarantine, (\d+) to accept all the same\)", output
+    ).groups()
+    run(JobCode.UPLOAD)
+    assert int(faulty) == int(to_quarantine) + int(accepted) == 40
+    assert Quarantine.objects.count() == int(to_quarantine)
 
 
 def test_calls_without_a_seed_write_different_customers(store):

@@ -12,9 +12,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from stores.channeldb.errors import ChannelError
+from stores.channeldb.schema.tables import PART_TABLES
 from stores.management.arguments import parse_whole_number, whole_number, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
+from stores.models.labels import counted
 from stores.traffic import FakerMissing, SeedTaken, WrittenTraffic, write_traffic
 from stores.traffic.store import day_named_by, yesterday_seed
 
@@ -139,11 +141,20 @@ def written_as_dict(written: WrittenTraffic) -> dict[str, Any]:
 
 def written_message(written: WrittenTraffic) -> str:
     """How many events were written, were there already, and are faulty, and from which seed."""
-    events = f"{written.rows.total()} events written"
-    if written.rows:
-        counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
-        events += f" ({', '.join(counts)})"
-    parts = [events]
+    # Lines and payments travel with their sale, and are no events of their own.
+    rows_of_sales = {table.name: written.rows[table.name] for table in PART_TABLES}
+    events = {table: rows for table, rows in written.rows.items() if table not in rows_of_sales}
+    counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in events.items()]
+    sentence = f"{sum(events.values())} events written"
+    if counts:
+        sentence += f" ({', '.join(counts)})"
+    if any(rows_of_sales.values()):
+        parts_of_sales = [
+            counted(rows, table.removeprefix("retail_transaction_"))
+            for table, rows in rows_of_sales.items()
+        ]
+        sentence += f", with {' and '.join(parts_of_sales)}"
+    parts = [sentence]
     if written.repeated:
         parts.append(f"{written.repeated} were there already")
     if written.faulty_customers or written.faulty_sales:
@@ -162,4 +173,8 @@ def faults_message(written: WrittenTraffic) -> str:
     # HQ takes the other faulty sales, and finds the fault when it validates them.
     if written.faulty_sales:
         expected += f", {written.invalid.total()} to break a rule"
+    # Odd names, unclear dates and the like, which do not keep a customer from an account.
+    refused = written.quarantined.total() + written.invalid.total()
+    if accepted := written.faulty_customers + written.faulty_sales - refused:
+        expected += f", {accepted} to accept all the same"
     return f"{', '.join(faulty)} ({expected})"

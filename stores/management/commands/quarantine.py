@@ -69,7 +69,7 @@ class Command(SynclineCommand):
 
         correct_parser = add_action(actions, "correct", self.correct_case)
         add_case(correct_parser)
-        arguments.add_set(correct_parser)
+        arguments.add_set(correct_parser, required=True)
         arguments.add_user(correct_parser, required=False)
 
         dismiss_parser = add_action(actions, "dismiss", self.dismiss_cases)

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import DATED_JOBS, JOBS, Job, find_job
 from stores.jobs.inline import run_inline
+from stores.jobs.liveness import missing_worker
 from stores.jobs.outcome import busy_document, run_document
 from stores.jobs.start import start_job
 from stores.management.arguments import (
@@ -140,4 +141,7 @@ def enqueue_job(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
     started = start_job(job, **scope)
     if not started.is_new:
         return busy_document(started.run)
-    return run_document(started.run) | {"message": "The run is waiting for a worker."}
+    why = [f"{problem.text} {problem.next_step}" for problem in missing_worker()]
+    return run_document(started.run) | {
+        "message": " ".join(["The run is waiting for a worker.", *why])
+    }

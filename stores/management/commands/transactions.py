@@ -64,7 +64,7 @@ class Command(SynclineCommand):
 
         correct_parser = add_action(actions, "correct", self.correct_sale)
         add_number(correct_parser)
-        arguments.add_set(correct_parser)
+        arguments.add_set(correct_parser, required=True)
         arguments.add_reason(correct_parser)
         arguments.add_user(correct_parser)
 

@@ -40,6 +40,16 @@ def test_the_page_of_a_transaction_names_its_errors(reader, sales):
     assert "Net amount: does not equal the sum of its lines" in page
 
 
+def test_a_posted_statement_shows_the_states_of_its_orders(reader, sales):
+    statement = Statement.objects.get()
+
+    page = reader.get(statement.get_absolute_url()).content.decode()
+
+    assert statement.state == "posted"
+    assert "Invoiced" in page
+    assert "Order created" not in page.split("Event log")[0]
+
+
 def test_a_csv_file_has_the_rows_of_the_list(reader, sales, subtests):
     for url in SALES:
         with subtests.test(url):

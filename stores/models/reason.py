@@ -196,7 +196,12 @@ REASONS = {
         "mend_transaction",
         "Ask someone with permission to correct transactions.",
     ),
-    "not_ordered": Reason("No sales order has been created yet.", "Run Synchronize orders."),
+    "not_ordered": Reason(
+        "No sales order has been created yet.",
+        "Run Synchronize orders.",
+        "run_job",
+        "Ask someone with permission to run jobs.",
+    ),
     "nothing_ordered": Reason(
         "It orders nothing; only its payments count.",
         "Nothing to do: the end of day posts its payments.",
@@ -221,10 +226,16 @@ REASONS = {
         "Ask someone with permission to calculate statements.",
     ),
     "statement_not_calculated": Reason(
-        "The totals have not been calculated yet.", "Calculate statements, or run the end of day."
+        "The totals have not been calculated yet.",
+        "Calculate statements, or run the end of day.",
+        "calc_statement",
+        "Ask someone with permission to calculate statements.",
     ),
     "statement_not_posted": Reason(
-        "Calculated but not yet posted.", "Post statements, or run the end of day."
+        "Calculated but not yet posted.",
+        "Post statements, or run the end of day.",
+        "post_statement",
+        "Ask someone with permission to post statements.",
     ),
     "statement_refused": Reason(
         "The database rejected it, and no single sale is the cause.",

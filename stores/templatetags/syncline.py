@@ -38,6 +38,7 @@ for function in (
     formats.length_words,
     formats.masked,
     formats.may_start,
+    formats.may_start_any,
     formats.money,
     formats.number,
     formats.quantity,

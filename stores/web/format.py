@@ -205,6 +205,11 @@ def may_start(user: Any, code: str) -> bool:
     return bool(user.has_perms(JOBS[code].permissions))
 
 
+def may_start_any(user: Any) -> bool:
+    """Whether the user may start at least one job."""
+    return any(may_start(user, code) for code in JOBS)
+
+
 def who_may_start(job: Job) -> str:
     return f"You do not have permission to start it. {who_may(*job.permissions)}"
 

@@ -68,7 +68,7 @@ class Alert:
 def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
     """The problems that people must resolve, the most urgent first."""
     yield from broken_promises()
-    yield from unbalanced_days()
+    yield from unbalanced_days(user)
     yield from open_incidents()
     yield from liveness_alerts()
     yield from open_conflicts(user)
@@ -121,13 +121,18 @@ def broken_promises() -> Iterator[Alert]:
         )
 
 
-def unbalanced_days() -> Iterator[Alert]:
+def unbalanced_days(user: Reader) -> Iterator[Alert]:
     for balance in out_of_balance(timezone.now().date()):
         kind = "missing" if balance.difference > 0 else "extra"
         yield Alert(
             "x-circle-fill",
             f"{kind} rows in {balance.table} from {balance.database.label} on {balance.day}",
-            "The database was changed by hand. Run Compare with the channels.",
+            next_step_for(
+                user,
+                "run_job",
+                "The database was changed by hand. Run Compare with the channels.",
+                "The database was changed by hand. Ask someone with permission to run jobs.",
+            ),
             balance_url(balance),
             abs(balance.difference),
         )

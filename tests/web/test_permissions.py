@@ -211,6 +211,21 @@ def test_only_administrators_open_the_admin(clients, houston):
     assert roles == {model: {"administrator"} for model in ADMIN_MODELS}
 
 
+def test_a_user_who_may_not_open_the_admin_reads_so_in_the_portal(clients):
+    response = clients["viewer"].get("/admin/", follow=True)
+
+    page = response.content.decode()
+    assert response.status_code == 403
+    assert "You do not have permission to open the settings." in page
+    assert "<nav" in page
+
+
+def test_the_admin_asks_strangers_to_sign_in_on_the_page_of_the_portal(hq, client):
+    response = client.get("/admin/login/?next=/admin/stores/channel/")
+
+    assert response["Location"] == "/sign-in/?next=/admin/stores/channel/"
+
+
 def test_a_viewer_cannot_start_or_cancel_a_run(clients, houston):
     make_customer(houston)
     queued = start_job(JOBS["pipeline"], user=User.objects.get(username="manager")).run
@@ -254,6 +269,7 @@ def test_a_button_is_shown_only_to_roles_that_may_use_it(clients, houston):
         ("/promises/", "Check now"): RUNNERS,
         ("/channels/houston/", "Run pipeline for this channel"): RUNNERS,
         ("/jobs/", 'aria-label="Run Pipeline"'): RUNNERS,
+        ("/runs/", "Start a job"): RUNNERS,
         ("/jobs/", 'aria-label="Run Post transactional statements"'): {"manager"},
         (f"/runs/{queued.pk}/?live=off", 'id="cancel"'): RUNNERS,
         ("/customers/", "_export=csv"): EXPORTERS,

@@ -63,6 +63,10 @@ class Job:
         return next(step for step in self.steps if step.code == code)
 
     @property
+    def has_conversion(self) -> bool:
+        return CONVERT in self.steps
+
+    @property
     def covers_everything(self) -> bool:
         """Whether it looks at everything, and cannot be limited to a channel."""
         return all(step.per == "run" for step in self.steps)

@@ -266,6 +266,18 @@ def test_the_page_of_jobs_shows_the_command_of_each_job(starter, houston, job):
     assert f"python3 manage.py run_job {job}" in page_at(starter, "/jobs/")
 
 
+def test_the_page_of_jobs_says_that_a_channel_does_not_limit_conversion(starter, houston):
+    jobs = page_at(starter, "/jobs/").split("<section")[1:]
+
+    titles = [job for job in jobs if "Conversion always covers the whole company" in job]
+
+    assert ["job-pipeline" in titles[0], "job-sync-customers" in titles[1], len(titles)] == [
+        True,
+        True,
+        2,
+    ]
+
+
 def test_the_page_of_a_run_shows_its_command(starter, houston):
     result = run("eod", channels=["houston"], business_date=date(2026, 3, 1))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from stores.models import Customer, JobRun
 from stores.models.job import JobCode
+from stores.models.run import RunStatus, StartedBy
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.web.components import query_url
@@ -25,6 +26,8 @@ from stores.web.views.alerts import alerts, waiting_rows
 from stores.web.views.balance import latest_balance
 
 MAX_RUNS_SHOWN = 5
+# Of these a scheduler makes several a minute.
+IS_IDLE = Q(started_by=StartedBy.SCHEDULE, status=RunStatus.NOTHING_TO_DO)
 
 
 @require_safe
@@ -40,7 +43,7 @@ def overview(request: Request) -> HttpResponse:
         "balance": latest_balance(),
         "alerts": list(alerts(databases, request.user)),
         "waiting_rows": list(waiting_rows(request.user)),
-        "runs": JobRun.objects.newest_first().defer("error")[:MAX_RUNS_SHOWN],
+        "runs": JobRun.objects.exclude(IS_IDLE).newest_first().defer("error")[:MAX_RUNS_SHOWN],
         "live_run": pipeline_runs.newest_first().first(),
     }
     return render(request, "home/overview.html", context)

@@ -46,6 +46,40 @@ def test_uploaded_orders_and_sales_wait_for_their_jobs(houston, orders, reader):
     assert "1</strong> sale: Not validated yet" in page
 
 
+def test_scheduled_runs_with_nothing_to_do_do_not_hide_the_others(houston, reader):
+    make_customer(houston)
+    converting = run("pipeline")
+    for _ in range(6):
+        JobRun.objects.create(
+            job="pipeline",
+            started_by="schedule",
+            status="nothing_to_do",
+            ended_at=timezone.now(),
+        )
+
+    runs = reader.get("/").context["runs"]
+
+    assert [str(row.pk) for row in runs] == [converting["run"]]
+
+
+def test_the_pipeline_can_be_started_beside_a_link_to_the_running_one(houston, user_of):
+    live = JobRun.objects.create(job="pipeline")
+
+    page = text_of(user_of("operator"))
+
+    assert "Run pipeline</button>" in page
+    assert f'<a class="btn btn-quiet" href="{live.get_absolute_url()}">' in page
+
+
+@pytest.mark.slow
+def test_the_next_step_names_a_job_only_to_users_who_may_start_it(houston, orders, user_of):
+    advice = {role: text_of(user_of(role)) for role in ("administrator", "operator")}
+
+    assert "Run Synchronize orders." in advice["operator"]
+    assert "Run Synchronize orders." not in advice["administrator"]
+    assert "Ask someone with permission to run jobs." in advice["administrator"]
+
+
 @pytest.mark.finding(id="A14")
 @pytest.mark.slow
 def test_sales_wait_for_statements_and_statements_for_posting(houston, reader):

@@ -37,7 +37,8 @@ class OrderTable(base.ListTable):
         " posting a statement creates them from sales."
     )
 
-    number = tables.Column("Order", attrs=base.NOWRAP, linkify=True)
+    # Narrow screens show the total and the customer below the number.
+    number = base.TemplateColumn("Order", "order_number", attrs=base.NOWRAP)
     confirmation_number = tables.Column("Confirmation", attrs=base.wide_only("md"))
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("xl"))
     customer = base.TemplateColumn(

@@ -2,6 +2,7 @@
 
 import django_tables2 as tables
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
+from django.utils.html import format_html
 
 from stores.jobs.catalog import JOBS
 from stores.models import JobRun
@@ -39,7 +40,7 @@ class RunTable(base.ListTable):
     indexed_orders = (("created_at", "pk"),)
 
     created_at = base.TimeColumn("Run", order_by=("created_at", "pk"), linkify=True)
-    job = tables.Column("Job", attrs=base.NOWRAP)
+    job = tables.Column("Job")
     status = tables.Column("Status")
     scope = tables.Column("Channels", attrs=base.wide_only("md"))
     started_by = tables.Column("Started by", attrs=base.wide_only("xl"))
@@ -49,7 +50,10 @@ class RunTable(base.ListTable):
     message = tables.Column("Result", attrs=base.wide_only("xl"))
 
     def render_status(self, record: JobRun) -> str:
-        return outcome(record)
+        """The outcome; narrow screens show below it how long the run took."""
+        return format_html(
+            '{}<div class="why d-md-none">{}</div>', outcome(record), took(record.seconds)
+        )
 
     def value_status(self, value: str) -> str:
         """The code, for CSV: django-tables2 calls these methods by the names of the columns."""

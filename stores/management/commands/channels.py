@@ -157,5 +157,6 @@ def database_line(row: dict[str, Any]) -> str:
     if row["error"]:
         line += f"  {row['error']}"
     if row["next_try"]:
-        line += f" Paused until {row['next_try']:%H:%M:%S} after {row['failures']} failures."
+        failures = counted(row["failures"], "failure")
+        line += f" Paused until {row['next_try']:%H:%M:%S} after {failures}."
     return line

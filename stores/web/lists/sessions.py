@@ -71,7 +71,7 @@ class DownloadTable(SessionTable):
     package = tables.Column("Package", empty_values=(), attrs=base.wide_only("lg"))
     tries = count_column("Tries", "xl")
     customers = count_column("Customers", "sm")
-    rows = count_column("Rows", "md")
+    rows = count_column("New or newer rows", "md")
     size_bytes = base.FormattedColumn("Size", size, attrs=base.wide_only("xl", "num"))
     run = base.TemplateColumn("Run", "run_link", accessor="run_id", attrs=base.wide_only("md"))
     message = tables.Column("Message", visible=False)

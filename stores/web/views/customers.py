@@ -101,7 +101,7 @@ def save_changes(
         messages.warning(request, str(error))
         return None
     saved = counted(len(edits), "change")
-    messages.success(request, f"{saved} saved. 1010 sends them to the channels.")
+    messages.success(request, f"{saved} saved. 1010 sends the customer to the channels.")
     return redirect(customer)
 
 

@@ -166,6 +166,12 @@ OPTIONAL_RULES = (
         is_optional=True,
     ),
 )
+# The words that a column takes; where no other rule wants one, it may also be empty.
+WORDS = {
+    "customer_type": ("person", "organization"),
+    "purpose": ("home", "business", "delivery", "invoice", "other"),
+    "kind": ("email", "phone", "url"),
+}
 KIND_RULES = {
     "customer": (
         Rule(
@@ -176,7 +182,7 @@ KIND_RULES = {
         Rule(
             "unknown_word",
             "customer_type",
-            not_in_words("customer_type", "person", "organization", ""),
+            not_in_words("customer_type", *WORDS["customer_type"], ""),
             "person or organization",
         ),
         Rule(
@@ -200,7 +206,7 @@ KIND_RULES = {
         Rule(
             "unknown_word",
             "purpose",
-            not_in_words("purpose", "home", "business", "delivery", "invoice", "other", ""),
+            not_in_words("purpose", *WORDS["purpose"], ""),
             "home, business, delivery, invoice or other",
         ),
         Rule(
@@ -217,7 +223,7 @@ KIND_RULES = {
         Rule(
             "unknown_word",
             "kind",
-            f"{not_in_words('kind', 'email', 'phone', 'url')} OR (kind IS NULL AND {IS_STATED})",
+            f"{not_in_words('kind', *WORDS['kind'])} OR (kind IS NULL AND {IS_STATED})",
             "email, phone or url",
         ),
         Rule("value_missing", "locator", f"{IS_STATED} AND {is_empty('locator')}"),

@@ -42,6 +42,8 @@ class CustomerForm(forms.Form):
         super().__init__(data, prefix="customer", initial=initial)
         for column in CUSTOMER.columns:
             self.fields[column] = event_field(CUSTOMER, column)
+        # The stored value is a date, unlike that of a quarantined row.
+        self.fields["birth_date"].widget = forms.DateInput({"type": "date"}, "%Y-%m-%d")
         self.fields["is_active"] = forms.ChoiceField(
             label="Status", choices=[("true", "Active"), ("false", "Not active")]
         )
@@ -147,6 +149,10 @@ class CustomerForms:
 
     def is_valid(self) -> bool:
         return all(form.is_valid() for form in self.all)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(form.errors for form in self.all)
 
     def edits(self) -> list[Edit]:
         return [edit for form in self.all for edit in form.edits()]

@@ -12,7 +12,7 @@ from stores.models.staging import Operation
 from stores.pipeline.corrections.customer import edited_name
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EventKind
-from stores.pipeline.events.rules import Rule
+from stores.pipeline.events.rules import WORDS, Rule
 
 # The choices that stand for the values of SQLite, PostgreSQL and Python.
 BOOLEAN_CHOICES = {1: "true", 0: "false", "t": "true"}
@@ -20,6 +20,17 @@ YES_OR_NO_CHOICES = [("", "Not specified"), ("true", "Yes"), ("false", "No")]
 NAME_HINT = (
     "Follows the other names of a person if it consists of them and you do not change it here."
 )
+
+
+class WordSelect(forms.Select):
+    """The words that a column takes, and the present one of a till if it is none of them."""
+
+    def optgroups(
+        self, name: str, value: list[str], attrs: dict[str, Any] | None = None
+    ) -> list[Any]:
+        known = [str(word) for word, _ in self.choices]
+        self.choices = [*self.choices, *((word, word) for word in value if word not in known)]
+        return super().optgroups(name, value, attrs)
 
 
 def event_field(kind: EventKind, column: str) -> forms.Field:
@@ -41,6 +52,9 @@ def event_field(kind: EventKind, column: str) -> forms.Field:
     if column_type == "date":
         error = explain("date_format", label(column))
         return forms.DateField(error_messages={"invalid": error}, **options)
+    if column in WORDS:
+        choices = [("", "Not specified"), *((word, word.capitalize()) for word in WORDS[column])]
+        return forms.CharField(empty_value=None, widget=WordSelect(choices=choices), **options)
     # Names can be written from right to left on a page that is written from left to right.
     widget = forms.TextInput(attrs={"dir": "auto"})
     return forms.CharField(empty_value=None, widget=widget, **options)

@@ -174,6 +174,7 @@ def test_a_form_with_an_invalid_date_saves_nothing(manager, guid):
     page = text_of(save(manager, {"customer-birth_date": "31.02.2000", "customer-phone": "222"}))
 
     assert "Birth date: not a date." in page
+    assert "Nothing was saved: some values are invalid; see the fields." in page
     assert not AsyncCustomer.objects.filter(origin="hq").exists()
 
 
@@ -330,3 +331,16 @@ def test_a_name_that_the_till_left_out_is_still_left_out(manager, houston, guid)
 
 def test_the_form_says_when_a_name_is_composed(manager, guid):
     assert "Follows the other names of a person" in text_of(manager.get(URL))
+
+
+def test_words_are_chosen_from_those_that_the_rules_allow(manager, houston, guid):
+    forms = manager.get(URL).context["forms"]
+    address, contact = forms.sections[0][1][0], forms.sections[1][1][0]
+
+    for field, words in (
+        (forms.own["customer_type"], ("person", "organization")),
+        (address["purpose"], ("home", "business", "delivery", "invoice", "other")),
+        (contact["kind"], ("email", "phone", "url")),
+    ):
+        assert [option.data["value"] for option in field.subwidgets] == ["", *words]
+    assert 'type="date"' in str(forms.own["birth_date"])

@@ -259,6 +259,17 @@ def test_a_correction_becomes_an_event(user_of, row_url, correction):
     assert AsyncCustomer.objects.get().email == "ann@example.com"
 
 
+def test_a_correction_shows_the_wrong_word_among_the_allowed_ones(houston, user_of):
+    make_customer(houston, "Ann", customer_type="human")
+    run(JobCode.UPLOAD)
+    manager = user_of("manager")
+
+    page = text_of(manager.get(f"/quarantine/{only_case()}/correct/"))
+
+    assert '<option value="human" selected>human</option>' in page
+    assert '<option value="person">Person</option>' in page
+
+
 def test_a_corrected_first_name_composes_the_full_name_anew(houston, command):
     long = "A" * 61
     make_customer(houston, long, last_name="Lee", name=f"{long} Lee")

@@ -17,6 +17,7 @@ from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, Uplo
 from stores.models.job import JobCode
 from stores.pipeline.corrections.case import comparable_value
 from tests.support.make import (
+    article,
     make_customer,
     make_event,
     make_sale,
@@ -210,6 +211,17 @@ def test_the_form_of_a_sale_marks_the_wrong_field_and_what_the_till_wrote(user_o
     assert "The till wrote: gift." in page
     assert page.count("is-invalid") == 1
     assert page.count("autofocus") == 1
+
+
+def test_the_form_of_a_sale_marks_the_wrong_line(user_of, houston):
+    make_sale(houston, lines=[article("1.00"), article("2.00") | {"item_id": "x" * 21}])
+    run(JobCode.UPLOAD)
+    case = Case.objects.get()
+
+    form = user_of("manager").get(f"{case.get_absolute_url()}correct/").context["form"]
+
+    marked = {name: field.help_text for name, field in form.fields.items() if field.help_text}
+    assert marked == {"line-2-item_id": f"The till wrote: {'x' * 21}."}
 
 
 def test_a_row_that_can_be_corrected_offers_that_first(user_of, row_url):

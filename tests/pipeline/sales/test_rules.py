@@ -11,7 +11,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
+from psycopg2 import sql
 
 from stores.models import (
     ChannelDatabase,
@@ -22,7 +24,14 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.job import JobCode
-from stores.pipeline.sales.rules import HEADER_RULES, LINE_RULES, PAYMENT_RULES, SALE_RULES
+from stores.pipeline.sales.rules import (
+    HEADER_RULES,
+    LINE_RULES,
+    PAYMENT_RULES,
+    SALE_RULES,
+    errors_of,
+    header_statement,
+)
 from tests.support.make import article, make_customer, make_sale, run, sale_rows, write_rows
 
 RULES = {"header": HEADER_RULES, "line": LINE_RULES, "payment": PAYMENT_RULES}
@@ -300,3 +309,15 @@ def test_signs_agree_with_the_type_and_lines_add_up(store, subtests):
         with subtests.test(name):
             transaction = RetailTransaction.objects.get(transaction_id=name)
             assert set(transaction.errors.values_list("rule", flat=True)) == rules
+
+
+def test_the_customer_rules_look_up_each_sale_whatever_the_statistics(hq):
+    with transaction.atomic(), errors_of([]) as errors, connection.cursor() as cursor:
+        explain = sql.SQL("EXPLAIN {}").format(header_statement(errors))
+        cursor.execute(explain, {"sales": [1]})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    # For all customers at once there would be scans of the whole tables.
+    assert "guid_map_pkey" in plan
+    assert "Seq Scan on guid_map" not in plan
+    assert "Seq Scan on customer" not in plan

@@ -39,12 +39,12 @@ UPDATE channel_database SET position = CASE WHEN id %% 4 = 0 THEN %(rows)s * 999
 
 INSERT INTO upload_session (id, run_id, database_id, parts, size_bytes, message, started_at, applied_at,
                             status, read, staged, unchanged, quarantined, waiting)
-SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, 1, 4000, '',
+SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, 1, 4000, '[]',
        now() - n * interval '1 minute', now() - n * interval '1 minute', 'applied', 5, 5, 0, 0, 0
   FROM generate_series(1, %(rows)s / 5) n;
 INSERT INTO download_session (id, run_id, database_id, sends_single_customers, parts, size_bytes, message,
                               started_at, applied_at, status, job, customers, rows)
-SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, true, 1, 4000, '',
+SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, true, 1, 4000, '[]',
        now() - n * interval '1 minute', now() - n * interval '1 minute', 'applied', '1010', 5, 9
   FROM generate_series(1, %(rows)s / 5) n;
 
@@ -95,6 +95,6 @@ INSERT INTO job_run (id, job, scope, channels, companies, started_by, status, st
 SELECT gen_random_uuid(), (ARRAY['pipeline','P-0001','sync-customers','1010'])[1 + n %% 4], '*', '[]', '[]',
        'schedule', CASE WHEN n %% 1000 = 0 THEN 'failed' ELSE 'succeeded' END, 1,
        now() - n * interval '1 minute', now() - n * interval '1 minute',
-       now() - n * interval '1 minute' + n %% 60 * interval '1 second', '{}', '', ''
+       now() - n * interval '1 minute' + n %% 60 * interval '1 second', '{}', '[]', ''
   FROM generate_series(1, %(rows)s / 5) n;
 SELECT setval('customer_id_seq', %(rows)s);

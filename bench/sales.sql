@@ -24,9 +24,10 @@ SELECT statement.n, statement.n + (SELECT coalesce(max(id), 0) + 1 FROM statemen
     ON shop.n = statement.n %% 4;
 INSERT INTO statement (id, company_id, channel_id, business_date, sequence, state, reason, message, created_at,
                        calculated_at, posted_at, content_hash)
-SELECT id, 'USRT', channel_id, day, 1, 'posted', '', '', at, at, at, sha256(''::bytea) FROM day_of_shop;
+SELECT id, 'USRT', channel_id, day, 1, 'posted', '', '[]', at, at, at, sha256(''::bytea) FROM day_of_shop;
 INSERT INTO statement_event (statement_id, at, state, text)
-SELECT id, at, state, 'By the benchmark.'
+SELECT id, at, state,
+       jsonb_build_array(jsonb_build_object('code', 'quoted', 'params', jsonb_build_object('text', 'By the benchmark.')))
   FROM day_of_shop, unnest(ARRAY['started', 'calculated', 'posted']) state;
 
 -- One row for each transaction; `place` is its place in its statement.

@@ -31,6 +31,7 @@ from stores.channeldb.router import APP
 from stores.channeldb.schema import ddl
 from stores.channeldb.schema.drift import drifted_objects
 from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE_BY_NAME
+from stores.messages.message import Message
 
 # Two commands that migrate one channel at once: the second waits, then finds nothing to do.
 MIGRATION_LOCK = 0x53594E43
@@ -59,7 +60,9 @@ def create_file(database: Database) -> None:
     except FileExistsError:
         pass
     except OSError:
-        raise ChannelUnreachable(f"Channel {database.label}: its file cannot be created.") from None
+        raise ChannelUnreachable(
+            Message("channel_file_impossible", channel=database.label)
+        ) from None
 
 
 def create_embedded(database: Database) -> None:
@@ -154,8 +157,7 @@ def require_free_names(database: Database, wrapper: BaseDatabaseWrapper) -> None
     used = sorted(TABLE_BY_NAME.keys() & set(wrapper.introspection.table_names()))
     if used:
         raise ChannelMisconfigured(
-            f"Channel {database.label}: its database holds a table {used[0]} "
-            "that Syncline did not create."
+            Message("table_of_another", channel=database.label, table=used[0])
         )
 
 
@@ -197,10 +199,7 @@ def require_till_role(database: Database, role: str) -> None:
     those of connect().
     """
     if url.is_sqlite(url.resolved_url(database)):
-        raise ChannelError(
-            f"Channel {database.label} is a SQLite file, which has no roles: "
-            "give the till's user access to the file instead."
-        )
+        raise ChannelError(Message("channel_without_roles", channel=database.label))
     if url.is_embedded(database):
         with embedded_server(database) as server, server.cursor() as cursor:
             require_role(database, cursor, role)
@@ -217,9 +216,7 @@ def require_role(database: Database, cursor: Any, role: str) -> None:
     """Refuse a role that the server lacks. Errors: ChannelError."""
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
     if not cursor.fetchone():
-        raise ChannelError(
-            f'Channel {database.label}: the role "{role}" does not exist on its server.'
-        )
+        raise ChannelError(Message("channel_role_missing", channel=database.label, role=role))
 
 
 def grant_till_role(database: Database, role: str) -> None:

@@ -3,6 +3,7 @@
 from django.conf import settings
 
 from stores.hqdb.sql import run_sql
+from stores.messages.message import Message
 from stores.models import RunStep
 from stores.models.job import StepCode
 from stores.models.run import RunStatus
@@ -13,7 +14,7 @@ RECORD_SUCCESS = """
 # What an upload could not do no download makes up for, and the other way round.
 CLEAR_ERROR = """
     UPDATE channel_database
-       SET last_error = '', failures = 0, failed_step = '', next_try_at = NULL
+       SET last_error = '[]', failures = 0, failed_step = '', next_try_at = NULL
      WHERE id = %(database)s AND failures > 0
        AND (failed_step = %(step)s
             OR %(was_there)s AND failed_step NOT IN ('upload', 'download'))"""
@@ -42,10 +43,10 @@ def record_visit(row: RunStep, seconds: float) -> None:
     run_sql(CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there})
 
 
-def record_failure(row: RunStep, message: str, seconds: float | None = None) -> None:
+def record_failure(row: RunStep, message: Message, seconds: float | None = None) -> None:
     """Remember that a visit failed, and let schedules wait before the next, longer each time.
 
     Of a step that is done nowhere in particular there is nothing to remember.
     """
     limits = [settings.BACK_OFF_MOST_S, settings.BACK_OFF_S]
-    run_sql(RECORD_FAILURE, [message[:300], row.step, seconds, *limits, row.database_id])
+    run_sql(RECORD_FAILURE, [message.json, row.step, seconds, *limits, row.database_id])

@@ -11,6 +11,7 @@ from stores.hqdb.retry import retry_on_conflict
 from stores.hqdb.sql import fetch
 from stores.jobs.catalog import JOBS
 from stores.jobs.stages import cancel_waiting_steps
+from stores.messages.message import Message
 from stores.models import JobRun, RunStep
 from stores.models.run import ClockTime, RunStatus
 
@@ -18,7 +19,7 @@ from stores.models.run import ClockTime, RunStatus
 CLAIM = """
     UPDATE run_step
        SET status = 'running', worker = %(worker)s, fencing_no = nextval('run_step_fencing'),
-           message = '', started_at = coalesce(started_at, clock_timestamp()),
+           message = '[]', started_at = coalesce(started_at, clock_timestamp()),
            moved_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
            lease_until = clock_timestamp() + %(lease)s * interval '1 second'
      WHERE id = (SELECT step.id
@@ -76,9 +77,8 @@ def begin_run(step_id: int) -> None:
             return
         user = run.requested_by
         if user and not user.has_perms(JOBS[run.job].permissions):
-            who = user.get_username()
             cancel_waiting_steps(run)
-            run.message = f"Refused: {who} no longer has permission to start this."
+            run.message = Message("starter_refused", user=user.get_username())
             run.status, run.ended_at = RunStatus.FAILED, ClockTime()
         else:
             run.status, run.started_at = RunStatus.RUNNING, ClockTime()

@@ -11,9 +11,9 @@ from django.utils import timezone
 from stores.hqdb.locks import lock_holders
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
+from stores.messages.labels import plural
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.job import JobCode
-from stores.models.labels import plural
 from stores.models.run import RunStatus
 
 # Nobody is told of less: a restart of a server or of a process takes a minute or two.

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from stores.messages.message import Message, because, count_of, join
 from stores.models import (
     ChannelDatabase,
     Customer,
@@ -19,8 +20,6 @@ from stores.models import (
     UploadSession,
 )
 from stores.models.job import StepCode
-from stores.models.labels import counted, label
-from stores.models.reason import explain
 from stores.models.run import RunStatus
 from stores.models.session import DownloadStatus, UploadStatus
 from stores.pipeline.download.sessions import suspended_in_strict_order
@@ -39,7 +38,7 @@ EFFECT_COUNTS = (
 )
 # More customers than these are not counted: a run that does nothing must stay cheap.
 MAX_COUNTED = 1000
-STOPPED = "Stopped. Committed changes are kept."
+STOPPED = Message("stopped")
 # What Ctrl-C and SIGTERM raise.
 SIGNALS = (KeyboardInterrupt, SystemExit)
 
@@ -55,7 +54,7 @@ def signals_unwrapped() -> Iterator[None]:
         raise
 
 
-def close_sessions(run_id: UUID, message: str, **where: Any) -> None:
+def close_sessions(run_id: UUID, message: Message, **where: Any) -> None:
     """End the sessions of a run that nobody goes on with."""
     uploads = UploadSession.objects.filter(run=run_id, **where)
     uploads.filter(status=UploadStatus.UPLOADED).update(
@@ -97,34 +96,35 @@ def sum_counts(steps: Sequence[RunStep]) -> dict[str, int]:
     return dict(total)
 
 
-def run_message(run: JobRun, steps: Sequence[RunStep]) -> str:
+def run_message(run: JobRun, steps: Sequence[RunStep]) -> Message:
     """What a run did that ended with this status and these counts; and what went wrong first."""
-    done = ", ".join(f"{rows:,} {word}" for word, rows in run.counts.items() if word != "read")
+    done = [count_of(word, rows) for word, rows in run.counts.items() if word != "read"]
     unsuccessful = [step for step in steps if step.status in (RunStatus.FAILED, RunStatus.BUSY)]
-    parts = []
+    message = Message()
     if run.status == RunStatus.NOTHING_TO_DO:
         # What it could not do, or knew already.
-        parts.append(f"No changes ({done})." if done else nothing_to_do_message(run, steps))
+        message = Message("no_changes", counts=done) if done else nothing_to_do(run, steps)
         if done and run.order_number:
-            parts.append(order_obstacle(run))
+            message += order_obstacle(run)
     elif done:
-        parts.append(f"{done[0].upper()}{done[1:]}.")
+        message = Message("counts", counts=done)
     if unsuccessful:
-        first, more = unsuccessful[0], len(unsuccessful) - 1
-        parts.append(first.message + (f" And {more} more." if more else ""))
-    return " ".join(parts)[:500] or "Done."
+        message += unsuccessful[0].message
+        if more := len(unsuccessful) - 1:
+            message += Message("more", count=more)
+    return message or Message("done")
 
 
-def nothing_to_do_message(run: JobRun, steps: Sequence[RunStep]) -> str:
+def nothing_to_do(run: JobRun, steps: Sequence[RunStep]) -> Message:
     """That nothing was to do; of a run for one order, and of stopped downloads, also why."""
     if not run.order_number:
-        return " ".join(["Nothing to do.", *stopped_downloads(steps)])
+        return join([Message("nothing_to_do"), *stopped_downloads(steps)])
     if made := run.orders.exclude(sales_order=None).select_related("sales_order").first():
-        return f"Nothing to do: the order is already {made.sales_order}."
-    return "Nothing to do: someone is correcting the order, or another run is processing it."
+        return Message("order_made", order=str(made.sales_order))
+    return Message("order_taken")
 
 
-def stopped_downloads(steps: Sequence[RunStep]) -> Iterator[str]:
+def stopped_downloads(steps: Sequence[RunStep]) -> Iterator[Message]:
     """Which databases lack customers and are sent none: on hold, or suspended in strict order."""
     is_download = (step for step in steps if step.step == StepCode.DOWNLOAD)
     downloads = [step.database_id for step in is_download if step.database_id]
@@ -133,11 +133,12 @@ def stopped_downloads(steps: Sequence[RunStep]) -> Iterator[str]:
         Q(held_since__isnull=False) | Q(pk__in=suspended), pk__in=downloads
     ):
         if customers := count_lacking(database):
-            most = "More than " if customers > MAX_COUNTED else ""
-            why = "on hold" if database.is_held else "suspended"
-            yield (
-                f"{most}{counted(min(customers, MAX_COUNTED), 'customer')} pending for"
-                f" {database.label}, whose downloads are {why}."
+            yield Message(
+                "downloads_on_hold" if database.is_held else "downloads_suspended",
+                customers=Message("customers", count=customers)
+                if customers <= MAX_COUNTED
+                else Message("more_customers", count=MAX_COUNTED),
+                database=database.label,
             )
 
 
@@ -153,10 +154,10 @@ def count_lacking(database: ChannelDatabase) -> int:
     return beyond[: MAX_COUNTED + 1].count() + excepted.count()
 
 
-def order_obstacle(run: JobRun) -> str:
+def order_obstacle(run: JobRun) -> Message:
     """What stands in the way of the one order that a run had looked at."""
     order = run.orders.exclude(order_reason=None).first()
-    return explain(order.order_reason or "", label(order.order_field or "")) if order else ""
+    return because(order.order_reason, order.order_field or "") if order else Message()
 
 
 def technical_detail(error: BaseException) -> str:
@@ -182,7 +183,7 @@ def run_document(run: JobRun) -> dict[str, Any]:
         "run": str(run.pk),
         "job": run.job,
         "outcome": run.status,
-        "message": run.message,
+        "message": str(run.message),
         "counts": run.counts,
         "seconds": run.seconds or 0.0,
         "steps": [
@@ -191,7 +192,7 @@ def run_document(run: JobRun) -> dict[str, Any]:
                 "channel": step.place if step.database or step.channel else None,
                 "company": step.company_id,
                 "outcome": step.status,
-                "message": step.message,
+                "message": str(step.message),
                 "counts": step.counts,
                 "seconds": step.seconds or 0.0,
             }

@@ -15,9 +15,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from stores.failpoints import failpoint
+from stores.messages.labels import counted
+from stores.messages.message import Message
 from stores.models import Incident
 from stores.models.incident import IncidentKind
-from stores.models.labels import counted
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +124,7 @@ class StepMessage(rq.job.Job):
         digest = hashlib.sha256(self.data or b"").hexdigest()
         Incident.objects.report(
             IncidentKind.MESSAGE_REFUSED,
-            "The queue held a message that is not a step of a run; nothing of it was carried out."
-            " Find out who else can write to Redis.",
+            Message("message_refused"),
             subject=digest[:32],
             detail={"sha256": digest},
         )

@@ -46,7 +46,7 @@ def recover_headquarters(
     if imported["outcome"] not in (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO):
         return document("failed", f"{imported['message']} Run recover_hq again.")
     if still_unknown := number_journal.append_missing():
-        return document("failed", still_unknown)
+        return document("failed", str(still_unknown))
     released = recover.close_incidents()
     if not (recovery.has_effect or released):
         return document("nothing_to_do", "Headquarters lacks nothing.")

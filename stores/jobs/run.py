@@ -21,6 +21,7 @@ from stores.jobs.channel_health import record_visit
 from stores.jobs.claim import claim_turn
 from stores.jobs.outcome import EFFECT_COUNTS, STOPPED, signals_unwrapped, technical_detail
 from stores.jobs.stages import move_on
+from stores.messages.message import EMPTY, Message
 from stores.models import JobRun, RunStep
 from stores.models.run import ClockTime, RunCancelled, RunLost, RunStatus, StepFailed
 
@@ -28,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 # A step that waits for another run looks so often whether its place is free.
 BUSY_POLL_S = 0.5
-BUSY_ELSEWHERE = "Another run is already doing this step here."
-UNEXPECTED_ERROR = "Unexpected error; see the run's technical details."
+BUSY_ELSEWHERE = Message("busy_elsewhere")
+UNEXPECTED_ERROR = Message("unexpected_error")
 
 
 def execute(step_id: str) -> None:
@@ -63,7 +64,7 @@ class Result:
     """How the work on a step ended. Without a status it went well, and its counts say the rest."""
 
     status: RunStatus | None = None
-    message: str = ""
+    message: Message = EMPTY
     # How long a visit took; None if it says nothing of the channel.
     seconds: float | None = None
 
@@ -79,11 +80,11 @@ def attempt_step(row: RunStep, locks: Locks) -> Result:
         with signals_unwrapped():
             retry_on_conflict(partial(step.execute, row), str(row))
     except ChannelError as error:
-        return Result(RunStatus.FAILED, str(error), time.monotonic() - row.began_at)
+        return Result(RunStatus.FAILED, error.message, time.monotonic() - row.began_at)
     except StepFailed as error:
         if error.__cause__:
             note_detail(row, error.__cause__)
-        return Result(RunStatus.FAILED, str(error))
+        return Result(RunStatus.FAILED, error.message)
     except RunCancelled:
         return Result(RunStatus.CANCELLED, STOPPED)
     except RunLost:
@@ -117,7 +118,7 @@ def wait_for_place(row: RunStep) -> Result:
     if not JOBS[row.run.job].waits_while_busy or waited_too_long.exists():
         return Result(RunStatus.BUSY, BUSY_ELSEWHERE)
     time.sleep(BUSY_POLL_S)
-    return Result(RunStatus.QUEUED, f"{BUSY_ELSEWHERE} This run follows it.")
+    return Result(RunStatus.QUEUED, BUSY_ELSEWHERE + Message("run_follows"))
 
 
 def record(row: RunStep, result: Result) -> list[int]:

@@ -14,6 +14,7 @@ from stores.hqdb.sql import fetch_values
 from stores.jobs.catalog import DOWNLOAD, JOBS
 from stores.jobs.outcome import STOPPED, close_sessions, outcome_of, run_message, sum_counts
 from stores.jobs.plan import TURN_S
+from stores.messages.message import Message
 from stores.models import JobRun
 from stores.models.run import ClockTime, RunStatus
 from stores.pipeline.download.download import with_pending
@@ -76,8 +77,8 @@ def end_run(run: JobRun) -> None:
     run.status = outcome_of(steps)
     run.message = run_message(run, steps)
     if run.status == RunStatus.CANCELLED:
-        run.message = STOPPED if run.started_at else "Cancelled."
-        close_sessions(run.pk, "The run ended before.")
+        run.message = STOPPED if run.started_at else Message("cancelled")
+        close_sessions(run.pk, Message("run_ended"))
     failpoint("run:before_end")
     run.ended_at = ClockTime()
     run.save(update_fields=["status", "message", "counts", "ended_at"])

@@ -14,14 +14,15 @@ from stores.jobs import queue
 from stores.jobs.channel_health import record_failure
 from stores.jobs.outcome import close_sessions
 from stores.jobs.stages import move_on, waiting_steps
+from stores.messages.labels import counted
+from stores.messages.message import Message
 from stores.models import Incident, JobRun, RunStep
 from stores.models.incident import IncidentKind
-from stores.models.labels import counted
 from stores.models.run import ClockTime, RunStatus
 
 # A step whose worker was lost so often is not tried again in its run.
 MAX_LOSSES = 5
-WORKER_GONE = "The process running it is gone."
+WORKER_GONE = Message("worker_gone")
 
 
 def run_maintenance() -> list[str]:
@@ -85,7 +86,7 @@ def give_up(row: RunStep) -> None:
     record_failure(row, WORKER_GONE)
     Incident.objects.report(
         IncidentKind.RUN_GIVEN_UP,
-        f"{row.run}: {row} lost its process {MAX_LOSSES} times and failed.",
+        Message("step_given_up", run=str(row.run), step=str(row), times=MAX_LOSSES),
         subject=f"{row.run.job} {row}"[:120],
         detail={"run": str(row.run_id)},
     )
@@ -115,7 +116,7 @@ def is_hung(pid: int) -> bool:
         # In the future by a clock that has been set back since: long ago.
         .exclude(moved_at__range=(ClockTime() - silent, ClockTime() + silent))
     )
-    message = f"No progress for {settings.STEP_SILENT_S} s; its worker was stopped."
+    message = Message("no_progress", seconds=settings.STEP_SILENT_S)
     for row in hung:
         with transaction.atomic():
             run = JobRun.objects.locked(row.run_id)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TextIO, cast
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from stores.apps import StoresConfig
-from stores.models.labels import counted, plural
+from stores.messages.labels import counted, plural
 
 # Exit statuses besides 0, which docs/commands.md lists; 75 is EX_TEMPFAIL of sysexits.h.
 FAILED, WRONG_ARGUMENTS, BUSY = 1, 2, 75

@@ -23,6 +23,7 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
+from stores.messages.field import MessageField
 from stores.models.channel import check_time_zone
 from stores.models.company import check_format
 from stores.models.package import ChangeRange
@@ -773,7 +774,7 @@ class Migration(migrations.Migration):
                 ("failed_start", models.DateTimeField(editable=False, null=True)),
                 ("is_enabled", models.BooleanField(default=True)),
                 ("last_visited_at", models.DateTimeField(editable=False, null=True)),
-                ("last_error", models.CharField(blank=True, editable=False, max_length=300)),
+                ("last_error", MessageField()),
                 ("last_duration_s", models.FloatField(editable=False, null=True)),
                 ("failures", models.PositiveIntegerField(db_default=0, editable=False)),
                 ("failed_step", models.CharField(blank=True, db_default="", editable=False, max_length=12)),
@@ -874,7 +875,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(db_default=Now())),
                 ("cancel_requested_at", models.DateTimeField(null=True)),
                 ("counts", models.JSONField(default=dict)),
-                ("message", models.CharField(blank=True, max_length=500)),
+                ("message", MessageField()),
                 ("steps_removed_at", models.DateTimeField(null=True)),
                 ("error", models.TextField(blank=True, help_text="Technical detail of an unforeseen failure.")),
             ],
@@ -986,7 +987,7 @@ class Migration(migrations.Migration):
                 ("busy_since", models.DateTimeField(null=True)),
                 ("losses", models.PositiveSmallIntegerField(default=0)),
                 ("counts", models.JSONField(default=dict)),
-                ("message", models.CharField(blank=True, max_length=500)),
+                ("message", MessageField()),
             ],
             options={
                 "db_table": "run_step",
@@ -1153,7 +1154,7 @@ class Migration(migrations.Migration):
                 ),
                 ("parts", models.PositiveIntegerField(default=0)),
                 ("size_bytes", models.BigIntegerField(default=0)),
-                ("message", models.CharField(blank=True, max_length=300)),
+                ("message", MessageField()),
                 ("started_at", models.DateTimeField(db_default=Now())),
                 ("applied_at", models.DateTimeField(null=True)),
                 (
@@ -1314,7 +1315,7 @@ class Migration(migrations.Migration):
                 ),
                 ("parts", models.PositiveIntegerField(default=0)),
                 ("size_bytes", models.BigIntegerField(default=0)),
-                ("message", models.CharField(blank=True, max_length=300)),
+                ("message", MessageField()),
                 ("started_at", models.DateTimeField(db_default=Now())),
                 ("applied_at", models.DateTimeField(null=True)),
                 (
@@ -1618,7 +1619,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("holds_up", models.BooleanField(db_default=False, default=False)),
-                ("message", models.CharField(blank=True, max_length=300)),
+                ("message", MessageField()),
                 ("since", models.DateTimeField(db_default=Now())),
                 ("tries", models.PositiveIntegerField(default=0)),
                 (
@@ -2266,7 +2267,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.CharField(blank=True, db_default="statement_not_calculated", max_length=40)),
-                ("message", models.CharField(blank=True, max_length=500)),
+                ("message", MessageField()),
                 ("attempts", models.PositiveIntegerField(db_default=0)),
                 ("created_at", models.DateTimeField(db_default=Now())),
                 ("calculated_at", models.DateTimeField(null=True)),
@@ -3045,7 +3046,7 @@ models.Index(condition=models.Q(("order_reason__isnull", False)), fields=["order
                         max_length=15,
                     ),
                 ),
-                ("text", models.CharField(max_length=500)),
+                ("text", MessageField()),
                 (
                     "run",
                     models.ForeignKey(
@@ -3249,7 +3250,7 @@ models.Index(condition=models.Q(("order_reason__isnull", False)), fields=["order
                     ),
                 ),
                 ("subject", models.CharField(blank=True, max_length=120)),
-                ("message", models.CharField(max_length=500)),
+                ("message", MessageField()),
                 ("detail", models.JSONField(blank=True, default=dict)),
                 ("opened_at", models.DateTimeField(db_default=Now())),
                 ("last_seen_at", models.DateTimeField(db_default=Now())),
@@ -3332,7 +3333,7 @@ models.Index(condition=models.Q(("order_reason__isnull", False)), fields=["order
             fields=[
                 ("id", models.CharField(max_length=8, primary_key=True, serialize=False)),
                 ("position", models.PositiveIntegerField(help_text="Its place in the catalogue.")),
-                ("title", models.CharField(max_length=300)),
+                ("title", MessageField()),
                 ("ok", models.BooleanField()),
                 ("checked", models.BigIntegerField(help_text="How many rows were looked at.")),
                 (

@@ -93,7 +93,7 @@ class Case(models.Model):
     event_id = models.UUIDField(null=True)
     async_account = models.UUIDField(null=True)
     account_number = models.CharField(max_length=20, blank=True)
-    # One of stores.models.reason.REASONS, the column it is about, and what that may hold.
+    # One of stores.messages.reasons.REASONS, the column it is about, and what that may hold.
     reason = models.CharField(max_length=40)
     field = models.CharField(max_length=40)
     rule = models.CharField(max_length=120)

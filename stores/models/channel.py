@@ -15,6 +15,7 @@ from django.db.models.functions import Greatest, Now
 from django.urls import reverse
 from django.utils import timezone
 
+from stores.messages.field import MessageField
 from stores.models.country import is_country
 
 
@@ -251,7 +252,7 @@ class ChannelDatabase(models.Model):
     failed_start = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField(default=True)
     last_visited_at = models.DateTimeField(null=True, editable=False)
-    last_error = models.CharField(max_length=300, blank=True, editable=False)
+    last_error = MessageField()
     last_duration_s = models.FloatField(null=True, editable=False)
     # Failed visits in a row. Schedules leave the database alone until the next try.
     failures = models.PositiveIntegerField(db_default=0, editable=False)

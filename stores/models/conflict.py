@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from stores.models.labels import label
+from stores.messages.labels import label
 
 
 class ConflictChoice(models.TextChoices):

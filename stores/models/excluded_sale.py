@@ -37,7 +37,7 @@ class ExcludedSale(models.Model):
     business_date = models.DateField()
     currency = models.CharField(max_length=3)
     gross_amount = MoneyField()
-    # One of stores.models.reason.REASONS or EntryStatus.VOIDED, and the column it is about.
+    # One of stores.messages.reasons.REASONS or EntryStatus.VOIDED, and the column it is about.
     reason = models.CharField(max_length=40)
     field = models.CharField(max_length=40)
 

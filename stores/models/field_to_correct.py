@@ -6,8 +6,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from stores.models.labels import label
-from stores.models.reason import explain
+from stores.messages.labels import label
+from stores.messages.reasons import explain
 from stores.models.reference import Reference
 
 
@@ -39,7 +39,7 @@ class FieldToCorrect(models.Model):
     async_account = models.UUIDField(null=True)
     customer = Reference("Customer", null=True, related_name="fields_to_correct")
     field = models.CharField(max_length=40)
-    # One of stores.models.reason.REASONS.
+    # One of stores.messages.reasons.REASONS.
     rule = models.CharField(max_length=40)
     # Only a value that the customer's column cannot hold. Otherwise the customer has it.
     value = models.TextField(blank=True, db_default="")

@@ -12,6 +12,8 @@ from django.db.models import OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from stores.messages.field import MessageField
+from stores.messages.message import Message
 from stores.models.channel import ChannelDatabase
 
 
@@ -88,7 +90,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def report(
         self,
         kind: IncidentKind,
-        message: str,
+        message: Message,
         *,
         database: ChannelDatabase | None = None,
         subject: str = "",
@@ -127,8 +129,8 @@ class Incident(models.Model):
     )
     # What it is about, where one database has several problems of a kind, such as a job's name.
     subject = models.CharField(max_length=120, blank=True)
-    # A sentence for people, and keys and counts for programs. Neither holds personal data.
-    message = models.CharField(max_length=500)
+    # Sentences for people, and keys and counts for programs. Neither holds personal data.
+    message = MessageField()
     detail = models.JSONField(default=dict, blank=True)
     opened_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
@@ -191,7 +193,7 @@ class Incident(models.Model):
         """Whether a person may close it. A headquarters that is behind must be recovered."""
         return self.kind != IncidentKind.HQ_BEHIND
 
-    def count_occurrence(self, message: str, detail: dict[str, Any]) -> None:
+    def count_occurrence(self, message: Message, detail: dict[str, Any]) -> None:
         """Record that it was reported again; the caller holds the row."""
         self.message, self.detail = message, detail
         self.times += 1

@@ -38,7 +38,7 @@ class OpenEvent(models.Model):
     async_account = models.UUIDField(null=True)
     account_number = models.CharField(max_length=20, null=True)
     status = models.CharField(max_length=7, choices=OpenStatus.choices)
-    # A code of stores.models.reason, and the column of the event that it is about, if it is one.
+    # A code of stores.messages.reasons, and the column of the event that it is about, if it is one.
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
     attempts = models.PositiveIntegerField(db_default=1)

@@ -9,6 +9,9 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 
+from stores.messages.field import MessageField
+from stores.messages.message import EMPTY, Message
+
 if TYPE_CHECKING:
     from stores.models.customer import Customer
 
@@ -162,7 +165,7 @@ class DownloadException(models.Model):
     # In strict order: the package that brings it is not passed, until someone cancels its session.
     holds_up = models.BooleanField(default=False, db_default=False)
     # What the channel said, without values of the row.
-    message = models.CharField(max_length=300, blank=True)
+    message = MessageField()
     since = models.DateTimeField(db_default=Now())
     tries = models.PositiveIntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
@@ -200,14 +203,16 @@ class DownloadException(models.Model):
 MAX_LISTED_ACCOUNTS = 3
 
 
-def listed_accounts(exceptions: DownloadExceptionQuerySet) -> str:
+def listed_accounts(exceptions: DownloadExceptionQuerySet) -> Message:
     """The accounts of the first exceptions as they stand in a sentence: A, B, C and 2 more."""
     accounts = exceptions.order_by("customer__account_number").values_list(
         "customer__account_number", flat=True
     )
-    text = ", ".join(str(account) for account in accounts[:MAX_LISTED_ACCOUNTS])
+    listed = [str(account) for account in accounts[:MAX_LISTED_ACCOUNTS]]
     more = accounts.count() - MAX_LISTED_ACCOUNTS
-    return f"{text} and {more:,} more" if more > 0 else text
+    if more > 0:
+        return Message("listed_and_more", listed=listed, count=more)
+    return Message("listed", listed=listed) if listed else EMPTY
 
 
 class CustomerDeliveryQuerySet(models.QuerySet["CustomerDelivery"]):

@@ -3,6 +3,8 @@
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
+from stores.messages.field import MessageField
+
 
 class Promise(models.Model):
     """One invariant of Syncline, with the result of the last run that checked it.
@@ -13,7 +15,7 @@ class Promise(models.Model):
     # The code that `verify` prints: I1, I2, ….
     id = models.CharField(max_length=8, primary_key=True)
     position = models.PositiveIntegerField(help_text="Its place in the catalogue.")
-    title = models.CharField(max_length=300)
+    title = MessageField()
     # Whether it holds.
     ok = models.BooleanField()
     checked = models.BigIntegerField(help_text="How many rows were looked at.")

@@ -104,7 +104,7 @@ class Quarantine(models.Model):
     account_number = models.CharField(max_length=20, blank=True, db_default="")
     # SHA-256 of the row as the channel has it: the same row is quarantined once.
     payload_hash = models.BinaryField(max_length=32)
-    # One of stores.models.reason.REASONS, and the column that breaks the rule.
+    # One of stores.messages.reasons.REASONS, and the column that breaks the rule.
     reason = models.CharField(max_length=40)
     field = models.CharField(max_length=40, blank=True)
     rule = models.CharField(

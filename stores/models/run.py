@@ -9,6 +9,8 @@ from django.db.models import Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Concat, Now
 from django.urls import reverse
 
+from stores.messages.field import MessageField
+from stores.messages.message import Message, count_of
 from stores.models.job import RECURRING_JOBS
 from stores.models.transaction import RetailTransaction
 
@@ -51,7 +53,11 @@ class RunCancelled(Exception):
 
 
 class StepFailed(Exception):
-    """A step did its work and what it found is not well; the message is the sentence for people."""
+    """A step did its work and what it found is not well; the message says what, for people."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class ClockTime(Func):
@@ -86,7 +92,7 @@ class Outcome(models.Model):
     ended_at = models.DateTimeField(null=True)
     # The number of rows by what became of them, such as {"staged": 3, "failed": 1}.
     counts = models.JSONField(default=dict)
-    message = models.CharField(max_length=500, blank=True)
+    message = MessageField()
 
     class Meta:
         abstract = True
@@ -104,7 +110,7 @@ class Outcome(models.Model):
 
     def nonzero_counts(self, *words: str) -> list[str]:
         """The counts of those words that are not zero, such as "3 failed"."""
-        return [f"{self.counts[word]:,} {word}" for word in words if self.counts.get(word)]
+        return [str(count_of(word, self.counts[word])) for word in words if self.counts.get(word)]
 
     @property
     def seconds(self) -> float | None:

@@ -10,6 +10,7 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from stores.messages.field import MessageField
 from stores.models.job import JobCode
 from stores.models.package import ChangeRange
 
@@ -85,7 +86,7 @@ class Session(models.Model):
     )
     parts = models.PositiveIntegerField(default=0)
     size_bytes = models.BigIntegerField(default=0)
-    message = models.CharField(max_length=300, blank=True)
+    message = MessageField()
     started_at = models.DateTimeField(db_default=Now())
     applied_at = models.DateTimeField(null=True)
 

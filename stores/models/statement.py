@@ -9,6 +9,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from stores.messages.field import MessageField
+from stores.messages.message import Message
+
 if TYPE_CHECKING:
     from stores.models.channel import Channel
     from stores.models.run import JobRun
@@ -106,10 +109,10 @@ class Statement(models.Model):
     state = models.CharField(
         max_length=15, choices=StatementState.choices, db_default=StatementState.STARTED
     )
-    # Why it has not reached the state after `state`, one of stores.models.reason.REASONS; empty in
-    # a final state.
+    # Why it has not reached the state after `state`, one of stores.messages.reasons.REASONS; empty
+    # in a final state.
     reason = models.CharField(max_length=40, blank=True, db_default=NOT_CALCULATED)
-    message = models.CharField(max_length=500, blank=True)
+    message = MessageField()
     # How often an error has stopped it.
     attempts = models.PositiveIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
@@ -179,11 +182,11 @@ class Statement(models.Model):
 
     def log(
         self,
-        text: str,
+        text: Message,
         *,
         run: "JobRun | None" = None,
         by: Any = None,
         state: StatementState | None = None,
     ) -> None:
         """Add an entry to its log, with its present state or another one."""
-        self.events.create(state=state or self.state, text=text[:500], run=run, user=by)
+        self.events.create(state=state or self.state, text=text, run=run, user=by)

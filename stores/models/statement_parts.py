@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from stores.messages.field import MessageField
 from stores.models.statement import Statement, StatementState
 from stores.models.transaction import MoneyField
 
@@ -122,7 +123,7 @@ class StatementEvent(models.Model):
     statement = models.ForeignKey(Statement, models.PROTECT, related_name="events")
     at = models.DateTimeField(db_default=Now())
     state = models.CharField(max_length=15, choices=StatementState.choices)
-    text = models.CharField(max_length=500)
+    text = MessageField()
     run = models.ForeignKey("JobRun", models.PROTECT, null=True, db_index=False, related_name="+")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, db_index=False, related_name="+"

@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 
 from stores.hqdb.sql import fetch
+from stores.messages.message import Message
 from stores.models.channel import Channel, ChannelDatabase
 from stores.models.company import Company
 from stores.models.run import (
@@ -203,9 +204,9 @@ class RunStep(Outcome):
             status=RunStatus.QUEUED, worker="", turn=F("position"), **notes
         )
 
-    def finish(self, status: str, message: str = "") -> None:
+    def finish(self, status: str, message: Message | None = None) -> None:
         """Record the outcome, if the step is still ours; what the chunks counted stays."""
-        self.status, self.message = status, message[:500]
+        self.status, self.message = status, message or Message()
         RunStep.objects.claimed_as(self).update(
             status=status, message=self.message, ended_at=ClockTime()
         )

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import DateTimeField, Func, Q
 
 from stores.channeldb.errors import ChannelError
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, Incident
 from stores.models.run import StepFailed
 from stores.pipeline import number_journal
@@ -33,7 +34,7 @@ def require_posting() -> None:
     require_numbers()
     if incident := Incident.objects.blocking_posting().order_by("pk").first():
         raise StepFailed(
-            f"Nothing is posted until incident {incident.pk} is closed: {incident.message}"
+            Message("posting_blocked", incident=str(incident.pk), why=incident.message)
         )
 
 
@@ -52,12 +53,7 @@ def check_channels() -> None:
         check_channel(database)
     if databases.exists() and not databases.filter(was_compared).exists():
         stopping = Incident.objects.blocking_conversion().order_by("pk").first()
-        raise StepFailed(
-            stopping.message
-            if stopping
-            else "No number is issued: since headquarters' database server was started no channel "
-            "could be visited."
-        )
+        raise StepFailed(stopping.message if stopping else Message("no_channel_visited"))
 
 
 def check_channel(database: ChannelDatabase) -> None:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -40,6 +41,7 @@ from stores.hqdb.sql import (
     lock_until_commit,
 )
 from stores.hqdb.work_table import WorkTable, empty_table, session_table
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
 from stores.models.incident import IncidentKind
 from stores.models.run import StepFailed
@@ -52,6 +54,8 @@ ENDING = 17
 # How many fields a line has before its checksum: that of an account number, and that of a height.
 NUMBER_FIELDS, HEIGHT_FIELDS = 6, 5
 MAX_REPORTED_NUMBERS = 100
+# The message that names the highest number of a series.
+NUMBERS_UP_TO = {"order": "order_numbers_up_to", "invoice": "invoice_numbers_up_to"}
 COLUMNS = ("company", "number", "guid", "account", "channel")
 HEIGHT_COLUMNS = ("company", "series", "number")
 NUMBER_TABLE = "company text, number bigint, guid uuid, account text, channel text"
@@ -133,13 +137,13 @@ class JournalUnusable(StepFailed):
 
 def check_journal() -> None:
     """Raise StepFailed, and report an incident, if HQ has lost numbers. Complete the journal."""
-    sentence = check_server() or append_missing()
-    if sentence:
-        raise StepFailed(sentence)
+    problem = check_server() or append_missing()
+    if problem:
+        raise StepFailed(problem)
 
 
-def append_missing() -> str | None:
-    """Append the missing numbers to the journal. Return a sentence if HQ has lost numbers.
+def append_missing() -> Message | None:
+    """Append the missing numbers to the journal. Return a message if HQ has lost numbers.
 
     The file is synced before HQ commits how far it has read it. Raise JournalUnusable, and report
     an incident, if the file cannot be read or written.
@@ -148,8 +152,8 @@ def append_missing() -> str | None:
     try:
         with transaction.atomic():
             with open_journal() as (known, file):
-                sentence = catch_up(known, file)
-                if sentence is None:
+                problem = catch_up(known, file)
+                if problem is None:
                     append_lines(known, file)
             failpoint("journal:before_commit")
     except OSError as error:
@@ -157,7 +161,7 @@ def append_missing() -> str | None:
     failpoint("journal:after_commit")
     unusable = Incident.objects.filter(kind=IncidentKind.JOURNAL_UNUSABLE)
     unusable.close("The number journal can be written again.")
-    return sentence
+    return problem
 
 
 @contextmanager
@@ -204,7 +208,7 @@ def open_journal() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
     with path.open("rb") as file:
         title = TITLE_LINE.fullmatch(file.readline())
         if title is None:
-            raise StepFailed("The number journal is damaged: its first line does not identify it.")
+            raise StepFailed(Message("journal_damaged"))
         known, _ = NumberJournal.objects.get_or_create(pk=UUID(title[1].decode()))
         yield known, file
 
@@ -229,10 +233,10 @@ def sync_file(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
+def catch_up(known: NumberJournal, file: IO[bytes]) -> Message | None:
     """Compare the lines that HQ has not read yet with the database, and update `known`.
 
-    All lines are compared if the file is new to HQ, or was cut or replaced. Return a sentence, and
+    All lines are compared if the file is new to HQ, or was cut or replaced. Return a message, and
     report an incident, if the database does not know a number.
     """
     beginning = file.tell()
@@ -246,12 +250,12 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
     ):
         journal = LoadedJournal(numbers, heights)
         load(file, journal)
-        if not (sentence := report_forgotten(journal)):
+        if not (problem := report_forgotten(journal)):
             following = FIRST_UNLOADED if loads_all else AFTER_LOADED
             known.following |= dict(fetch(following, **journal.names))
             for company, highest in fetch(LOADED_HEIGHTS, **journal.names):
                 known.heights[company] = known.heights.get(company, {}) | highest
-    return sentence
+    return problem
 
 
 def load(file: IO[bytes], journal: LoadedJournal) -> None:
@@ -336,28 +340,28 @@ def ends_a_line(file: IO[bytes]) -> bool:
     return file.read(1) == b"\n"
 
 
-def report_unusable(error: OSError) -> str:
-    """Report that the journal cannot be written, with the system's message. Return the sentence."""
+def report_unusable(error: OSError) -> Message:
+    """Report that the journal cannot be written, with the system's words. Return the message."""
     incident = Incident.objects.report(
         IncidentKind.JOURNAL_UNUSABLE,
-        f"The number journal cannot be written: {error.strerror}. No account number is issued, and "
-        "numbers that are not in it stay at headquarters.",
+        Message("journal_unusable", error=str(error.strerror)),
         subject="journal",
         detail={"folder": str(journal_path().parent)},
     )
     return incident.message
 
 
-def report_forgotten(journal: LoadedJournal) -> str | None:
-    """Report the numbers that the database does not know. Return the sentence, if there are any."""
+def report_forgotten(journal: LoadedJournal) -> Message | None:
+    """Report the numbers that the database does not know. Return the message, if there are any."""
     rows = fetch(UNKNOWN_NUMBERS, [MAX_REPORTED_NUMBERS], **journal.names)
     higher = fetch(HIGHER_HEIGHTS, **journal.names)
     if not rows and not higher:
         return None
     count = rows[0][0] if rows else 0
-    unknown = [f"{count:,} account numbers"] if rows else []
+    unknown = [Message("account_numbers", count=count)] if rows else []
     unknown += [
-        f"{series} numbers up to {highest} ({company})" for company, series, highest, _ in higher
+        Message(NUMBERS_UP_TO[series], number=str(highest), company=company)
+        for company, series, highest, _ in higher
     ]
     detail: dict[str, Any] = {"count": count, "first": [f"{row[1]} {row[3]}" for row in rows]}
     if higher:
@@ -367,18 +371,21 @@ def report_forgotten(journal: LoadedJournal) -> str | None:
         ]
     incident = Incident.objects.report(
         IncidentKind.HQ_BEHIND,
-        f"The number journal holds {' and '.join(unknown)} that headquarters does not"
-        " know: it was restored from an older backup.",
+        Message("journal_ahead", numbers=reduce(both, unknown)),
         subject="journal",
         detail=detail,
     )
     return incident.message
 
 
-def check_server() -> str | None:
+def both(first: Message, second: Message) -> Message:
+    return Message("both", first=first, second=second)
+
+
+def check_server() -> Message | None:
     """Compare the server and database with those on which HQ last issued numbers.
 
-    Return a sentence if they differ, until every enabled channel was visited and agrees, or a
+    Return a message if they differ, until every enabled channel was visited and agrees, or a
     person has closed the incident. The incident is opened and closed here.
     """
     here = server_identity()
@@ -390,7 +397,7 @@ def check_server() -> str | None:
     incident = reported.first() or report_moved(known.identity, here)
     if incident.closed_at is None:
         if missing := not_visited_since(incident):
-            return f"{incident.message} Not visited since: {', '.join(missing[:5])}."
+            return incident.message + Message("not_visited_since", channels=missing[:5])
         incident.close("Every enabled channel has been visited since and agrees with headquarters.")
     Headquarters.objects.filter(pk=1).update(identity=here, noted_at=Now())
     return None
@@ -399,8 +406,7 @@ def check_server() -> str | None:
 def report_moved(before: Any, now: Any) -> Incident:
     return Incident.objects.report(
         IncidentKind.HQ_MOVED,
-        "Headquarters runs on another server or database than before: no account number is issued "
-        "until every channel was visited.",
+        Message("hq_moved"),
         detail={"before": before, "now": now},
     )
 

@@ -7,6 +7,8 @@ from datetime import UTC
 from typing import Any
 from uuid import UUID
 
+from stores.messages.labels import counted
+from stores.messages.reasons import REASONS, explain
 from stores.models import (
     ChannelDatabase,
     CustomerDelivery,
@@ -16,10 +18,8 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.customer import AccountState, GuidOrigin
-from stores.models.labels import counted
 from stores.models.package import ExceptionReason, listed_accounts
 from stores.models.quarantine import QuarantineStatus
-from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.trace.documents import documents_of
@@ -134,7 +134,7 @@ def waiting_for_delivery(history: CustomerHistory) -> WaitingFor:
 def obstacles_to(database: ChannelDatabase, history: CustomerHistory) -> Iterator[tuple[str, str]]:
     """The reasons why a database lacks the customer, each with the next step: two sentences."""
     if database.last_error:
-        yield database.last_error, "Check the channel; 1010 then delivers automatically."
+        yield str(database.last_error), "Check the channel; 1010 then delivers automatically."
     if database.is_held:
         yield (
             f"Downloads to {database.label} are on hold: {as_sentence(database.hold_reason)}",
@@ -170,7 +170,8 @@ def as_sentence(text: str) -> str:
 
 def refused_names(database: ChannelDatabase) -> str:
     """The accounts of the customers for whom, in strict order, later packages wait."""
-    return listed_accounts(DownloadException.objects.holding_up().filter(database=database))
+    refused = DownloadException.objects.holding_up().filter(database=database)
+    return str(listed_accounts(refused))
 
 
 def channels_of(history: CustomerHistory) -> list[TraceChannel]:

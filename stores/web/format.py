@@ -13,11 +13,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from stores.jobs.catalog import JOBS, Job
+from stores.messages.labels import counted, label
+from stores.messages.reasons import REASONS, explain
 from stores.models import DayBalance
 from stores.models.balance import BALANCE_PARTS
 from stores.models.cards import mask_cards
-from stores.models.labels import counted, label
-from stores.models.reason import REASONS, explain
 from stores.roles import who_may
 from stores.web.counts import MAX_COUNTED, Length
 

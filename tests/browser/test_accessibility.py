@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from stores.messages.message import Message
 from stores.models import (
     ChannelDatabase,
     Customer,
@@ -56,7 +57,9 @@ def customer_pages(houston: ChannelDatabase, popup: ChannelDatabase) -> list[str
     bo = make_customer(popup, "Bo")
     make_customer(popup, "C" * 61)
     run(JobCode.UPLOAD)
-    ChannelDatabase.objects.filter(pk=popup.pk).update(last_error="Channel popup does not answer.")
+    ChannelDatabase.objects.filter(pk=popup.pk).update(
+        last_error=Message("quoted", text="Channel popup does not answer.")
+    )
     account = Customer.objects.get(first_name="Ann").account_number
     return [
         f"/customers/{account}/",

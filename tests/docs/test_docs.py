@@ -9,7 +9,7 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
 from stores.jobs.catalog import JOBS
-from stores.models.reason import REASONS
+from stores.messages.reasons import REASONS
 from stores.models.run import RunStatus
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_the_reference_lists_every_reason_with_its_text():
     reasons = section(DOCS / "reference.md", "Reasons")
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", reasons, re.MULTILINE)
 
-    texts = {code: reason.text.removeprefix("{field}: ") for code, reason in REASONS.items()}
+    texts = {code: reason.text.removeprefix("%(field)s: ") for code, reason in REASONS.items()}
     assert rows == [(code, text[0].upper() + text[1:]) for code, text in texts.items()]
 
 

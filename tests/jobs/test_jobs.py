@@ -492,7 +492,7 @@ def test_cancelling_a_run_that_waits_ends_it_at_once(houston):
     execute(str(steps[0]))
 
     waiting.refresh_from_db()
-    assert (waiting.status, waiting.message) == ("cancelled", "Cancelled.")
+    assert (waiting.status, str(waiting.message)) == ("cancelled", "Cancelled.")
     assert set(statuses(waiting)) == {"cancelled"}
     assert not AsyncCustomer.objects.exists()
 

@@ -29,6 +29,7 @@ from stores.jobs.stages import waiting_steps
 from stores.jobs.stalled import is_hung, run_maintenance
 from stores.jobs.start import create_run, start_job
 from stores.jobs.worker import EvictingQueue, require_noeviction
+from stores.messages.message import EMPTY, Message
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun, RunStep
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
@@ -308,7 +309,7 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
 
     waiting.refresh_from_db()
     assert waiting.status == "failed"
-    assert waiting.message == "Refused: ann no longer has permission to start this."
+    assert str(waiting.message) == "Refused: ann no longer has permission to start this."
     assert set(waiting.steps.values_list("status", flat=True)) == {"cancelled"}
     assert not AsyncCustomer.objects.exists()
 
@@ -335,12 +336,14 @@ def test_schedules_pause_a_failing_channel_longer_each_time(houston, popup):
 
 
 def test_a_good_visit_ends_the_pause(houston):
-    ChannelDatabase.objects.update(failures=7, next_try_at=timezone.now(), last_error="Was away.")
+    ChannelDatabase.objects.update(
+        failures=7, next_try_at=timezone.now(), last_error=Message("quoted", text="Was away.")
+    )
 
     run(JobCode.UPLOAD)
 
     houston.refresh_from_db()
-    assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, "")
+    assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, EMPTY)
     assert houston.last_duration_s > 0
 
 

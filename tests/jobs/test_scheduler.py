@@ -19,6 +19,7 @@ from stores.jobs.scheduler import (
     remove_visits,
     start_scheduled,
 )
+from stores.messages.message import Message
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -233,7 +234,9 @@ def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):
 
 def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):
     incident = Incident.objects.report(
-        IncidentKind.CHANNEL_RESTORED, "Channel houston: restored.", database=houston
+        IncidentKind.CHANNEL_RESTORED,
+        Message("quoted", text="Channel houston: restored."),
+        database=houston,
     )
     assert compare_after_incidents() == []
     incident.close("Restored from the backup of Monday.")
@@ -249,7 +252,9 @@ def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):
 
 
 def test_every_channel_is_compared_once_headquarters_was_recovered(houston, popup):
-    incident = Incident.objects.report(IncidentKind.HQ_BEHIND, "It was set back in time.")
+    incident = Incident.objects.report(
+        IncidentKind.HQ_BEHIND, Message("quoted", text="It was set back in time.")
+    )
     incident.close("Recovered from its channels and the number journal.")
 
     compare_after_incidents()

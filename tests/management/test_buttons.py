@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import create_run
+from stores.messages.message import Message
 from stores.models import (
     AsyncCustomer,
     Customer,
@@ -467,7 +468,9 @@ def test_every_command_refuses_an_unreadable_reason(houston, hq_user, call, reas
     make_sale(houston, transaction_id="T-2")
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
-    incident = Incident.objects.report(IncidentKind.MANY_QUARANTINED, "Many.", database=houston)
+    incident = Incident.objects.report(
+        IncidentKind.MANY_QUARANTINED, Message("quoted", text="Many."), database=houston
+    )
     alike = ("correct-alike", "gross_differs:gross_amount:header", "--expected", "gross_amount")
 
     for words in (

@@ -51,7 +51,7 @@ INSERT_EXCEPTION = """
 INSERT_SESSION = """
     INSERT INTO download_session (id, database_id, package_id, status, job, parts, size_bytes,
                                   message, customers, rows)
-    SELECT gen_random_uuid(), {}, p.id, 'available', '1010', 0, 0, '', 0, 0 FROM package p"""
+    SELECT gen_random_uuid(), {}, p.id, 'available', '1010', 0, 0, '[]', 0, 0 FROM package p"""
 INSERT_RANGE = """
     INSERT INTO download_range (database_id, is_shortcut, customers, rows, from_no, to_no,
                                 latest_no, first_applied_at, last_applied_at, sessions)
@@ -327,7 +327,7 @@ CHANNELS = [
         "one_database_per_register",
         """INSERT INTO channel_database (channel_id, name, group_id, url, database_id, generation,
                                          is_enabled, last_error)
-           SELECT channel_id, name, group_id, 'embedded:other', gen_random_uuid(), 1, true, ''
+           SELECT channel_id, name, group_id, 'embedded:other', gen_random_uuid(), 1, true, '[]'
              FROM channel_database WHERE id = %(houston_database)s""",
     ),
     Violation(
@@ -478,7 +478,7 @@ PACKAGES = [
         "only_a_refused_customer_holds_up_others",
         """INSERT INTO download_exception
                   (database_id, customer_id, reason, message, tries, holds_up)
-           VALUES (%(houston_database)s, %(ann)s, 'requested', '', 0, true)""",
+           VALUES (%(houston_database)s, %(ann)s, 'requested', '[]', 0, true)""",
     ),
     Violation(
         "downloads that are held for no reason",
@@ -490,7 +490,7 @@ PACKAGES = [
         "one_package_is_made_for_a_database",
         """INSERT INTO download_session (id, database_id, status, job, parts, size_bytes, message,
                                          customers, rows)
-           SELECT gen_random_uuid(), database_id, 'create_failed', '1010', 0, 0, '', 0, 0
+           SELECT gen_random_uuid(), database_id, 'create_failed', '1010', 0, 0, '[]', 0, 0
              FROM download_session""",
     ),
     Violation(
@@ -517,19 +517,19 @@ PACKAGES = [
     Violation(
         "an exception for an unknown reason",
         "exception_reason_is_known",
-        INSERT_EXCEPTION + "(%(houston_database)s, %(ann)s, 'whim', '', 0)",
+        INSERT_EXCEPTION + "(%(houston_database)s, %(ann)s, 'whim', '[]', 0)",
     ),
     Violation(
         "two open exceptions for one customer",
         "one_open_exception_per_customer",
         INSERT_EXCEPTION
-        + "(%(houston_database)s, %(ann)s, 'refused', '', 0),"
-        + " (%(houston_database)s, %(ann)s, 'requested', '', 0)",
+        + "(%(houston_database)s, %(ann)s, 'refused', '[]', 0),"
+        + " (%(houston_database)s, %(ann)s, 'requested', '[]', 0)",
     ),
     Violation(
         "an exception for a customer of another company",
         "exceptions_stay_in_their_company",
-        INSERT_EXCEPTION + "(%(paris_database)s, %(ann)s, 'refused', '', 0)",
+        INSERT_EXCEPTION + "(%(paris_database)s, %(ann)s, 'refused', '[]', 0)",
     ),
 ]
 PARTS = [
@@ -780,7 +780,7 @@ RUNS = [
         "one_step_per_position",
         """INSERT INTO run_step (run_id, position, step, status, counts, message, stage, turn,
                                  losses)
-           VALUES (%(live)s, 1, 'convert', 'queued', '{}', '', 2, 1, 0)""",
+           VALUES (%(live)s, 1, 'convert', 'queued', '{}', '[]', 2, 1, 0)""",
     ),
 ]
 INSERT_INCIDENT = (
@@ -795,30 +795,30 @@ INCIDENTS = [
     Violation(
         "an incident of no known kind",
         "incident_kind_is_known",
-        INSERT_INCIDENT + "('odd', '', '', '{}', NULL, '')",
+        INSERT_INCIDENT + "('odd', '', '[]', '{}', NULL, '')",
     ),
     Violation(
         "one incident open twice",
         "one_open_incident_of_a_kind",
         INSERT_INCIDENT
-        + "('hq_behind', '', '', '{}', NULL, ''), ('hq_behind', '', '', '{}', NULL, '')",
+        + "('hq_behind', '', '[]', '{}', NULL, ''), ('hq_behind', '', '[]', '{}', NULL, '')",
     ),
     Violation(
         "an incident closed without a reason",
         "an_incident_is_closed_with_a_reason",
-        INSERT_INCIDENT + "('hq_behind', '', '', '{}', now(), '')",
+        INSERT_INCIDENT + "('hq_behind', '', '[]', '{}', now(), '')",
     ),
     Violation(
         "an open incident with a closing reason",
         "an_open_incident_has_no_closing_reason",
-        INSERT_INCIDENT + "('hq_behind', '', '', '{}', NULL, 'Done.')",
+        INSERT_INCIDENT + "('hq_behind', '', '[]', '{}', NULL, 'Done.')",
     ),
     Violation(
         "a headquarters that is behind, closed by a person",
         "nobody_closes_a_headquarters_that_is_behind",
         """INSERT INTO incident (kind, subject, message, detail, closed_at, closing_reason,
                                  closed_by_id)
-           SELECT 'hq_behind', '', '', '{}', now(), 'Done.', id FROM auth_user""",
+           SELECT 'hq_behind', '', '[]', '{}', now(), 'Done.', id FROM auth_user""",
     ),
 ]
 INSERT_ARRIVAL = """INSERT INTO arrival (database_id, "table", day, rows) VALUES """

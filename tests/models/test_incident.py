@@ -7,13 +7,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 
+from stores.messages.message import Message
 from stores.models import Incident
 from stores.models.incident import IncidentKind
 
 
 def report(database=None, subject=""):
     return Incident.objects.report(
-        IncidentKind.CHANNEL_RESTORED, "It was set back.", database=database, subject=subject
+        IncidentKind.CHANNEL_RESTORED,
+        Message("quoted", text="It was set back."),
+        database=database,
+        subject=subject,
     )
 
 
@@ -26,7 +30,7 @@ def test_an_incident_seen_again_is_counted_and_not_opened_twice(houston):
 
 def test_an_incident_of_no_known_kind_is_refused(hq):
     with pytest.raises(IntegrityError, match="incident_kind_is_known"), transaction.atomic():
-        Incident.objects.report("odd", "It is odd.")
+        Incident.objects.report("odd", Message("quoted", text="It is odd."))
 
 
 def test_an_incident_without_a_channel_is_opened_once_too(hq):

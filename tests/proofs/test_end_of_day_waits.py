@@ -59,7 +59,7 @@ def test_the_end_of_day_stops_waiting_after_a_timeout(store, seattle, settings):
         result = run("eod")
 
     assert result["outcome"] == "partly"
-    assert BUSY_ELSEWHERE in result["message"]
+    assert str(BUSY_ELSEWHERE) in result["message"]
 
 
 def test_an_end_of_day_that_waits_can_be_cancelled(store):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from stores.messages.message import EMPTY
 from stores.models import (
     Balance,
     Case,
@@ -276,4 +277,4 @@ def test_a_failed_upload_still_counts_after_a_good_download(houston, popup):
     run("pipeline")
 
     houston.refresh_from_db()
-    assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, "")
+    assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, EMPTY)

@@ -21,6 +21,7 @@ from stores.jobs.plan import databases_to_visit
 from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
 from stores.jobs.stages import waiting_steps
 from stores.jobs.start import create_run, start_job
+from stores.messages.message import Message
 from stores.models import (
     ChannelDatabase,
     ExcludedSale,
@@ -247,7 +248,9 @@ def test_an_incomplete_document_first_seen_tomorrow_is_quarantined(houston):
 
 def close_incident(houston: ChannelDatabase, closed_at: datetime) -> None:
     """Report an incident of the channel, and close it at a time."""
-    Incident.objects.report(IncidentKind.CHANNEL_RESTORED, "It was restored.", database=houston)
+    Incident.objects.report(
+        IncidentKind.CHANNEL_RESTORED, Message("quoted", text="It was restored."), database=houston
+    )
     Incident.objects.update(closed_at=closed_at, closing_reason="Seen.")
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from stores.messages.message import Message
 from stores.models import (
     Channel,
     ChannelDatabase,
@@ -388,14 +389,14 @@ STATEMENTS = [
         "one_statement_per_sequence",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message,
                   state, posted_at, content_hash)
-           SELECT company_id, channel_id, business_date, sequence, 'x', '', state, posted_at,
+           SELECT company_id, channel_id, business_date, sequence, 'x', '[]', state, posted_at,
                   content_hash FROM statement WHERE id = %(posted)s""",
     ),
     Violation(
         "two open statements of one day",
         "one_open_statement_per_day",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message)
-           SELECT company_id, channel_id, business_date, 2, 'x', '' FROM statement
+           SELECT company_id, channel_id, business_date, 2, 'x', '[]' FROM statement
             WHERE id = %(open)s""",
     ),
     Violation(
@@ -436,7 +437,7 @@ STATEMENTS = [
         "a statement of another company's channel",
         "statement_and_channel_share_the_company",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message)
-           VALUES ('USRT', %(paris)s, now(), 1, '', '')""",
+           VALUES ('USRT', %(paris)s, now(), 1, '', '[]')""",
         "its channel must be of its company",
     ),
     Violation(
@@ -642,7 +643,11 @@ def post_one_of_each(channel: Channel, database: ChannelDatabase, ann: Customer)
         sales_order=first,
         **AMOUNTS,
     )
-    StatementEvent.objects.create(statement=posted, state="posted", text="Posted.")
+    StatementEvent.objects.create(
+        statement=posted,
+        state="posted",
+        text=Message("state_reached", state=Message("state_posted")),
+    )
     Statement.objects.filter(pk=posted.pk).update(
         state="posted", posted_at=timezone.now(), content_hash=b"seal"
     )

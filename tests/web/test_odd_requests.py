@@ -30,6 +30,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from portal.wsgi import application
+from stores.messages.message import Message
 from stores.models import (
     Customer,
     DownloadSession,
@@ -128,7 +129,9 @@ def world(houston, seattle) -> dict[str, Any]:
     make_sale(houston, net_amount="11.00")
     run(JobCode.UPLOAD)
     run("validate")
-    Incident.objects.report("schema_drift", "A trigger is missing.", subject="houston")
+    Incident.objects.report(
+        "schema_drift", Message("quoted", text="A trigger is missing."), subject="houston"
+    )
     aside = Quarantine.objects.order_by("pk")
     pks = {
         model: list(model.objects.order_by("pk").values_list("pk", flat=True)[:3])

@@ -11,6 +11,7 @@ import pytest
 from django.urls import URLPattern, get_resolver
 from django.urls.converters import IntConverter
 
+from stores.messages.message import Message
 from stores.models import Channel, ChannelDatabase, Company, Customer, JobRun, NumberSequence
 from stores.pipeline.convert.accounts import import_account
 from stores.urls import urlpatterns
@@ -249,7 +250,7 @@ def test_each_menu_entry_has_an_icon_of_its_own(boss):
 
 
 def test_an_unreachable_channel_needs_attention_while_it_is_enabled(reader, houston):
-    ChannelDatabase.objects.update(last_error="Channel houston cannot be reached.")
+    ChannelDatabase.objects.update(last_error=Message("channel_unreachable", channel="houston"))
 
     alerts = reader.get("/").context["alerts"]
     Channel.objects.update(is_enabled=False)

@@ -256,7 +256,7 @@ def test_a_run_is_refused_if_its_user_lost_a_permission(clients, houston, job, p
     make_groups()
     job_run.refresh_from_db()
     assert job_run.status == "failed"
-    assert job_run.message == "Refused: manager no longer has permission to start this."
+    assert str(job_run.message) == "Refused: manager no longer has permission to start this."
 
 
 def test_a_button_is_shown_only_to_roles_that_may_use_it(clients, houston):

@@ -12,6 +12,7 @@ import pytest
 from django.utils import timezone
 
 from stores.jobs.liveness import liveness_problems
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, Incident, Quarantine, Schedule, UploadSession
 from stores.models.job import JobCode
 from stores.web.views import statements
@@ -53,7 +54,9 @@ def test_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked(reader, h
 
 def test_the_incidents_beyond_ten_are_counted(reader, houston):
     for number in range(12):
-        Incident.objects.report("message_refused", "A message.", subject=str(number))
+        Incident.objects.report(
+            "message_refused", Message("quoted", text="A message."), subject=str(number)
+        )
 
     texts = [alert.text for alert in reader.get("/").context["alerts"]]
 

@@ -25,7 +25,7 @@ from psycopg2 import errorcodes
 from stores.channeldb import migrations
 from stores.channeldb.connect.hosts import resolve_and_pin
 from stores.channeldb.connect.timeouts import extend_timeout
-from stores.channeldb.connect.url import Database, connection_settings
+from stores.channeldb.connect.url import Database, connection_settings, refusal
 from stores.channeldb.errors import (
     ChannelAlreadyOpen,
     ChannelBusy,
@@ -39,19 +39,20 @@ from stores.channeldb.errors import (
 from stores.channeldb.router import ALIAS, APP
 from stores.channeldb.schema.drift import can_be_recreated, differences
 from stores.hqdb.retry import sqlite_extended_code, sqlstate_of
+from stores.messages.message import Message
 
 DRIVER_ERRORS = (DjangoError, psycopg2.Error, sqlite3.Error)
 # Trouble that has a sentence of its own, by PostgreSQL's state or SQLite's primary code.
-DATABASE_BUSY = (ChannelBusy, "is busy")
-DATABASE_READ_ONLY = (ChannelUnreachable, "is read-only")
-DISK_FULL = (ChannelUnreachable, "has no room left")
-TOO_MANY_CONNECTIONS = (ChannelBusy, "accepts no more connections")
-STATEMENT_TIMED_OUT = (ChannelBusy, "is too slow: a statement timed out")
-FILE_DAMAGED = (ChannelUnreachable, "has a damaged file")
-NOT_A_DATABASE = (ChannelUnreachable, "has a file that is not a SQLite database")
-LOSSY_ENCODING = (ChannelMisconfigured, "uses an encoding that cannot hold every name")
-UNDECODABLE_TEXT = (ChannelMisconfigured, "holds bytes that are not valid in its encoding")
-PERMISSION_DENIED = (ChannelMisconfigured, "does not grant HQ's role this privilege")
+DATABASE_BUSY = (ChannelBusy, "channel_busy")
+DATABASE_READ_ONLY = (ChannelUnreachable, "channel_read_only")
+DISK_FULL = (ChannelUnreachable, "channel_full")
+TOO_MANY_CONNECTIONS = (ChannelBusy, "channel_too_many_connections")
+STATEMENT_TIMED_OUT = (ChannelBusy, "channel_too_slow")
+FILE_DAMAGED = (ChannelUnreachable, "channel_file_damaged")
+NOT_A_DATABASE = (ChannelUnreachable, "channel_file_is_another")
+LOSSY_ENCODING = (ChannelMisconfigured, "channel_encoding_lossy")
+UNDECODABLE_TEXT = (ChannelMisconfigured, "channel_text_invalid")
+PERMISSION_DENIED = (ChannelMisconfigured, "channel_denies_privilege")
 ERRORS_BY_CODE: dict[str | int, tuple[type[ChannelError], str]] = {
     errorcodes.LOCK_NOT_AVAILABLE: DATABASE_BUSY,
     errorcodes.DEADLOCK_DETECTED: DATABASE_BUSY,
@@ -132,7 +133,7 @@ def registered_connection(database: Database, alias: str) -> Iterator[BaseDataba
     """Put a fresh connection into Django's handler; close and remove it at the end."""
     here = _open.__dict__.setdefault("aliases", set())
     if alias in here:
-        raise ChannelAlreadyOpen(f"Channel {database.label} is already open in this thread.")
+        raise ChannelAlreadyOpen(Message("channel_already_open", channel=database.label))
     wrapper = new_wrapper(alias, resolve_and_pin(database, connection_settings(database)))
     here.add(alias)
     connections[alias] = wrapper
@@ -185,15 +186,10 @@ def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate
     with translated(database, always=True):
         applied = applied_migrations(wrapper)
     if "stores" in {app for app, _ in applied}:
-        raise ChannelMisconfigured(
-            f"Channel {database.label} has an address that is refused: this is HQ's own database."
-        )
+        raise refusal(database, Message("address_of_hq"))
     if not migrate and missing_migrations(applied):
-        name = database.label.split("/")[0]
-        raise ChannelUnmigrated(
-            f"Channel {database.label} has no Syncline tables, or old ones: "
-            f"run migrate_channels {name}."
-        )
+        code = database.label.split("/")[0]
+        raise ChannelUnmigrated(Message("channel_unmigrated", channel=database.label, code=code))
 
 
 def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
@@ -204,16 +200,20 @@ def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
     with translated(database, always=True):
         changes = differences(wrapper)
     if changes:
-        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
-        remedy = (
-            f" Run migrate_channels {database.label.split('/')[0]} to create it again."
-            if can_be_recreated(changes)
-            else ""
-        )
-        raise ChannelDrifted(
-            f"Channel {database.label}: its tables were changed: {changes[0]}{more}.{remedy}",
-            changes,
-        )
+        raise ChannelDrifted(drift_message(database, changes), changes)
+
+
+def drift_message(database: Database, changes: list[str]) -> Message:
+    """The first difference, how many more there are, and the remedy if there is one."""
+    channel, first, more = database.label, changes[0], len(changes) - 1
+    message = (
+        Message("channel_drifted_more", channel=channel, first=first, count=more)
+        if more
+        else Message("channel_drifted", channel=channel, first=first)
+    )
+    if can_be_recreated(changes):
+        message += Message("recreate_tables", code=channel.split("/")[0])
+    return message
 
 
 def require_intact_file(database: Database, wrapper: BaseDatabaseWrapper) -> None:
@@ -227,8 +227,8 @@ def require_intact_file(database: Database, wrapper: BaseDatabaseWrapper) -> Non
     with translated(database, always=True), wrapper.cursor() as cursor:
         cursor.execute("PRAGMA quick_check(1)")
         if cursor.fetchone()[0] != "ok":
-            kind, words = FILE_DAMAGED
-            raise kind(f"Channel {database.label} {words}.")
+            kind, code = FILE_DAMAGED
+            raise kind(Message(code, channel=database.label))
 
 
 def applied_migrations(wrapper: BaseDatabaseWrapper) -> set[tuple[str, str]]:
@@ -274,10 +274,10 @@ def raise_translated(database: Database, error: Exception) -> NoReturn:
     otherwise = (
         TOO_MANY_CONNECTIONS
         if is_connection_limit(error)
-        else (ChannelUnreachable, "cannot be reached")
+        else (ChannelUnreachable, "channel_unreachable")
     )
-    kind, words = ERRORS_BY_CODE.get(sqlstate_of(error) or sqlite_primary_code(error), otherwise)
-    raise kind(f"Channel {database.label} {words}.") from None
+    kind, code = ERRORS_BY_CODE.get(sqlstate_of(error) or sqlite_primary_code(error), otherwise)
+    raise kind(Message(code, channel=database.label)) from None
 
 
 def is_connection_error(error: Exception) -> bool:

@@ -20,6 +20,7 @@ from django.conf import settings
 
 from stores.channeldb.connect.url import Database, refusal
 from stores.channeldb.errors import ChannelUnreachable
+from stores.messages.message import Message
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -29,7 +30,6 @@ METADATA = frozenset(
     map(ip_address, ("169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254"))
 )
 NAT64 = ip_network("64:ff9b::/96")
-NOT_ALLOWED = "its host is not a public address, and SYNCLINE_CHANNEL_HOSTS does not allow it"
 
 
 def resolve_and_pin(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
@@ -43,10 +43,10 @@ def resolve_and_pin(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
         return conf
     addresses = addresses_of(host)
     if not addresses:
-        raise ChannelUnreachable(f"Channel {database.label} cannot be reached.")
+        raise ChannelUnreachable(Message("channel_unreachable", channel=database.label))
     # All of them: which one answers first must not decide.
     if not all(is_allowed(address, host) for address in addresses):
-        raise refusal(database, NOT_ALLOWED)
+        raise refusal(database, Message("host_not_allowed"))
     return conf | {"OPTIONS": conf["OPTIONS"] | {"hostaddr": str(addresses[0])}}
 
 

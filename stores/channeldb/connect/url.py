@@ -18,6 +18,7 @@ from django.conf import settings
 
 from stores.channeldb.connect.timeouts import LimitedConnection, WatchedConnection, WatchedCursor
 from stores.channeldb.errors import ChannelMisconfigured
+from stores.messages.message import Message
 
 # What a URL may say beyond the address; hostaddr, options, service and passfile are not among it.
 URL_PARAMETERS = {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "require_auth"}
@@ -129,18 +130,18 @@ def resolved_url(database: Database) -> str:
         return database.url
     name = database.url.removeprefix("env:")
     if not ENVIRONMENT_NAME.fullmatch(name):
-        raise refusal(database, "env: must name a variable CHANNEL_DSN_…")
+        raise refusal(database, Message("environment_name_invalid"))
     url = os.environ.get(name, "")
     if not url:
-        raise refusal(database, f"{name} is not set in the environment")
+        raise refusal(database, Message("environment_value_missing", name=name))
     if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
-        raise refusal(database, f"{name} must hold postgresql://… or sqlite:///…")
+        raise refusal(database, Message("environment_value_invalid", name=name))
     return url
 
 
-def refusal(database: Database, why: str) -> ChannelMisconfigured:
+def refusal(database: Database, why: Message) -> ChannelMisconfigured:
     """The error that names the channel and the rule, and repeats nothing from the address."""
-    return ChannelMisconfigured(f"Channel {database.label} has an address that is refused: {why}.")
+    return ChannelMisconfigured(Message("address_refused", channel=database.label, why=why))
 
 
 # ------------------------------------------------------------------- SQLite
@@ -153,17 +154,17 @@ def sqlite_path(database: Database) -> Path:
     """
     relative = resolved_url(database).removeprefix("sqlite:///")
     if not all(PATH_PART.fullmatch(part) for part in relative.split("/")):
-        raise refusal(database, "sqlite:/// needs a plain path below SYNCLINE_DATA_DIR")
+        raise refusal(database, Message("path_invalid"))
     root = Path(settings.SYNCLINE_DATA_DIR).resolve()
     try:
         path = (root / relative).resolve()
         is_file = not path.exists() or stat.S_ISREG(path.stat().st_mode)
     except (OSError, RuntimeError):
-        raise refusal(database, "the path cannot be followed") from None
+        raise refusal(database, Message("path_unfollowable")) from None
     if not path.is_relative_to(root):
-        raise refusal(database, "the file lies outside SYNCLINE_DATA_DIR")
+        raise refusal(database, Message("file_outside"))
     if not is_file:
-        raise refusal(database, "the path leads to something that is not a file")
+        raise refusal(database, Message("file_is_no_file"))
     return path
 
 
@@ -183,7 +184,7 @@ def embedded_name(database: Database) -> str:
     """The name of a database in the embedded server. Errors: ChannelMisconfigured."""
     name = database.url.removeprefix("embedded:")
     if not DATABASE_NAME.fullmatch(name):
-        raise refusal(database, "embedded: needs a name of lower-case letters, digits and _")
+        raise refusal(database, Message("embedded_name_invalid"))
     return name
 
 
@@ -203,25 +204,33 @@ def postgresql_settings(database: Database, url: str) -> dict[str, Any]:
     """Settings for a server of the channel's own. Errors: ChannelMisconfigured."""
     try:
         return read_postgresql_url(url)
-    except ValueError as error:
-        raise refusal(database, str(error)) from None
+    except InvalidAddress as error:
+        raise refusal(database, error.message) from None
+
+
+class InvalidAddress(ValueError):
+    """A URL breaks a rule. The message names the rule, and repeats nothing of the URL."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 def read_postgresql_url(url: str) -> dict[str, Any]:
-    """Take a postgresql:// URL apart. Errors: ValueError with a rule, never a part of the URL."""
+    """Take a postgresql:// URL apart. Errors: InvalidAddress."""
     try:
         parts = urlsplit(url)
         port, query = parts.port, dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     except ValueError:
-        raise ValueError("it is not a URL") from None
+        raise InvalidAddress(Message("address_not_a_url")) from None
     if parts.scheme not in ("postgresql", "postgres") or parts.fragment:
-        raise ValueError("it must be postgresql://…, sqlite:///…, env:CHANNEL_DSN_… or embedded")
+        raise InvalidAddress(Message("scheme_unknown"))
     if set(query) - URL_PARAMETERS:
-        raise ValueError(f"of parameters it takes {', '.join(sorted(URL_PARAMETERS))} only")
+        raise InvalidAddress(Message("parameters_not_allowed", allowed=sorted(URL_PARAMETERS)))
     name = unquote(parts.path.removeprefix("/"))
     # Bytes, as PostgreSQL counts; a longer name would be cut to that of another database.
     if not name or "\0" in unquote(url) or len(name.encode()) > 63:
-        raise ValueError("it must name a database, in up to 63 bytes")
+        raise InvalidAddress(Message("address_needs_database"))
     host = host_of(parts.netloc) or query.get("host", "")
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -243,9 +252,9 @@ def host_of(netloc: str) -> str:
 
 
 def one_host(host: str) -> str:
-    """The host, if it is one: libpq reads a comma as a list. Errors: ValueError."""
+    """The host, if it is one: libpq reads a comma as a list. Errors: InvalidAddress."""
     if not host or "," in host:
-        raise ValueError("it must name one host, or the folder of a socket as ?host=/path")
+        raise InvalidAddress(Message("address_needs_one_host"))
     return host
 
 
@@ -253,7 +262,7 @@ def transport(host: str, has_password: bool, query: dict[str, str]) -> dict[str,
     """How the connection is secured: a password goes to nobody unproven, remote only by TLS.
 
     A socket needs neither. A URL may say otherwise, but not for a remote host in production.
-    Errors: ValueError.
+    Errors: InvalidAddress.
     """
     options = {name: query[name] for name in query if name not in ("host", "port")}
     if host.startswith("/"):
@@ -263,5 +272,5 @@ def transport(host: str, has_password: bool, query: dict[str, str]) -> dict[str,
     if host not in LOCAL_HOSTS:
         options.setdefault("sslmode", "verify-full")
         if settings.PRODUCTION and options["sslmode"] != "verify-full":
-            raise ValueError("in production a remote host needs sslmode=verify-full")
+            raise InvalidAddress(Message("tls_required"))
     return options

@@ -127,13 +127,19 @@ class PositionMove:
 class NonceRefused(ChannelError):
     """Another visit has taken the channel over."""
 
+    code = "any_channel_taken_over"
+
 
 class PositionMoved(ChannelError):
     """The channel has another position than headquarters saw, and nothing was written."""
 
+    code = "any_channel_moved"
+
 
 class Contradiction(ChannelError):
     """The channel knows an account otherwise than HQ, and nothing was written."""
+
+    code = "any_channel_contradicts"
 
     def __init__(self, table: str, count: int, rows: Sequence[Sequence[str]]) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from django.db.models import Count, QuerySet
 from stores.hqdb.sql import fetch
 from stores.jobs.liveness import LivenessProblem, liveness_problems
 from stores.management.base import SynclineCommand
+from stores.messages.labels import counted
 from stores.models import (
     ChannelDatabase,
     DownloadException,
@@ -16,7 +17,6 @@ from stores.models import (
     Incident,
     Quarantine,
 )
-from stores.models.labels import counted
 from stores.models.staging import StagingStatus
 from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.rules import STAGING_MODELS
@@ -60,7 +60,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "company": database.channel.company_id,
             "database": database.label,
             "status": database_status(database, is_blocked=database.pk in blocked_ids),
-            "error": database.last_error or None,
+            "error": str(database.last_error) or None,
             "hold": database.hold_reason or None,
             "strict_order": database.strict_order,
             "suspended": suspension_as_dict(suspended.get(database.pk)),

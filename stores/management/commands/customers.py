@@ -7,9 +7,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
 from stores.management.base import BUSY, SynclineCommand, add_action, add_actions
+from stores.messages.labels import counted
 from stores.models import Customer
 from stores.models.customer import AccountState
-from stores.models.labels import counted
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 

@@ -12,8 +12,8 @@ from stores.management.arguments import (
     wrong_argument,
 )
 from stores.management.base import SynclineCommand, add_action, add_actions
+from stores.messages.labels import counted
 from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
-from stores.models.labels import counted
 from stores.models.package import ExceptionReason
 from stores.pipeline.download import sessions
 from stores.pipeline.download.exceptions import add_exceptions
@@ -194,7 +194,7 @@ def session_as_dict(session: DownloadSession) -> dict[str, Any]:
         "at": session.started_at,
         "customers": session.customers,
         "rows": session.rows,
-        "message": session.message or None,
+        "message": str(session.message) or None,
     }
 
 
@@ -203,7 +203,7 @@ def exception_as_dict(exception: DownloadException) -> dict[str, Any]:
         "database": exception.database.label,
         "account": exception.customer.account_number,
         "reason": exception.reason,
-        "message": exception.message or None,
+        "message": str(exception.message) or None,
         "tries": exception.tries,
         "since": exception.since,
     }

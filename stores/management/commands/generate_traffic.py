@@ -15,8 +15,8 @@ from stores.channeldb.errors import ChannelError
 from stores.channeldb.schema.tables import PART_TABLES
 from stores.management.arguments import parse_whole_number, whole_number, wrong_argument
 from stores.management.base import SynclineCommand
+from stores.messages.labels import counted
 from stores.models import ChannelDatabase
-from stores.models.labels import counted
 from stores.traffic import FakerMissing, SeedTaken, WrittenTraffic, write_traffic
 from stores.traffic.store import day_named_by, yesterday_seed
 

@@ -91,7 +91,7 @@ def incident_as_dict(incident: Incident) -> dict[str, Any]:
         "since": incident.opened_at,
         "last_seen": incident.last_seen_at,
         "times": incident.times,
-        "message": incident.message,
+        "message": str(incident.message),
         "next_step": incident.next_step,
         "detail": incident.detail,
         "closing_reason": incident.closing_reason or None,

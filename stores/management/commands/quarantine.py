@@ -12,9 +12,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
 from stores.management.base import FAILED, SynclineCommand, add_action, add_actions, single_line
+from stores.messages.reasons import REASONS, explain
 from stores.models import Case
 from stores.models.case import UNSETTLED_STATUSES, CaseStatus, Cause
-from stores.models.reason import REASONS, explain
 from stores.pipeline.corrections.case import CaseDetail, describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (

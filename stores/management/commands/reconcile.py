@@ -57,7 +57,7 @@ def step_as_dict(step: RunStep) -> dict[str, Any]:
     return {
         "channel": step.place,
         "outcome": step.status,
-        "message": step.message,
+        "message": str(step.message),
         "counts": step.counts,
         "differences": list(step.differences.values("what", "table", "key")),
     }

@@ -63,5 +63,5 @@ def run_as_dict(run: JobRun) -> dict[str, Any]:
         "status": run.status,
         "at": run.created_at,
         "cancel_requested": run.cancel_requested_at,
-        "message": run.message or None,
+        "message": str(run.message) or None,
     }

@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from stores.management import arguments
 from stores.management.base import SynclineCommand, add_action, add_actions
+from stores.messages.labels import counted
 from stores.models import ChannelDatabaseGroup, Schedule
 from stores.models.job import SCHEDULED_JOBS
-from stores.models.labels import counted
 from stores.models.schedule import MINUTES_A_DAY
 
 

@@ -6,8 +6,8 @@ from django.core.management.base import CommandParser
 
 from stores.management.arguments import add_reason, wrong_argument
 from stores.management.base import SynclineCommand, add_action, add_actions
+from stores.messages.reasons import explain
 from stores.models import Statement
-from stores.models.reason import explain
 from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
 
 LINE_FORMAT = "{statement:<24} {state:<16} {sales:>7}  {message}"
@@ -63,7 +63,7 @@ def statement_as_dict(statement: Statement) -> dict[str, Any]:
     """The statement as JSON output shows it; only an open one has a message."""
     message = ""
     if statement.is_open:
-        message = statement.message or explain(statement.reason)
+        message = str(statement.message) or explain(statement.reason)
     return {
         "statement": statement.number,
         "state": statement.state,

@@ -8,10 +8,10 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
 from stores.management.base import FAILED, SynclineCommand, add_action, add_actions
+from stores.messages.labels import counted, label
+from stores.messages.reasons import explain
 from stores.models import FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
-from stores.models.labels import counted, label
-from stores.models.reason import explain
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,
     correct_transaction,

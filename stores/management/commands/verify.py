@@ -28,7 +28,10 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         checks = verify(full=options["full"])
         broken = [check.id for check in checks if not check.ok]
-        document = {"ok": not broken, "checks": [asdict(check) for check in checks]}
+        document = {
+            "ok": not broken,
+            "checks": [asdict(check) | {"title": str(check.title)} for check in checks],
+        }
         # The document says all; people get a last sentence on stderr.
         status = FAILED if broken and self.as_json else 0
         self.print_json_or_text(document, *report_lines(checks), status=status)

@@ -17,6 +17,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import fetch_one, identifiers, listed, reserve_numbers, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
+from stores.messages.message import Message
 from stores.models import Company, Customer, Incident, NumberSequence
 from stores.models.run import StepFailed
 from stores.pipeline.changes import reserve_changes
@@ -66,8 +67,7 @@ def require_issuing_allowed() -> None:
     """
     if incident := Incident.objects.blocking_conversion().order_by("pk").first():
         raise StepFailed(
-            f"No account number is issued until incident {incident.pk} is closed: "
-            f"{incident.message}"
+            Message("issuing_blocked", incident=str(incident.pk), why=incident.message)
         )
 
 

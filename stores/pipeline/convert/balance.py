@@ -11,6 +11,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.retry import run_for_rows
 from stores.hqdb.sql import fetch_values
+from stores.messages.message import Message
 from stores.models import Channel, ChannelDatabase, Company
 from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
@@ -31,7 +32,11 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
     # The steps that settle sales call count_sales() for them.
     moved = dict.fromkeys(EVENT_TABLES, is_moved) | dict.fromkeys(SALES_TABLES, False)
     refused = count_tables(moved, database_ids(*company.channels.all()))
-    report_refused_rows(f"days of the balance of {company}", refused)
+    report_refused_rows(
+        f"days of the balance of {company}",
+        Message("days_of_balance", company=company.pk),
+        refused,
+    )
 
 
 def count_sales(channel: Channel) -> None:

@@ -25,6 +25,7 @@ from stores.hqdb.retry import (
     run_for_rows,
 )
 from stores.hqdb.sql import fetch, fetch_values, prefer_index_scans, run_sql
+from stores.messages.message import Message
 from stores.models import Company, RunStep
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK, EVENTS_PER_CHUNK
@@ -221,8 +222,16 @@ def explain_rest(step: RunStep, company: Company, skipped: Skipped) -> None:
             unclosed |= supersede_quarantined(company, kind)
         skipped.events |= write_wait_reasons(company)
         step.add(waiting=count_waiting(company))
-        report_refused_rows(f"events of {company}", skipped.events)
-        report_refused_rows(f"quarantine of {company}", unclosed)
+        report_refused_rows(
+            f"events of {company}",
+            Message("events_of_company", company=company.pk),
+            skipped.events,
+        )
+        report_refused_rows(
+            f"quarantine of {company}",
+            Message("quarantine_of_company", company=company.pk),
+            unclosed,
+        )
         failpoint("convert:before_last_commit")
     with step.chunk():
         settle_fields(company)

@@ -20,6 +20,7 @@ from stores.hqdb.retry import (
     self_committing,
 )
 from stores.hqdb.sql import batched, fetch_values
+from stores.messages.message import EMPTY, Message
 from stores.models import ChannelDatabase, Customer, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled, RunLost, StepFailed
 from stores.models.session import DUE_DOWNLOADS, DownloadStatus
@@ -197,9 +198,8 @@ class ChannelDownload:
         except DATABASE_ERRORS as error:
             if not is_data_error(error):
                 raise
-            raise StepFailed(
-                f"Headquarters cannot make the next package ({describe_error(error)})."
-            ) from error
+            message = Message("package_impossible", error=describe_error(error))
+            raise StepFailed(message) from error
         failpoint("download:after_package")
         if package is None:
             close_session(session, DownloadStatus.NO_DATA, NO_DATA)
@@ -373,12 +373,14 @@ class ChannelDownload:
             report_refused_customers(self.database, has_new=bool(self.refused))
 
 
-def describe_failure(error: Exception) -> str:
+def describe_failure(error: Exception) -> Message:
     """Return why a session failed, without the driver's own text, which may quote a row."""
-    if isinstance(error, ChannelError | StepFailed | RunCancelled):
-        return str(error)
+    if isinstance(error, ChannelError | StepFailed):
+        return error.message
+    if isinstance(error, RunCancelled):
+        return EMPTY
     kind = describe_error(error) if isinstance(error, DATABASE_ERRORS) else type(error).__name__
-    return f"Unexpected error ({kind}); see the run's technical details."
+    return Message("unexpected_error_of_kind", error=kind)
 
 
 class Written(NamedTuple):

@@ -16,13 +16,13 @@ from typing import Any
 from django.db.models import QuerySet
 
 from stores.hqdb.sql import fetch, run_sql
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, DownloadException, DownloadSession
-from stores.models.labels import plural
 from stores.models.package import ExceptionReason, listed_accounts
-from stores.pipeline.refused_rows import close_report, open_report, reasons_of
+from stores.pipeline.refused_rows import close_report, first_errors, open_report
 
 INCIDENT_SUBJECT = "customers"
-# The channel's message about each customer that it refused, by account number.
+# What the channel said of each customer that it refused, by account number.
 Refusals = Mapping[str, str]
 
 
@@ -40,7 +40,7 @@ def add_exceptions(
     return run_sql(
         """INSERT INTO download_exception
                   (database_id, customer_id, reason, message, tries, requested_by_id)
-           SELECT %s, id, %s, '', 0, %s FROM unnest(%s::bigint[]) AS customer (id)
+           SELECT %s, id, %s, '[]', 0, %s FROM unnest(%s::bigint[]) AS customer (id)
                ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL DO NOTHING""",
         [database.pk, reason.value, by and by.pk, sorted(customers)],
     )
@@ -67,7 +67,7 @@ def record_refusals(
         """INSERT INTO download_exception AS exception
                   (database_id, customer_id, reason, message, tries, tried_at, holds_up)
            SELECT %(database)s, customer.id, 'refused', refusal.message, 1, now(), %(blocks)s
-             FROM unnest(%(accounts)s::text[], %(messages)s::text[]) AS refusal (account, message)
+             FROM unnest(%(accounts)s::text[], %(messages)s::jsonb[]) AS refusal (account, message)
              JOIN customer ON customer.company_id = %(company)s
                           AND customer.account_number = refusal.account
                ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL
@@ -79,7 +79,7 @@ def record_refusals(
             "database": database.pk,
             "company": database.channel.company_id,
             "accounts": list(refused),
-            "messages": [message[:300] for message in refused.values()],
+            "messages": [Message("quoted", text=error).json for error in refused.values()],
             "blocks": blocks,
             "is_strict": database.strict_order,
         },
@@ -163,20 +163,22 @@ def report_refused_customers(database: ChannelDatabase, *, has_new: bool) -> Non
     exceptions = DownloadException.objects.open().filter(
         database=database, reason=ExceptionReason.REFUSED
     )
-    refused = dict(
-        exceptions.order_by("customer").values_list("customer__account_number", "message")
-    )
+    refused = {
+        account: str(message)
+        for account, message in exceptions.order_by("customer").values_list(
+            "customer__account_number", "message"
+        )
+    }
     if not refused:
         close_report(INCIDENT_SUBJECT, database)
     elif has_new:
         is_blocked = exceptions.filter(holds_up=True).exists()
-        consequence = (
-            "In strict order, all later downloads wait." if is_blocked else "The others go on."
+        message = Message(
+            "customers_refused",
+            channel=database.label,
+            count=len(refused),
+            accounts=listed_accounts(exceptions),
+            errors=first_errors(refused),
         )
-        open_report(
-            INCIDENT_SUBJECT,
-            f"Channel {database.label} refuses {plural('customer', len(refused))}"
-            f" {listed_accounts(exceptions)} ({reasons_of(refused)}). {consequence}",
-            refused,
-            database=database,
-        )
+        message += Message("later_downloads_wait" if is_blocked else "others_go_on")
+        open_report(INCIDENT_SUBJECT, message, refused, database=database)

@@ -16,20 +16,21 @@ from django.db.models.functions import Coalesce, Greatest, Now
 from stores.channeldb.exchange.protocol import TableData
 from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch_values
+from stores.messages.message import EMPTY, Message
 from stores.models import ChannelDatabase, Customer, DownloadSession, Package, RunStep
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.run import RunCancelled
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 from stores.pipeline.download.exceptions import unblock_downloads
 
-REPLACED = "Another package brings what it would have brought."
-CANCELED = "Someone canceled the session. The next download sends what the database lacks."
-ARRIVED = "The channel has its package already."
-BLOCKING = "The channel refuses some of its customers; in strict order, later packages wait for it."
-REFUSED = "The channel refuses these customers."
-DROPPED = "The data of its package is no longer there."
-ON_HOLD = "Downloads to this database are on hold."
-NO_DATA = "What the database lacks may not leave headquarters yet: see the number journal."
+REPLACED = Message("download_replaced")
+CANCELED = Message("download_canceled")
+ARRIVED = Message("download_arrived")
+BLOCKING = Message("package_blocks")
+REFUSED = Message("single_customers_refused")
+DROPPED = Message("package_dropped")
+ON_HOLD = Message("downloads_held")
+NO_DATA = Message("package_empty")
 # The status of a session that fails, by the status in which it fails.
 FAILED_AS: dict[str | None, DownloadStatus] = {
     DownloadStatus.STARTED: DownloadStatus.CREATE_FAILED,
@@ -63,7 +64,7 @@ def start_session(step: RunStep) -> DownloadSession:
         sessions = DownloadSession.objects.filter(database=step.its_database)
         session = sessions.unmade().first() or sessions.create(database=step.its_database)
         sessions.filter(pk=session.pk).update(
-            run=step.run, status=DownloadStatus.STARTED, message=""
+            run=step.run, status=DownloadStatus.STARTED, message=EMPTY
         )
     failpoint("download:after_start")
     return session
@@ -102,7 +103,7 @@ def offer_package(database: ChannelDatabase, package: Package) -> DownloadSessio
     session = sessions.open().filter(package=package).first()
     if session is None:
         session = sessions.unmade().first() or DownloadSession(database=database)
-        session.package, session.status, session.message = package, DownloadStatus.AVAILABLE, ""
+        session.package, session.status, session.message = package, DownloadStatus.AVAILABLE, EMPTY
     outdated = sessions.open().filter(package__to_no__gt=package.from_no) | sessions.unmade()
     outdated.exclude(pk=session.pk).update(status=DownloadStatus.CANCELED, message=REPLACED)
     return session
@@ -124,7 +125,7 @@ def request_single_customers(step: RunStep) -> DownloadSession:
 
 def request(step: RunStep, session: DownloadSession) -> None:
     """Save that the run tries a session once more, in the caller's transaction."""
-    session.run, session.status, session.message = step.run, DownloadStatus.REQUESTED, ""
+    session.run, session.status, session.message = step.run, DownloadStatus.REQUESTED, EMPTY
     session.tries += 1
     session.requested_at = Now()
     changed = ["package", "run", "status", "message", "tries", "requested_at"]
@@ -154,7 +155,7 @@ def note_applied(session: DownloadSession, *, customers: int, rows: int, parts: 
         customers=customers,
         rows=F("rows") + rows,
         parts=F("parts") + parts,
-        message="",
+        message=EMPTY,
     )
 
 
@@ -167,7 +168,7 @@ def note_arrived(step: RunStep, *, since: int, position: int) -> int:
     """
     arrived = fetch_values(
         """UPDATE download_session session
-              SET status = 'applied', applied_at = now(), message = '', run_id = %(run)s,
+              SET status = 'applied', applied_at = now(), message = '[]', run_id = %(run)s,
                   customers = package.customers - (
                       SELECT count(*) FROM download_exception exception
                        WHERE exception.database_id = session.database_id
@@ -192,7 +193,7 @@ def note_arrived(step: RunStep, *, since: int, position: int) -> int:
     return sum(arrived)
 
 
-def fail_session(session: DownloadSession, error: Exception, message: str) -> None:
+def fail_session(session: DownloadSession, error: Exception, message: Message) -> None:
     """Save why the session failed. The next download tries it again."""
     unfinished = DownloadSession.objects.unfinished().filter(pk=session.pk)
     status = unfinished.values_list("status", flat=True).first()
@@ -201,7 +202,7 @@ def fail_session(session: DownloadSession, error: Exception, message: str) -> No
         failed = DownloadStatus.CANCELED
     # Other tries are counted when they are requested.
     tries = F("tries") + (1 if failed == DownloadStatus.CREATE_FAILED else 0)
-    unfinished.filter(status=status).update(status=failed, message=message[:300], tries=tries)
+    unfinished.filter(status=status).update(status=failed, message=message, tries=tries)
 
 
 def note_partly_applied(
@@ -226,7 +227,7 @@ def note_partly_applied(
     )
 
 
-def close_session(session: DownloadSession, status: DownloadStatus, message: str = "") -> None:
+def close_session(session: DownloadSession, status: DownloadStatus, message: Message) -> None:
     DownloadSession.objects.filter(pk=session.pk).update(status=status, message=message)
 
 
@@ -284,7 +285,11 @@ def cancel(session: DownloadSession, *, by: Any = None) -> None:
         canceled = (
             DownloadSession.objects.cancelable()
             .filter(pk=session.pk)
-            .update(status=DownloadStatus.CANCELED, message="Canceled by hand.", changed_by=by)
+            .update(
+                status=DownloadStatus.CANCELED,
+                message=Message("download_canceled_by_hand"),
+                changed_by=by,
+            )
         )
         if not canceled:
             raise SessionRefused("Only a session whose data is not on its way can be canceled.")
@@ -314,12 +319,12 @@ def rerun(session: DownloadSession, *, by: Any = None) -> DownloadSession:
         suspended = DownloadSession.objects.filter(pk=session.pk, status=DownloadStatus.SUSPENDED)
         if suspended.exists():
             if session.database.is_held:
-                raise SessionRefused(ON_HOLD)
-            suspended.update(status=DownloadStatus.AVAILABLE, message="", changed_by=by)
+                raise SessionRefused(str(ON_HOLD))
+            suspended.update(status=DownloadStatus.AVAILABLE, message=EMPTY, changed_by=by)
             return session
         package = Package.objects.select_for_update().filter(sessions=session).first()
         if package is None or package.dropped_at:
-            raise SessionRefused(DROPPED)
+            raise SessionRefused(str(DROPPED))
         if is_offered(session):
             raise SessionRefused("The package is still on offer to this database.")
         return DownloadSession.objects.create(
@@ -370,7 +375,7 @@ def resume(database: ChannelDatabase) -> int:
             raise SessionRefused(f"Downloads to {database.label} are not on hold.")
         return DownloadSession.objects.filter(
             database=database, status=DownloadStatus.SUSPENDED
-        ).update(status=DownloadStatus.AVAILABLE, message="")
+        ).update(status=DownloadStatus.AVAILABLE, message=EMPTY)
 
 
 def start_over(database: ChannelDatabase, *, by: Any = None) -> None:

@@ -7,7 +7,7 @@ from stores.channeldb.exchange.open import visit
 from stores.channeldb.provision import renew_identity
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
-from stores.pipeline.fence.incidents import NO_DATABASE_ID, accept
+from stores.pipeline.fence.incidents import NO_IDENTITY, about_channel, accept
 
 SETTLED_BY_ACCEPTANCE = (*BLOCKS_DATABASE, IncidentKind.CHANNEL_RESTORED)
 
@@ -26,7 +26,7 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
     with visit(database) as channel:
         state = channel.state()
     if state is None:
-        raise AcceptanceRefused(f"Channel {database.label}: {NO_DATABASE_ID}")
+        raise AcceptanceRefused(str(about_channel(database, NO_IDENTITY)))
     others = ChannelDatabase.objects.exclude(pk=database.pk)
     if owner := others.filter(database_id=state.database_id).first():
         raise AcceptanceRefused(

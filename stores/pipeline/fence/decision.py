@@ -18,7 +18,16 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from stores.channeldb.exchange.protocol import ChannelState, VisitToken
+from stores.messages.message import Message
 from stores.models.incident import IncidentKind
+
+# The message that names a number of a series. A channel may say what it likes of others.
+NUMBERS_SEEN = {
+    "account": "account_number_seen",
+    "order": "order_number_seen",
+    "invoice": "invoice_number_seen",
+    "change": "change_seen",
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def find_mismatch_at_first_visit(
     return None
 
 
-def numbers_ahead(known: KnownState, state: ChannelState) -> list[str]:
+def numbers_ahead(known: KnownState, state: ChannelState) -> list[Message]:
     """Describe each number that the channel knows and HQ has not issued, with HQ's last number."""
     return [
         *accounts_ahead(known, state),
@@ -105,33 +114,41 @@ def numbers_ahead(known: KnownState, state: ChannelState) -> list[str]:
     ]
 
 
-def accounts_ahead(known: KnownState, state: ChannelState) -> list[str]:
+def accounts_ahead(known: KnownState, state: ChannelState) -> list[Message]:
     ahead = []
     for company, number in state.account_high.items():
         issued = known.next_numbers.get(company, 1) - 1
         if company not in known.next_numbers or number > issued:
-            ahead.append(f"account number {number} of {company} (here: {issued})")
+            ahead.append(number_seen("account", number, company, issued))
     return ahead
 
 
-def documents_ahead(known: KnownState, state: ChannelState) -> list[str]:
+def documents_ahead(known: KnownState, state: ChannelState) -> list[Message]:
     ahead = []
     for key, number in state.issued.items():
         company, _, series = key.rpartition("/")
         issued = known.issued.get(key, 0)
         if number > issued:
-            ahead.append(f"{series} number {number} of {company} (here: {issued})")
+            ahead.append(number_seen(series, number, company, issued))
     return ahead
 
 
-def changes_ahead(known: KnownState, state: ChannelState) -> list[str]:
+def changes_ahead(known: KnownState, state: ChannelState) -> list[Message]:
     ahead = []
     for company, number in state.positions.items():
         # None: HQ does not have the company, which its account numbers show.
         latest = known.changes.get(company)
         if latest is not None and number > latest:
-            ahead.append(f"change {number} of {company} (here: {latest})")
+            ahead.append(number_seen("change", number, company, latest))
     return ahead
+
+
+def number_seen(series: str, number: int, company: str, known: int) -> Message:
+    """Name a number that the channel knows of, with HQ's own."""
+    numbers = {"number": str(number), "company": company, "known": str(known)}
+    if code := NUMBERS_SEEN.get(series):
+        return Message(code, **numbers)
+    return Message("number_seen", series=series, **numbers)
 
 
 def lacks_events(known: KnownState, state: ChannelState) -> bool:

@@ -14,6 +14,7 @@ from stores.channeldb.exchange.protocol import ChannelState, Contradiction, Visi
 from stores.hqdb.files import load
 from stores.hqdb.sql import copy_in, fetch, fetch_value, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, HEADER
@@ -31,38 +32,25 @@ PRESENT_COLUMNS = "event_id uuid"
 # How many event ids of each table an incident lists.
 MAX_REPORTED_EVENTS = 100
 MISMATCH_MESSAGES = {
-    IncidentKind.WRONG_DATABASE: (
-        "its address leads to a different database than the registered one."
-    ),
-    IncidentKind.CHANNEL_FORKED: (
-        "its database shows a visit that this headquarters did not make: there are two copies of"
-        " it, or a second headquarters visits it."
-    ),
-    IncidentKind.HQ_BEHIND: (
-        "its database knows more than headquarters: headquarters was restored from an older"
-        " backup, or a second one visits the channel."
-    ),
-    IncidentKind.CHANNEL_RESTORED: (
-        "its database was restored from an older backup. What it lacks will be sent again."
-    ),
+    IncidentKind.WRONG_DATABASE: Message("wrong_database"),
+    IncidentKind.CHANNEL_FORKED: Message("channel_forked"),
+    IncidentKind.HQ_BEHIND: Message("hq_behind"),
+    IncidentKind.CHANNEL_RESTORED: Message("channel_restored"),
 }
-NO_DATABASE_ID = "its database has no identity."
-RESTORED_TWICE = (
-    "its database was restored from a backup twice within a day: two copies of it seem to answer"
-    " in turn."
-)
+NO_IDENTITY = Message("no_identity")
+RESTORED_TWICE = Message("restored_twice")
 
 
 def handle_mismatch(
     database: ChannelDatabase, known: KnownState, state: ChannelState | None, channel: Visit
-) -> str | None:
+) -> Message | None:
     """Report what is wrong, and accept a restored database.
 
     Returns the message with which the visit ends, or None if it goes on. Effects: an incident, HQ's
     row of the database; in the caller's transaction.
     """
     if state is None:
-        return report_mismatch(database, IncidentKind.WRONG_DATABASE, NO_DATABASE_ID, {})
+        return report_mismatch(database, IncidentKind.WRONG_DATABASE, NO_IDENTITY, {})
     kind = find_mismatch(known, state)
     if kind is None:
         return None
@@ -78,19 +66,24 @@ def handle_mismatch(
     return None
 
 
-def mismatch_message(kind: IncidentKind, known: KnownState, state: ChannelState) -> str:
+def mismatch_message(kind: IncidentKind, known: KnownState, state: ChannelState) -> Message:
     """Return what is wrong, with the first three numbers that HQ does not know."""
     ahead = numbers_ahead(known, state) if kind == IncidentKind.HQ_BEHIND else []
-    return MISMATCH_MESSAGES[kind] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
+    seen = Message("numbers_seen", numbers=ahead[:3]) if ahead else Message()
+    return MISMATCH_MESSAGES[kind] + seen
 
 
 def report_mismatch(
-    database: ChannelDatabase, kind: IncidentKind, text: str, detail: dict[str, Any]
-) -> str:
+    database: ChannelDatabase, kind: IncidentKind, problem: Message, detail: dict[str, Any]
+) -> Message:
     """Open an incident, or note that it was seen again. Returns its message."""
-    message = f"Channel {database.label}: {text}"
+    message = about_channel(database, problem)
     Incident.objects.report(kind, message, database=database, detail=detail)
     return message
+
+
+def about_channel(database: ChannelDatabase, problem: Message) -> Message:
+    return Message("channel_reports", channel=database.label, problem=problem)
 
 
 def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
@@ -159,7 +152,7 @@ def send_exceptions_again(database: ChannelDatabase) -> None:
     """
     run_sql(
         """INSERT INTO download_exception (database_id, customer_id, reason, message, tries)
-           SELECT DISTINCT sent.database_id, sent.customer_id, 'not_arrived', '', 0
+           SELECT DISTINCT sent.database_id, sent.customer_id, 'not_arrived', '[]'::jsonb, 0
              FROM download_exception sent JOIN customer ON customer.id = sent.customer_id
              JOIN channel_database ON channel_database.id = sent.database_id
             WHERE sent.database_id = %s AND sent.settled_at IS NOT NULL
@@ -202,7 +195,7 @@ def missing_statement(table: StagedTable, present: WorkTable) -> sql.Composed:
 
 def accept_first_contact(
     database: ChannelDatabase, known: KnownState, state: ChannelState
-) -> str | None:
+) -> Message | None:
     """Accept a database that HQ visits for the first time, unless something is wrong with it.
 
     Returns the message with which the visit ends, or None if it goes on.
@@ -221,11 +214,11 @@ def accept_first_contact(
     return None
 
 
-def report_contradiction(database: ChannelDatabase, contradiction: Contradiction) -> str:
+def report_contradiction(database: ChannelDatabase, contradiction: Contradiction) -> Message:
     """Report customers whose account in the channel is not the one in HQ. Returns the message."""
     return report_mismatch(
         database,
         IncidentKind.FORGOTTEN_ACCOUNT,
-        "it holds another account for a customer than headquarters. Nothing was overwritten.",
+        Message("accounts_contradict"),
         {"table": contradiction.table, "count": contradiction.count, "first": contradiction.first},
     )

@@ -58,7 +58,7 @@ def report_drift(database: ChannelDatabase, drift: ChannelDrifted) -> None:
     with transaction.atomic():
         Incident.objects.report(
             IncidentKind.SCHEMA_DRIFT,
-            str(drift)[:500],
+            drift.message,
             database=database,
             detail={"differences": drift.differences[:MAX_DIFFERENCES]},
         )

@@ -33,6 +33,7 @@ from stores.channeldb.exchange.protocol import (
 )
 from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch, fetch_one, run_sql
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, RunStep
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
 from stores.pipeline.fence.decision import KnownState, find_mismatch
@@ -59,7 +60,7 @@ def enter(step: RunStep) -> Iterator["FencedChannel"]:
     step.has_entered = True
     if known.blocked_by:
         raise ChannelBlocked(
-            f"Channel {step.place} is blocked until incident {known.blocked_by} is closed."
+            Message("channel_blocked", channel=step.place, incident=str(known.blocked_by))
         )
     with open_visit(step.its_database) as channel:
         fenced = FencedChannel(channel, step.its_database, step.chunk)
@@ -150,7 +151,7 @@ class FencedChannel:
             else:
                 message = accept_first_contact(database, known, state)
         if message or state is None:
-            raise ChannelBlocked(message or "")
+            raise ChannelBlocked(message)
         return read_known_state(database), state
 
     # ---------------------------------------------------------------- take the fence

@@ -12,6 +12,7 @@ from psycopg2 import sql
 
 from stores.hqdb.sql import Name, Query, as_composable, fetch_value, listed, with_names
 from stores.hqdb.work_table import WorkTable
+from stores.messages.message import Message
 
 MAX_OFFENDING = 20
 
@@ -25,7 +26,7 @@ class Check:
     """
 
     id: str
-    title: str
+    title: Message
     ok: bool
     checked: int
     offending: list[dict[str, Any]]
@@ -65,7 +66,7 @@ class DatabaseRule:
 
 def check_result(
     id: str,
-    title: str,
+    title: Message,
     checked: int,
     *requirements: DatabaseRule | Query | list[dict[str, Any]],
     names: Mapping[str, Name] | None = None,

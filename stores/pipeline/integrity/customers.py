@@ -13,6 +13,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
+from stores.messages.message import Message
 from stores.pipeline.convert.chunk import applied_history
 from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
@@ -96,15 +97,14 @@ def wrong_rows(evidence: Evidence, condition: str) -> list[dict[str, Any]]:
     )
 
 
-def sample_description(snapshot: Snapshot) -> str:
-    return "every customer" if snapshot.full else "a sample of customers"
+def sample_description(snapshot: Snapshot) -> Message:
+    return Message("every_customer" if snapshot.full else "sample_of_customers")
 
 
 def the_last_event_is_shown(evidence: Evidence) -> Check:
     return check_result(
         "I10",
-        "Headquarters shows the latest event of each source, and no edit that had not seen a"
-        f" removal has undone it ({sample_description(evidence.snapshot)}).",
+        Message("promise_I10", sample=sample_description(evidence.snapshot)),
         count_rows(evidence.shown),
         wrong_rows(evidence, "NOT has_event OR is_outdated"),
         *(brought_back(kind) for kind in EVENT_KINDS),
@@ -133,7 +133,7 @@ def brought_back(kind: EventKind) -> list[dict[str, Any]]:
 def addresses_have_one_owner(evidence: Evidence) -> Check:
     return check_result(
         "I15",
-        "Every address has one owner, at most one is primary for each purpose, and none is lost.",
+        Message("promise_I15"),
         count_rows("customer_address"),
         evidence.snapshot.unreachable,
         DatabaseRule("trigger", "customer_address", "its_customer_exists"),
@@ -162,8 +162,7 @@ def addresses_have_one_owner(evidence: Evidence) -> Check:
 def fields_arrive_unchanged(evidence: Evidence) -> Check:
     return check_result(
         "I16",
-        "Fields are as the till wrote them, apart from the documented normalization"
-        f" ({sample_description(evidence.snapshot)}).",
+        Message("promise_I16", sample=sample_description(evidence.snapshot)),
         count_rows(evidence.shown),
         *(fields_that_changed(kind, evidence.looked_at) for kind in EVENT_KINDS),
     )
@@ -202,8 +201,7 @@ def expected_value(kind: EventKind, column: str) -> sql.Composable:
 def arrival_decides_nothing(evidence: Evidence) -> Check:
     return check_result(
         "I33",
-        "The event shown depends on the events, not on the order of their arrival"
-        f" ({sample_description(evidence.snapshot)}).",
+        Message("promise_I33", sample=sample_description(evidence.snapshot)),
         count_rows(evidence.shown),
         wrong_rows(evidence, "is_overtaken"),
     )
@@ -212,8 +210,7 @@ def arrival_decides_nothing(evidence: Evidence) -> Check:
 def clocks_decide_nothing(evidence: Evidence) -> Check:
     return check_result(
         "I34",
-        "No event counts as later than its arrival, whatever the till's clock says, and nothing"
-        f" arrived in the future ({sample_description(evidence.snapshot)}).",
+        Message("promise_I34", sample=sample_description(evidence.snapshot)),
         count_rows(evidence.shown),
         wrong_rows(evidence, "is_ahead"),
         """SELECT 'taken over in the future' AS what, max(staged_at)::text AS at

@@ -7,6 +7,7 @@ A statement of a check finds what is wrong. `seen` is a channel database with wh
 from typing import Any
 
 from stores.hqdb.sql import fetch, fetch_value
+from stores.messages.message import Message
 from stores.pipeline.integrity.checks import Check, check_result, count_rows
 from stores.pipeline.integrity.contents import HELD_CUSTOMERS, HELD_VERSIONS, find_wrong_rows
 from stores.pipeline.integrity.evidence import Evidence
@@ -26,7 +27,7 @@ FOREIGN_ACCOUNTS = """
 def channels_know_nothing_else(evidence: Evidence) -> Check:
     return check_result(
         "I17",
-        "Every account that a channel knows is the one headquarters assigned to the GUID.",
+        Message("promise_I17"),
         count_rows(evidence.copies.of(COMPARED_MAP)),
         evidence.snapshot.unreachable,
         FOREIGN_ACCOUNTS,
@@ -56,8 +57,7 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
     pending = f"SELECT count(*) FROM ({PENDING_CUSTOMERS}) pending"  # noqa: S608
     return check_result(
         "I18",
-        "Every enabled channel has the account of every GUID of its company, or its delivery is"
-        " pending and no download has skipped it.",
+        Message("promise_I18"),
         fetch_value(accounts_of_held, **names),
         evidence.snapshot.unreachable,
         f"""SELECT seen.label AS channel, guid.async_account::text, 'lacks the account' AS what
@@ -81,10 +81,7 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
 def positions_are_true(evidence: Evidence) -> Check:
     return check_result(
         "I19",
-        "What a channel says it has is there, in that version or a newer one"
-        + (", with the same content" if evidence.snapshot.with_rows else "")
-        + ". Headquarters has noted no more, and when it was sent; and every package is as it was"
-        " made.",
+        Message("promise_I19_with_content" if evidence.snapshot.with_rows else "promise_I19"),
         count_rows(evidence.copies.channels, "position > 0"),
         evidence.snapshot.unreachable,
         f"""SELECT seen.label AS channel, customer.account_number, held.version,
@@ -143,7 +140,7 @@ def other_contents(copies: Copies) -> list[dict[str, Any]]:
 def tills_see_each_person_once(evidence: Evidence) -> Check:
     return check_result(
         "I20",
-        "A till's search shows each person once, by account or as pending, and never by a GUID.",
+        Message("promise_I20"),
         count_rows(evidence.copies.of(COMPARED_CUSTOMERS)),
         evidence.snapshot.unreachable,
         evidence.snapshot.shown,
@@ -163,8 +160,7 @@ IS_AT_LAST_VISIT = """(seen.epoch, seen.nonce) IN (
 def channels_are_at_the_last_visit(evidence: Evidence) -> Check:
     return check_result(
         "I30",
-        "Every channel is the registered database, in the state of its last visit, or an incident"
-        " is open.",
+        Message("promise_I30"),
         count_rows(evidence.copies.channels),
         evidence.snapshot.unreachable,
         f"""SELECT seen.label AS channel, seen.epoch AS in_channel,
@@ -184,7 +180,7 @@ def channels_are_at_the_last_visit(evidence: Evidence) -> Check:
 def no_number_is_ahead_of_hq(evidence: Evidence) -> Check:
     return check_result(
         "I31",
-        "No channel and no number journal knows a number that headquarters has yet to issue.",
+        Message("promise_I31"),
         count_rows(evidence.copies.of(COMPARED_MAP)) + count_rows(evidence.journal.numbers),
         evidence.snapshot.unreachable,
         """SELECT seen.label AS channel, held.company,

@@ -8,6 +8,7 @@ account_map holds.
 from psycopg2 import sql
 
 from stores.hqdb.files import load
+from stores.messages.message import Message
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.guids import GIVEN_TO_CHANNEL
@@ -28,7 +29,7 @@ NEVER_GIVEN = load(__file__, "never_given")
 def one_account_per_guid(evidence: Evidence) -> Check:
     return check_result(
         "I1",
-        "One GUID has at most one account.",
+        Message("promise_I1"),
         count_rows("guid_map"),
         DatabaseRule("constraint", "guid_map", "guid_map_pkey"),
         """SELECT async_account::text, count(*) AS accounts FROM guid_map
@@ -39,7 +40,7 @@ def one_account_per_guid(evidence: Evidence) -> Check:
 def one_guid_creates_an_account(evidence: Evidence) -> Check:
     return check_result(
         "I2",
-        "Each account has exactly one GUID that created it; any other GUID is linked.",
+        Message("promise_I2"),
         count_rows("customer"),
         DatabaseRule("constraint", "customer", "account_is_unique_in_its_company"),
         DatabaseRule("unique index", "guid_map", "one_guid_creates_an_account"),
@@ -60,8 +61,7 @@ def one_guid_creates_an_account(evidence: Evidence) -> Check:
 def numbers_have_no_gaps(evidence: Evidence) -> Check:
     return check_result(
         "I3",
-        "A company's account numbers have no gap and no duplicate, and none is above the next"
-        " number to issue.",
+        Message("promise_I3"),
         count_rows("customer", "number IS NOT NULL"),
         DatabaseRule("constraint", "customer", "number_is_issued_once_in_its_company"),
         DatabaseRule("trigger", "customer", "accounts_fit_their_sequence"),
@@ -89,7 +89,7 @@ def numbers_have_no_gaps(evidence: Evidence) -> Check:
 def accounts_have_their_format(evidence: Evidence) -> Check:
     return check_result(
         "I4",
-        "Account numbers follow the format of their company, which never changes once used.",
+        Message("promise_I4"),
         count_rows("customer", "number IS NOT NULL"),
         DatabaseRule("trigger", "customer", "an_account_never_changes"),
         DatabaseRule("trigger", "number_sequence", "the_format_is_frozen_once_used"),
@@ -103,7 +103,7 @@ def accounts_have_their_format(evidence: Evidence) -> Check:
 def accounts_are_never_rewritten(evidence: Evidence) -> Check:
     return check_result(
         "I5",
-        "A GUID keeps its account forever: at headquarters, in its events and in the channels.",
+        Message("promise_I5"),
         count_rows("guid_map"),
         evidence.snapshot.unreachable,
         DatabaseRule("trigger", "guid_map", "the_map_never_changes"),
@@ -132,8 +132,7 @@ def accounts_are_never_rewritten(evidence: Evidence) -> Check:
 def accounts_stay_in_their_company(evidence: Evidence) -> Check:
     return check_result(
         "I6",
-        "An account belongs to the company of the channel that sent its GUID. Channels see only"
-        " their own company's accounts, and can change only GUIDs that they created or received.",
+        Message("promise_I6"),
         count_rows("guid_map"),
         evidence.snapshot.unreachable,
         DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
@@ -205,8 +204,7 @@ def never_given(table: str, copies: Copies) -> sql.Composed:
 def conversion_is_atomic(evidence: Evidence) -> Check:
     return check_result(
         "I13",
-        "Account, customer, applied event and the change that channels are sent are created"
-        " together.",
+        Message("promise_I13"),
         count_rows("guid_map"),
         DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
         DatabaseRule("trigger", "customer", "a_change_takes_a_new_number"),

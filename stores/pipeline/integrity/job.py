@@ -2,6 +2,7 @@
 
 from django.db.models.functions import Now
 
+from stores.messages.message import Message
 from stores.models import Promise, RunStep
 from stores.models.run import StepFailed
 from stores.pipeline.integrity.checks import Check
@@ -18,8 +19,9 @@ def check_promises(step: RunStep) -> None:
                 save_check(step, position, check)
             Promise.objects.exclude(pk__in=[check.id for check in checks]).delete()
     if broken := [check.id for check in checks if not check.ok]:
-        verb = "promise is" if len(broken) == 1 else "promises are"
-        raise StepFailed(f"{len(broken)} of {len(checks)} {verb} broken: {', '.join(broken)}.")
+        raise StepFailed(
+            Message("promises_broken", count=len(broken), checked=len(checks), promises=broken)
+        )
 
 
 def save_check(step: RunStep, position: int, check: Check) -> None:

@@ -31,6 +31,7 @@ from stores.channeldb.exchange.protocol import GUID_FORM, TableData, Target
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
 from stores.hqdb.sql import batched, copy_out_text, fetch, fetch_values, lock_until_commit, run_sql
 from stores.hqdb.statistics import analyze_changed_tables
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
 from stores.models.incident import IncidentKind
@@ -107,9 +108,15 @@ class Comparison:
     def __bool__(self) -> bool:
         return any(self.rows.values())
 
-    def sentence(self) -> str:
-        counts = [f"{len(rows):,} {what.label.lower()}" for what, rows in self.rows.items() if rows]
-        return f"Differences: {', '.join(counts)}."
+    @property
+    def message(self) -> Message:
+        found = [difference(what, len(rows)) for what, rows in self.rows.items() if rows]
+        return Message("differences", differences=found)
+
+
+def difference(what: DifferenceKind, count: int) -> Message:
+    """How many differences of a kind there are, such as "3 gone from the channel"."""
+    return Message(f"difference_{what.value}", count=count)
 
 
 def compare_channel(step: RunStep) -> None:
@@ -130,7 +137,7 @@ def reconcile(step: RunStep, *, is_repair: bool) -> None:
         if is_repair and not step.is_dry:
             repair(step, channel, comparison)
     if comparison:
-        raise StepFailed(comparison.sentence())
+        raise StepFailed(comparison.message)
 
 
 # ------------------------------------------------------------------ comparing
@@ -279,7 +286,7 @@ def record_differences(step: RunStep, comparison: Comparison) -> None:
         if (rows := comparison.rows[what]) and not step.is_dry:
             Incident.objects.report(
                 kind,
-                f"Channel {step.place}: {len(rows):,} {what.label.lower()}.",
+                Message("difference", channel=step.place, difference=difference(what, len(rows))),
                 database=step.its_database,
                 detail={"keys": [row.key for row in rows[:MAX_REPORTED_DIFFERENCES]]},
             )

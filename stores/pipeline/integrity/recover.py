@@ -19,6 +19,7 @@ from psycopg2 import sql
 from stores.channeldb.exchange.open import visit
 from stores.hqdb.sql import batched, fetch, fetch_values, run_sql
 from stores.hqdb.work_table import WorkTable, session_table
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.models.package import ExceptionReason
@@ -40,6 +41,8 @@ SEEN_HEIGHT_COLUMNS = "database_id bigint, label text, company text, series text
 MAX_REPORTED_CONFLICTS = 100
 # How far beyond all others the highest number of one channel is believed. It leaves void accounts.
 MAX_VOID = 100
+# The message that names the numbers of a series that were issued.
+NUMBERS_ISSUED = {"order": "orders_issued", "invoice": "invoices_issued"}
 # The columns of the next number and of the format of each series of documents.
 NUMBERED = {"order": ("next_order", "order_format"), "invoice": ("next_invoice", "invoice_format")}
 SETTLED_BY_RECOVERY = (*BLOCKS_CONVERSION, IncidentKind.FORGOTTEN_ACCOUNT)
@@ -432,15 +435,18 @@ def raise_documents(sources: Sources) -> list[dict[str, Any]]:
 
 def report_documents(documents: list[dict[str, Any]]) -> None:
     """Open the incident that stops posting until a person has reviewed what HQ has forgotten."""
-    names = ", ".join(
-        f"{document['series']}s {document['first']} to {document['last']} ({document['company']})"
+    issued = [
+        Message(
+            NUMBERS_ISSUED[document["series"]],
+            first=document["first"],
+            last=document["last"],
+            company=document["company"],
+        )
         for document in documents[:5]
-    )
+    ]
     Incident.objects.report(
         IncidentKind.POSTED_BEFORE,
-        f"Headquarters had issued {names} before it was restored from an"
-        " older backup, and no longer knows them. Nothing is posted until someone has reviewed"
-        " them.",
+        Message("numbers_forgotten", documents=issued),
         detail={"documents": documents},
     )
 

@@ -10,6 +10,7 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.work_table import WorkTable, query_table
+from stores.messages.message import Message
 from stores.pipeline.integrity.checks import Check, DatabaseRule, check_result, count_rows
 from stores.pipeline.integrity.evidence import Evidence
 
@@ -46,7 +47,7 @@ def cutoffs_of_steps() -> AbstractContextManager[WorkTable]:
 def runs_do_not_overlap(evidence: Evidence) -> Check:
     return check_result(
         "I28",
-        "At most one run of a job and scope is live, and fencing numbers only grow.",
+        Message("promise_I28"),
         count_rows("job_run"),
         DatabaseRule("unique index", "job_run", "one_live_run_per_job_and_scope"),
         DatabaseRule("trigger", "run_step", "fencing_numbers_only_grow"),
@@ -72,7 +73,7 @@ CARRIED = {
 def runs_end_and_count_truly(evidence: Evidence) -> Check:
     return check_result(
         "I29",
-        "Every run ends, no step of it is lost, and its counts match the rows with its ID.",
+        Message("promise_I29"),
         count_rows("job_run"),
         """SELECT run_id::text AS run, step, 'silent beyond its lease' AS what FROM run_step
             WHERE status = 'running' AND lease_until < clock_timestamp() - interval '5 minutes'""",
@@ -99,8 +100,7 @@ def miscounted(word: str) -> sql.Composed:
 def idle_runs_leave_nothing(evidence: Evidence) -> Check:
     return check_result(
         "I32",
-        "A run with nothing to do leaves nothing behind: no session with rows, no account, no"
-        " applied event.",
+        Message("promise_I32"),
         count_rows("job_run", "status = 'nothing_to_do'"),
         """SELECT run.id::text AS run, run.job, 'uploaded' AS what
              FROM upload_session session JOIN job_run run ON run.id = session.run_id

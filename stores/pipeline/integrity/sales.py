@@ -1,5 +1,6 @@
 """Checks of sales and orders: each is kept once, adds up, and is posted once."""
 
+from stores.messages.message import Message
 from stores.pipeline.integrity.checks import Check, DatabaseRule, check_result, count_rows
 from stores.pipeline.integrity.evidence import Evidence
 
@@ -7,7 +8,7 @@ from stores.pipeline.integrity.evidence import Evidence
 def a_sale_is_kept_once(evidence: Evidence) -> Check:
     return check_result(
         "I21",
-        "Every sale written at a till is kept exactly once, or is in quarantine.",
+        Message("promise_I21"),
         count_rows("retail_transaction"),
         DatabaseRule("unique index", "retail_transaction", "a_transaction_is_kept_once"),
         DatabaseRule(
@@ -32,8 +33,7 @@ def a_sale_is_kept_once(evidence: Evidence) -> Check:
 def what_is_accepted_adds_up(evidence: Evidence) -> Check:
     return check_result(
         "I22",
-        "Every accepted sale adds up exactly: lines, payments and total. A posted order equals its"
-        " payments and the recorded differences.",
+        Message("promise_I22"),
         count_rows("retail_transaction", "validation_status = 'successful'"),
         DatabaseRule("constraint", "retail_transaction", "amounts_are_numbers"),
         DatabaseRule("constraint", "retail_transaction_line", "line_amounts_are_numbers"),
@@ -77,7 +77,7 @@ def what_is_accepted_adds_up(evidence: Evidence) -> Check:
 def no_sale_is_posted_under_a_temporary_identity(evidence: Evidence) -> Check:
     return check_result(
         "I23",
-        "No sale, order or payment is posted under a temporary identity: each has an account.",
+        Message("promise_I23"),
         count_rows("sales_order") + count_rows("posted_payment"),
         DatabaseRule("constraint", "retail_transaction", "what_is_ordered_has_an_account"),
         DatabaseRule("trigger", "retail_transaction", "channel_and_customer_share_the_company"),
@@ -104,8 +104,7 @@ def no_sale_is_posted_under_a_temporary_identity(evidence: Evidence) -> Check:
 def a_sale_is_posted_once(evidence: Evidence) -> Check:
     return check_result(
         "I24",
-        "Every sale is in exactly one posted statement and one order, and every prepayment in"
-        " exactly one posted statement, or it is listed as excluded with the reason.",
+        Message("promise_I24"),
         count_rows("retail_transaction"),
         DatabaseRule("trigger", "retail_transaction", "settled_for_ever"),
         DatabaseRule("trigger", "retail_transaction", "a_posted_prepayment_is_kept"),
@@ -151,8 +150,7 @@ def a_sale_is_posted_once(evidence: Evidence) -> Check:
 def totals_are_those_of_the_sales(evidence: Evidence) -> Check:
     return check_result(
         "I25",
-        "A statement posts exactly what was paid for its sales and orders, per tender and"
-        " currency. With the exclusions, that is everything paid on the business date.",
+        Message("promise_I25"),
         count_rows("statement", "state = 'posted'"),
         # What tills took for each statement, what the statement added up, and what it posted.
         """WITH amounts AS (
@@ -236,8 +234,7 @@ POSTED_TABLES = (
 def posted_is_frozen(evidence: Evidence) -> Check:
     return check_result(
         "I26",
-        "A posted statement never changes: the hash of its rows is the one taken when it was"
-        " posted.",
+        Message("promise_I26"),
         count_rows("statement", "state = 'posted'"),
         DatabaseRule("trigger", "statement", "a_posted_statement_is_frozen"),
         *(DatabaseRule("trigger", table, "frozen_once_posted") for table in POSTED_TABLES),
@@ -258,7 +255,7 @@ def posted_is_frozen(evidence: Evidence) -> Check:
 def one_order_per_confirmation(evidence: Evidence) -> Check:
     return check_result(
         "I27",
-        "Every customer order becomes at most one sales order, whose state only moves forward.",
+        Message("promise_I27"),
         count_rows("sales_order", "confirmation_number IS NOT NULL"),
         DatabaseRule("unique index", "sales_order", "one_order_per_confirmation_number"),
         DatabaseRule("trigger", "sales_order", "a_sales_order_moves_forward"),

@@ -14,6 +14,7 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.sql import identifiers, listed
+from stores.messages.message import Message
 from stores.models import Quarantine
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
@@ -51,7 +52,7 @@ RETENTION = "interval '35 days'"
 def no_false_receipts(evidence: Evidence) -> Check:
     return check_result(
         "I7",
-        "Every event acknowledged in a channel is at headquarters, or in quarantine there.",
+        Message("promise_I7"),
         sum(
             count_rows(evidence.copies.of(copy), "acknowledged_at IS NOT NULL")
             for copy in COMPARED_EVENTS
@@ -101,7 +102,7 @@ SKIPPED = """
 def nothing_stays_behind(evidence: Evidence) -> Check:
     return check_result(
         "I8",
-        "Uploads have skipped no event, and no line or payment lacks its header.",
+        Message("promise_I8"),
         sum(count_rows(evidence.copies.of(copy)) for copy in COMPARED_EVENTS),
         evidence.snapshot.unreachable,
         evidence.snapshot.orphans,
@@ -142,8 +143,7 @@ IS_UNEXPLAINED = """NOT EXISTS (SELECT FROM incident
 def hq_holds_only_what_was_captured(evidence: Evidence) -> Check:
     return check_result(
         "I9",
-        "Headquarters has no event that its channel never had, unless the channel was restored or"
-        " the event is past its retention time.",
+        Message("promise_I9"),
         sum(count_rows(table.event) for table in STAGED_TABLES),
         evidence.snapshot.unreachable,
         *(vanished(copy, evidence.copies, IS_UNEXPLAINED) for copy in COMPARED_EVENTS),
@@ -153,8 +153,7 @@ def hq_holds_only_what_was_captured(evidence: Evidence) -> Check:
 def every_row_is_accounted_for(evidence: Evidence) -> Check:
     return check_result(
         "I11",
-        "Every row that an upload read is accounted for, and a recount agrees, for every upload"
-        " and day.",
+        Message("promise_I11"),
         count_rows("upload_session"),
         LOST_OR_DOUBLED,
         *(
@@ -194,7 +193,7 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
 def quarantine_is_lossless(evidence: Evidence) -> Check:
     return check_result(
         "I12",
-        "A quarantined row is kept whole, with its reason, and is pending nowhere else.",
+        Message("promise_I12"),
         count_rows("quarantine"),
         DatabaseRule("constraint", "quarantine", "a_bad_row_is_kept_once"),
         DatabaseRule("constraint", "quarantine", "quarantine_has_a_reason"),
@@ -233,8 +232,7 @@ def is_json_object(raw: bytes) -> bool:
 def what_waits_has_a_reason(evidence: Evidence) -> Check:
     return check_result(
         "I14",
-        "Everything that waits or failed has a reason, and nothing waits for what has already"
-        " arrived.",
+        Message("promise_I14"),
         sum(count_rows(table) for table in STAGING_TABLES)
         + count_rows("retail_transaction")
         + count_rows("statement"),
@@ -306,10 +304,10 @@ def changed(copies: Copies) -> dict[str, sql.Composed]:
 
 
 def events_never_change(evidence: Evidence) -> Check:
-    what = "every event" if evidence.snapshot.full else "a sample of events that moves on every day"
+    sample = Message("every_event" if evidence.snapshot.full else "sample_of_events")
     return check_result(
         "I40",
-        f"Events never change: headquarters has them as their channel has them ({what}).",
+        Message("promise_I40", sample=sample),
         sum(count_rows(evidence.copies.of(copy)) for copy in COMPARED_CONTENTS),
         evidence.snapshot.unreachable,
         *map(offending_rows, changed(evidence.copies).values()),

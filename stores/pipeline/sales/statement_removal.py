@@ -13,9 +13,8 @@ from psycopg2.errorcodes import NUMERIC_VALUE_OUT_OF_RANGE
 
 from stores.failpoints import failpoint
 from stores.hqdb.retry import sqlstate_of
+from stores.messages.message import EMPTY, Message, because, join
 from stores.models import OrderSequence, RunStep, Statement
-from stores.models.labels import label
-from stores.models.reason import explain
 from stores.models.statement import NOT_CALCULATED, StatementState
 from stores.pipeline.sales.refused import Refusal, process_together, record_refusals, too_large
 from stores.pipeline.sales.statement_sales import (
@@ -57,14 +56,16 @@ def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Sta
         record_refusals(refusals)
         removed = len(sales) - len(accepted)
         step.add(failed=removed)
-        locked.log(f"{removed:,} sales were removed: {refusal_message(refusals)}", run=step.run)
+        why = refusal_message(refusals)
+        locked.log(Message("sales_removed", count=removed, why=why), run=step.run)
         if accepted:
             add_sales(continued, accepted)
             Statement.objects.filter(pk=continued.pk).update(
-                state=StatementState.MARKED, reason=NOT_CALCULATED, message=""
+                state=StatementState.MARKED, reason=NOT_CALCULATED, message=EMPTY
             )
             if has_orders:
-                continued.log(f"Created in place of {locked.number}.", run=step.run)
+                replaces = Message("statement_replaces", statement=locked.number)
+                continued.log(replaces, run=step.run)
         else:
             mark_cancelled(continued)
         continued.refresh_from_db()
@@ -98,7 +99,7 @@ def try_all_states(step: RunStep, statement: Statement, sales: Sequence[int]) ->
         raise TrialEnded
 
 
-def refusal_message(refusals: Sequence[Refusal]) -> str:
+def refusal_message(refusals: Sequence[Refusal]) -> Message:
     """Return one sentence for each different cause."""
-    sentences = [explain(refusal.rule, label(refusal.field)) for refusal in refusals]
-    return " ".join(dict.fromkeys(sentences))
+    causes = [because(refusal.rule, refusal.field) for refusal in refusals]
+    return join(list(dict.fromkeys(causes)))

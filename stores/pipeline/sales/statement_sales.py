@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from stores.hqdb.sql import fetch_values, run_sql
+from stores.messages.message import EMPTY, Message
 from stores.models import Statement
 from stores.models.order import SalesOrderState
 from stores.models.statement import StatementState
@@ -102,7 +103,7 @@ def release_sales(statement: Statement) -> list[int]:
 def mark_cancelled(statement: Statement) -> None:
     """Set the state of a statement to cancelled. The caller has released its sales."""
     Statement.objects.filter(pk=statement.pk).update(
-        state=StatementState.CANCELLED, reason="", message=""
+        state=StatementState.CANCELLED, reason="", message=EMPTY
     )
 
 
@@ -126,7 +127,7 @@ def cancel_open_statement(statement: Statement, reason: str, *, by: Any = None) 
         )
         mark_cancelled(locked)
         locked.log(
-            f"Cancelled, {len(released):,} sales released: {reason}",
+            Message("statement_cancelled", count=len(released), reason=reason),
             by=by,
             state=StatementState.CANCELLED,
         )

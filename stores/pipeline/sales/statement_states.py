@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch_one, fetch_value, prefer_hash_joins, reserve_numbers, run_sql
+from stores.messages.message import EMPTY, Message, because
 from stores.models import RunStep, Statement
 from stores.models.run import StepFailed
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED, StatementState
@@ -21,7 +22,7 @@ CUSTOMER_NOT_ACTIVE = "customer_not_active"
 class StatementRefused(StepFailed):
     """A statement cannot reach its next state. The reason says what a person has to do."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: Message) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -35,7 +36,7 @@ def reach(step: RunStep, statement: Statement, state: StatementState) -> None:
         reason = NOT_CALCULATED
     else:
         reason = NOT_POSTED
-    Statement.objects.filter(pk=statement.pk).update(state=state, reason=reason, message="")
+    Statement.objects.filter(pk=statement.pk).update(state=state, reason=reason, message=EMPTY)
 
 
 def mark_sales(step: RunStep, statement: Statement) -> None:
@@ -87,7 +88,7 @@ def check_totals(step: RunStep, statement: Statement) -> None:
     )
     if without_account:
         raise StatementRefused(
-            "customer_unknown", f"{without_account:,} sales have a customer without an account."
+            "customer_unknown", Message("sales_without_account", count=without_account)
         )
     differences = fetch_value(
         """SELECT count(*) FROM (
@@ -99,7 +100,7 @@ def check_totals(step: RunStep, statement: Statement) -> None:
         values,
     )
     if differences:
-        raise StatementRefused("totals_differ", "The totals do not match its sales.")
+        raise StatementRefused("totals_differ", because("totals_differ"))
     refuse_closed_period(statement)
     failpoint("statements:before_checked")
 
@@ -108,7 +109,7 @@ def refuse_closed_period(statement: Statement) -> None:
     """Raise StatementRefused if the business date is in a closed period."""
     closed_until = statement.channel.company.closed_until
     if closed_until and statement.business_date <= closed_until:
-        raise StatementRefused("period_closed", "Its business date is in a closed period.")
+        raise StatementRefused("period_closed", Message("period_closed"))
 
 
 def aggregate(step: RunStep, statement: Statement) -> None:
@@ -125,9 +126,7 @@ def aggregate(step: RunStep, statement: Statement) -> None:
         values,
     )
     if anonymous_sales and default_customer is None:
-        raise StatementRefused(
-            "default_customer_missing", "The channel has no default customer for anonymous sales."
-        )
+        raise StatementRefused("default_customer_missing", Message("no_default_customer"))
     run_sql(
         """UPDATE retail_transaction SET customer_id = %(default)s
             WHERE id IN (SELECT id FROM statement_document
@@ -172,9 +171,7 @@ def create_statement_orders(step: RunStep, statement: Statement) -> None:
     values = {"statement": statement.pk, "run": str(step.run_id)}
     waiting, failed = check_customers(statement)
     if failed:
-        raise StatementRefused(
-            CUSTOMER_NOT_ACTIVE, f"{failed:,} customers' accounts are no longer active."
-        )
+        raise StatementRefused(CUSTOMER_NOT_ACTIVE, Message("accounts_not_active", count=failed))
     first = reserve_numbers("order_sequence", "next_order", statement.company_id, waiting)
     with prefer_hash_joins():
         run_sql(

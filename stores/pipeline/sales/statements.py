@@ -17,9 +17,9 @@ from django.db.models import F
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_keys, describe_error, is_data_error
 from stores.hqdb.sql import fetch_values
+from stores.messages.message import EMPTY, Message, because
 from stores.models import Channel, OrderSequence, RunStep, Statement
 from stores.models.channel import StatementMode, database_knows_zone
-from stores.models.reason import explain
 from stores.models.run import StepFailed
 from stores.models.statement import NOT_CALCULATED, StatementQuerySet, StatementState
 from stores.pipeline import number_journal
@@ -54,13 +54,17 @@ def calculate_statements(step: RunStep, channel: Channel) -> None:
     advance_all(step, channel, calculating, until=StatementState.CALCULATED)
     if refused:
         day, error = next(iter(refused.items()))
-        sentence = explain("statement_refused")
-        raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({error})")
+        message = Message(
+            "day_refused",
+            channel=channel.code,
+            day=str(day),
+            why=because("statement_refused"),
+            error=error,
+        )
+        raise StatementRefused("statement_refused", message)
     if not knows_days:
         raise StepFailed(
-            f"{channel.code}: headquarters' database does not know its time zone "
-            f"{channel.time_zone}, so its business days cannot end. Choose another time"
-            " zone in the channel's settings."
+            Message("time_zone_unknown", channel=channel.code, time_zone=channel.time_zone)
         )
 
 
@@ -95,8 +99,11 @@ def advance_all(
     # A statement that another run has advanced meanwhile, or a person has cancelled, did not fail.
     stuck = Statement.objects.stuck().filter(pk__in=stopped)
     if failed := list(stuck.order_by("business_date", "sequence")):
-        more = f" And {len(failed) - 1} more." if len(failed) > 1 else ""
-        raise StatementRefused(failed[0].reason, f"{failed[0].number}: {failed[0].message}{more}")
+        first, more = failed[0], len(failed) - 1
+        message = Message("statement_stuck", statement=first.number, why=first.message)
+        if more:
+            message += Message("more", count=more)
+        raise StatementRefused(first.reason, message)
 
 
 def takes_all_day(channel: Channel) -> bool:
@@ -138,12 +145,12 @@ def start_day(step: RunStep, channel: Channel, day: date) -> None:
     """Start a statement of a business date, or restart the open one unless it is being posted."""
     open_statement = Statement.objects.of(channel, day).open().first()
     if open_statement is None:
-        Statement.objects.start(channel, day).log("Started.", run=step.run)
+        Statement.objects.start(channel, day).log(Message("statement_started"), run=step.run)
     elif open_statement.state in (StatementState.MARKED, StatementState.CALCULATED):
         # Unless another run has begun to post it meanwhile.
         unchanged = Statement.objects.filter(pk=open_statement.pk, state=open_statement.state)
-        if unchanged.update(state=StatementState.STARTED, reason=NOT_CALCULATED, message=""):
-            open_statement.log("Restarted: more sales of the day have arrived.", run=step.run)
+        if unchanged.update(state=StatementState.STARTED, reason=NOT_CALCULATED, message=EMPTY):
+            open_statement.log(Message("statement_restarted"), run=step.run)
 
 
 def advance(step: RunStep, statement: Statement, *, until: StatementState) -> Statement | None:
@@ -159,16 +166,21 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
                 if locked.state != statement.state:
                     return statement
                 reach(step, locked, state)
-                locked.log(f"{state.label}.", run=step.run, state=state)
+                reached = Message("state_reached", state=name_of(state))
+                locked.log(reached, run=step.run, state=state)
         except StatementRefused as refused:
-            record_failure(step, statement, state, refused.reason, str(refused))
+            record_failure(step, statement, state, refused.reason, refused.message)
             return statement
         except (DatabaseError, psycopg2.Error) as error:
             if not is_data_error(error):
                 raise
             continued = remove_refused(step, statement, error)
             if continued is None:
-                message = f"{explain('statement_refused')} ({describe_error(error)})"
+                message = Message(
+                    "statement_error",
+                    why=because("statement_refused"),
+                    error=describe_error(error),
+                )
                 record_failure(step, statement, state, "statement_refused", message)
                 return statement
             failpoint("statements:after_taken_out")
@@ -188,16 +200,21 @@ def next_state(statement: Statement, until: StatementState) -> StatementState | 
     return STATES_IN_ORDER[position + 1] if position < last else None
 
 
+def name_of(state: StatementState) -> Message:
+    return Message(f"state_{state.value}")
+
+
 def record_failure(
-    step: RunStep, statement: Statement, state: StatementState, reason: str, message: str
+    step: RunStep, statement: Statement, state: StatementState, reason: str, message: Message
 ) -> None:
     """Save why a statement did not reach a state, unless another run has advanced it."""
     with step.chunk():
         unchanged = Statement.objects.filter(pk=statement.pk, state=statement.state)
-        if unchanged.update(reason=reason, message=message[:500], attempts=F("attempts") + 1):
+        if unchanged.update(reason=reason, message=message, attempts=F("attempts") + 1):
             if reason == CUSTOMER_NOT_ACTIVE:
                 # What the action found was rolled back, but the page lists these customers.
                 check_customers(statement)
-            statement.log(f"{state.label} was not reached: {message}", run=step.run)
+            missed = Message("state_not_reached", state=name_of(state), why=message)
+            statement.log(missed, run=step.run)
             step.add(failed=1)
             failpoint("statements:before_stopped")

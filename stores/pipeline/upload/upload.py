@@ -18,6 +18,7 @@ from stores.channeldb.exchange.protocol import EventBatch
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_rows, self_committing
 from stores.hqdb.sql import run_sql
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
 from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
@@ -70,7 +71,7 @@ def upload_events(step: RunStep) -> None:
         )
         report_flood(step)
         with step.chunk():
-            report_refused_rows("events", refused, database=step.its_database)
+            report_refused_rows("events", Message("events"), refused, database=step.its_database)
 
 
 def read_batches(
@@ -227,8 +228,7 @@ def report_oversized(step: RunStep, oversized: dict[str, list[int]]) -> None:
             step.add(waiting=sum(map(len, oversized.values())))
             Incident.objects.report(
                 IncidentKind.EVENT_TOO_LARGE,
-                f"Channel {step.place}: an event in {', '.join(oversized)} is too large to be "
-                "fetched. It stays there.",
+                Message("event_too_large", channel=step.place, tables=list(oversized)),
                 database=step.its_database,
                 detail={"replication_counters": oversized},
             )
@@ -240,8 +240,7 @@ def report_vanished(step: RunStep, vanished: dict[str, int]) -> None:
         with step.chunk():
             Incident.objects.report(
                 IncidentKind.EVENT_VANISHED,
-                f"Channel {step.place}: events in {', '.join(vanished)} were deleted before they "
-                "were acknowledged. Headquarters holds them.",
+                Message("events_deleted", channel=step.place, tables=list(vanished)),
                 database=step.its_database,
                 detail={"rows": vanished},
             )
@@ -267,7 +266,7 @@ def fail_upload(session: UploadSession, error: Exception) -> None:
     else:
         present.status = UploadStatus.UPLOAD_FAILED
     # The message of a database driver may quote personal data.
-    present.message = str(error)[:300] if isinstance(error, ChannelError) else ""
+    present.message = error.message if isinstance(error, ChannelError) else Message()
     present.save(update_fields=["status", "message"])
 
 
@@ -277,7 +276,7 @@ def report_flood(step: RunStep) -> None:
     if quarantined >= FLOOD_ROWS:
         Incident.objects.report(
             IncidentKind.MANY_QUARANTINED,
-            f"One visit to {step.place} brought {quarantined:,} rows that cannot be used.",
+            Message("rows_unusable", channel=step.place, count=quarantined),
             database=step.its_database,
             detail={"quarantined": quarantined},
         )

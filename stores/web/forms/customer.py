@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from django import forms
 
+from stores.messages.labels import label
 from stores.models import Customer
-from stores.models.labels import label
 from stores.models.staging import Operation
 from stores.pipeline.corrections.customer import Edit, EditsRefused, complete_state
 from stores.pipeline.events.kinds import (

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django import forms
 
-from stores.models.labels import label
-from stores.models.reason import explain
+from stores.messages.labels import label
+from stores.messages.reasons import explain
 from stores.models.staging import Operation
 from stores.pipeline.corrections.customer import edited_name
 from stores.pipeline.corrections.quarantine import correct_event

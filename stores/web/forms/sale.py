@@ -10,9 +10,9 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.fields import BLANK_CHOICE_DASH
 
+from stores.messages.labels import label
 from stores.models import Channel, RetailTransaction
 from stores.models.failed_sale import SaleCause
-from stores.models.labels import label
 from stores.models.transaction import TransactionType
 from stores.pipeline.corrections.sale import (
     HEADER_FIELDS,

@@ -13,12 +13,14 @@ import django_tables2 as tables
 from django import forms
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext
 from django_tables2.columns import BoundColumn
 from django_tables2.rows import BoundRow
 
+from stores.messages.labels import label as field_label
+from stores.messages.message import EMPTY
+from stores.messages.reasons import REASONS, explain
 from stores.models import Channel, Company
-from stores.models.labels import label as field_label
-from stores.models.reason import REASONS, explain
 from stores.pipeline.events.document_tables import HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
@@ -62,7 +64,7 @@ def reason_choices(fields: Mapping[str, str | None]) -> list[tuple[str, str]]:
 def short_reason(code: str) -> str:
     """The sentence of a reason without its field and its full stop."""
     reason = REASONS.get(code)
-    text = reason.text.removeprefix("{field}: ").rstrip(".") if reason else code
+    text = gettext(reason.text).removeprefix("%(field)s: ").rstrip(".") if reason else code
     return text[:1].upper() + text[1:]
 
 
@@ -227,6 +229,12 @@ class DayColumn(tables.DateColumn):  # type: ignore[misc]
 
     def __init__(self, title: str, **options: Any) -> None:
         super().__init__(verbose_name=title, format="Y-m-d", **options)
+
+
+class MessageColumn(tables.Column):  # type: ignore[misc]
+    """A column of messages, sorted by their codes; of an empty one nothing is shown."""
+
+    empty_values = (*tables.Column.empty_values, EMPTY)
 
 
 NUMERIC = {"th": {"class": "num"}, "td": {"class": "num"}}

@@ -78,4 +78,4 @@ class ChannelTable(base.ListTable):
 
     def value_health(self, record: ChannelDatabase) -> str:
         """The last error, for CSV: django-tables2 calls this by its name."""
-        return record.last_error
+        return str(record.last_error)

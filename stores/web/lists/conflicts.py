@@ -3,8 +3,8 @@
 import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
+from stores.messages.labels import label
 from stores.models import EditConflict
-from stores.models.labels import label
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.web.lists import base
 

@@ -3,8 +3,8 @@
 import django_tables2 as tables
 from django.db.models import QuerySet
 
+from stores.messages.labels import label
 from stores.models import FieldToCorrect
-from stores.models.labels import label
 from stores.pipeline.events.rules import OPTIONAL_RULES
 from stores.web.lists import base
 

@@ -6,9 +6,9 @@ import django_filters as filters
 import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
+from stores.messages.reasons import REASONS, explain
 from stores.models import Quarantine
 from stores.models.quarantine import QuarantineStatus
-from stores.models.reason import REASONS, explain
 from stores.models.search import contact_key, parse_guid
 from stores.web.lists import base
 

@@ -47,7 +47,7 @@ class RunTable(base.ListTable):
     seconds = base.FormattedColumn(
         "Took", took, order_by="duration", attrs=base.wide_only("md", "num")
     )
-    message = tables.Column("Result", attrs=base.wide_only("xl"))
+    message = base.MessageColumn("Result", attrs=base.wide_only("xl"))
 
     def render_status(self, record: JobRun) -> str:
         """The outcome; narrow screens show below it how long the run took."""

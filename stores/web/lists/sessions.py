@@ -56,7 +56,7 @@ class UploadTable(SessionTable):
     waiting = count_column("Left", "xl")
     size_bytes = base.FormattedColumn("Size", size, attrs=base.wide_only("xl", "num"))
     run = base.TemplateColumn("Run", "run_link", accessor="run_id", attrs=base.wide_only("md"))
-    message = tables.Column("Message", visible=False)
+    message = base.MessageColumn("Message", visible=False)
 
 
 class DownloadTable(SessionTable):
@@ -74,7 +74,7 @@ class DownloadTable(SessionTable):
     rows = count_column("New or newer rows", "md")
     size_bytes = base.FormattedColumn("Size", size, attrs=base.wide_only("xl", "num"))
     run = base.TemplateColumn("Run", "run_link", accessor="run_id", attrs=base.wide_only("md"))
-    message = tables.Column("Message", visible=False)
+    message = base.MessageColumn("Message", visible=False)
 
     def render_package(self, record: DownloadSession) -> str:
         if record.sends_single_customers:

@@ -37,7 +37,7 @@ class StatementTable(base.ListTable):
     business_date = base.DayColumn("Business date", attrs=base.NOWRAP)
     state = base.TemplateColumn("State", "badge_of_statement")
     sales = tables.Column("Sales", attrs=base.wide_only("sm", "num"))
-    message = tables.Column("Blocked by", attrs=base.wide_only("xl"), orderable=False)
+    message = base.MessageColumn("Blocked by", attrs=base.wide_only("xl"), orderable=False)
     posted_at = base.TimeColumn("Posted", attrs=base.wide_only("xl"))
 
 

@@ -16,6 +16,8 @@ from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.liveness import liveness_problems
+from stores.messages.labels import plural
+from stores.messages.reasons import REASONS
 from stores.models import (
     Channel,
     DownloadException,
@@ -30,10 +32,8 @@ from stores.models import (
     Statement,
 )
 from stores.models.channel import database_knows_zone
-from stores.models.labels import plural
 from stores.models.order import SalesOrderState
 from stores.models.package import listed_accounts
-from stores.models.reason import REASONS
 from stores.models.run import RunStatus
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
@@ -143,7 +143,7 @@ def open_incidents() -> Iterator[Alert]:
     for incident in incidents.newest_first()[:MAX_INCIDENTS]:
         yield Alert(
             "exclamation-triangle-fill",
-            incident.message,
+            str(incident.message),
             incident.next_step,
             incident.get_absolute_url(),
         )
@@ -169,7 +169,7 @@ def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:
         if database.last_error and is_enabled and not database.blocked_by:
             yield Alert(
                 "cloud-slash",
-                database.last_error,
+                str(database.last_error),
                 "Nothing is lost: the next run tries again. Check the channel's server and"
                 " network.",
                 database.channel.get_absolute_url(),
@@ -200,7 +200,7 @@ def failed_runs() -> Iterator[Alert]:
             yield Alert(
                 "clock-history",
                 f"Last run of {run.job}: {run.get_status_display().lower()}.",
-                run.message,
+                str(run.message),
                 run.get_absolute_url(),
             )
 

@@ -9,10 +9,10 @@ from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from stores.messages.labels import counted, label
+from stores.messages.reasons import explain
 from stores.models import FailedSale, TransactionChange
 from stores.models.failed_sale import SaleCause
-from stores.models.labels import counted, label
-from stores.models.reason import explain
 from stores.models.transaction import being_corrected
 from stores.pipeline.corrections.sales import (
     CorrectionResult,

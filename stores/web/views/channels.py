@@ -6,8 +6,8 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from stores.messages.labels import label
 from stores.models import Channel, ChannelDatabase, Customer, DownloadRange
-from stores.models.labels import label
 from stores.pipeline.download.outbound import count_rows_of
 from stores.pipeline.download.sessions import (
     SessionRefused,

@@ -9,9 +9,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from stores.messages.labels import counted, label
 from stores.models import ChannelDatabase, Customer, CustomerDelivery, DownloadException
 from stores.models.customer import AccountState
-from stores.models.labels import counted, label
 from stores.models.package import ExceptionReason
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.pipeline.download.exceptions import add_exceptions

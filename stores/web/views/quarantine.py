@@ -10,9 +10,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from stores.messages.labels import counted
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
-from stores.models.labels import counted
 from stores.pipeline.corrections.case import CaseDetail, describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (

@@ -7,8 +7,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from stores.messages.reasons import explain
 from stores.models import ExcludedSale, PostedPayment, Statement
-from stores.models.reason import explain
 from stores.models.statement_parts import AggregateState
 from stores.pipeline.sales.end_of_day import (
     RECENT_DAYS,

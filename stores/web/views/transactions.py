@@ -5,8 +5,8 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from stores.messages.labels import counted
 from stores.models import RetailTransaction
-from stores.models.labels import counted
 from stores.models.transaction import EntryStatus, TransactionType
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from stores import failpoints
 from stores.jobs.stalled import recover_lost_steps
+from stores.messages.message import EMPTY
 from stores.models import ChannelDatabase, Customer, DownloadSession, JobRun, Package
 from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
@@ -61,7 +62,11 @@ def test_a_package_that_cannot_be_made_blames_no_channel(houston, popup):
         assert "Headquarters cannot make the next package (SQLSTATE 53100)." in document["message"]
         assert "53100" in JobRun.objects.get(pk=document["run"]).error
         for database in ChannelDatabase.objects.all():
-            assert (database.last_error, database.failures, database.next_try_at) == ("", 0, None)
+            assert (database.last_error, database.failures, database.next_try_at) == (
+                EMPTY,
+                0,
+                None,
+            )
 
 
 def test_an_error_before_the_channel_is_opened_blames_no_channel(houston, monkeypatch):
@@ -72,7 +77,7 @@ def test_an_error_before_the_channel_is_opened_blames_no_channel(houston, monkey
 
     assert document["outcome"] == "failed"
     houston.refresh_from_db()
-    assert (houston.last_error, houston.failures) == ("", 0)
+    assert (houston.last_error, houston.failures) == (EMPTY, 0)
 
 
 def test_who_finds_a_package_does_not_start_another(houston, popup, monkeypatch):
@@ -105,7 +110,7 @@ def test_a_failing_package_stops_only_those_who_need_it(houston, popup, behind):
     for session in failed:
         assert (session.status, session.package) == (DownloadStatus.CREATE_FAILED, None)
         assert session.tries == 1
-        assert session.message == "Headquarters cannot make the next package (SQLSTATE 53100)."
+        assert str(session.message) == "Headquarters cannot make the next package (SQLSTATE 53100)."
 
 
 def test_a_package_that_failed_is_made_at_the_next_try(houston, seattle, popup, behind):
@@ -116,7 +121,7 @@ def test_a_package_that_failed_is_made_at_the_next_try(houston, seattle, popup, 
 
     assert not DownloadSession.objects.unfinished().exists()
     session = DownloadSession.objects.filter(database=houston).first()
-    assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 2, "")
+    assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 2, EMPTY)
     assert {name for _, name in lookup(popup)} == {"Ann", "Bo"}
     assert lookup(popup) == lookup(houston) == lookup(seattle)
 
@@ -130,7 +135,7 @@ def test_customers_that_may_not_leave_yet_make_an_empty_session(houston, monkeyp
 
         session = DownloadSession.objects.get()
         assert (session.status, session.package) == (DownloadStatus.NO_DATA, None)
-        assert "number journal" in session.message
+        assert "number journal" in str(session.message)
 
     run(JobCode.DOWNLOAD)
 

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from stores import failpoints
+from stores.messages.message import EMPTY
 from stores.models import (
     ChannelDatabase,
     Customer,
@@ -76,12 +77,12 @@ def test_an_unreachable_channel_has_one_session_that_counts_tries(popup, seattle
             run("pipeline")
     session = session_of(popup)
     assert (session.status, session.tries) == (DownloadStatus.DOWNLOAD_FAILED, 2)
-    assert "popup" in session.message
+    assert "popup" in str(session.message)
 
     run(JobCode.DOWNLOAD)
 
     session.refresh_from_db()
-    assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 3, "")
+    assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 3, EMPTY)
     assert lookup(popup) == lookup(seattle)
 
 

@@ -159,8 +159,8 @@ def test_the_incident_of_a_refusal_says_whom_and_how_often(strict, seattle):
     document = run(JobCode.DOWNLOAD)
 
     incident = Incident.objects.open().get()
-    assert incident.message.startswith(f"Channel {strict.label} refuses customer {bad} (")
-    assert incident.message.endswith("In strict order, all later downloads wait.")
+    assert str(incident.message).startswith(f"Channel {strict.label} refuses customer {bad} (")
+    assert str(incident.message).endswith("In strict order, all later downloads wait.")
     assert list(incident.detail["rows"]) == [bad]
     assert incident.times == session_of(strict).tries == 3
     assert document["outcome"] == "nothing_to_do"

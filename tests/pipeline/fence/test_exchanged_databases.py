@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from stores.channeldb.errors import ChannelBlocked
+from stores.messages.message import Message
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
@@ -199,7 +200,9 @@ def test_a_new_channel_that_was_visited_before_is_refused(store):
 
 
 def test_a_blocked_channel_is_not_opened(store):
-    Incident.objects.report(IncidentKind.WRONG_DATABASE, "It was exchanged.", database=store)
+    Incident.objects.report(
+        IncidentKind.WRONG_DATABASE, Message("quoted", text="It was exchanged."), database=store
+    )
 
     with pytest.raises(ChannelBlocked, match="is blocked until incident"), enter(make_step(store)):
         pytest.fail("it was opened")

@@ -32,7 +32,7 @@ def test_a_changed_channel_fails_alone_with_an_incident(store, seattle):
     assert incident.detail == {
         "differences": ["index async_customer.async_customer_waiting is missing"]
     }
-    assert incident.message in upload["message"]
+    assert str(incident.message) in upload["message"]
 
 
 @pytest.mark.slow

@@ -349,7 +349,7 @@ REFUSED_BY_CONSTRAINT = {
     "one_live_run_per_job_and_scope": (
         """INSERT INTO job_run (id, job, scope, status, channels, companies, started_by, stage,
                                 counts, message, error)
-           SELECT gen_random_uuid(), '1010', '*', 'queued', '[]', '[]', 'command', 1, '{}', '', ''
+           SELECT gen_random_uuid(), '1010', '*', 'queued', '[]', '[]', 'command', 1, '{}', '[]', ''
              FROM generate_series(1, 2)""",
         Invariant.ONE_LIVE_RUN,
     ),

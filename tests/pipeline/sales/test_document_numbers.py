@@ -181,7 +181,7 @@ def test_a_recovery_names_the_documents_that_were_lost(lost_documents, recover_h
     assert account_numbers().items() >= accounts.items()
     incident = Incident.objects.open().get()
     assert incident.kind == IncidentKind.POSTED_BEFORE
-    assert "orders SO-000003 to SO-000006 (USRT)" in incident.message
+    assert "orders SO-000003 to SO-000006 (USRT)" in str(incident.message)
 
 
 @pytest.mark.finding(id="V2")
@@ -271,7 +271,7 @@ def test_a_number_seen_by_only_one_channel_is_not_believed(houston, store, recov
     assert recover_hq(fails=True) == 1
 
     incident = Incident.objects.open().get()
-    assert "It has seen account number 9998 of USRT (here: 5001)." in incident.message
+    assert "It has seen account number 9998 of USRT (here: 5001)." in str(incident.message)
     assert NumberSequence.objects.get().next == 5002
     assert Customer.objects.filter(state="void").count() == 0
 

@@ -237,7 +237,7 @@ def test_a_refused_statement_says_why_and_stops_no_other(houston, raise_on):
     assert end_of_day["outcome"] == "partly"
     stuck, posted = Statement.objects.order_by("business_date")
     assert (stuck.state, stuck.reason) == (StatementState.PAYMENTS_POSTED, "statement_refused")
-    assert "SQLSTATE 22000" in stuck.message
+    assert "SQLSTATE 22000" in str(stuck.message)
     assert stuck.attempts == 1
     assert posted.state == StatementState.POSTED
     with pytest.raises(CancellationRefused, match="payments of"):

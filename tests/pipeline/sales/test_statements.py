@@ -109,10 +109,19 @@ def test_a_statement_continues_where_it_failed_and_creates_nothing_twice(interru
     assert (posting["outcome"], posting["counts"]) == ("succeeded", {"posted": 1})
     monday = Statement.objects.get(business_date=MONDAY)
     assert (monday.state, monday.attempts) == (StatementState.POSTED, 1)
-    events = monday.events.exclude(text__contains="was not reached")
+    texts = [str(text) for text in monday.events.values_list("text", flat=True)]
     # It reached each of the nine states from Started to Posted once.
-    assert events.count() == 9
-    assert events.values("text").distinct().count() == 9
+    assert [text for text in texts if "was not reached" not in text] == [
+        "Started.",
+        "Marked.",
+        "Calculated.",
+        "Checked.",
+        "Aggregated.",
+        "Customer orders created.",
+        "Invoiced.",
+        "Payments posted.",
+        "Posted.",
+    ]
     assert SalesOrder.objects.count() == 2
     assert broken_promises() == []
 

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
+from stores.messages.reasons import explain
 from stores.models import AttributeDefinition, ChannelDatabase, Customer, Quarantine
 from stores.models.job import JobCode
-from stores.models.reason import explain
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.faults import RawText
 from tests.support.make import engine_of, make_event, make_many, query, run, unacknowledged

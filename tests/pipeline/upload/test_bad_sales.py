@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
+from stores.messages.reasons import explain
 from stores.models import ChannelDatabase, Quarantine, RetailTransaction, StatementTender
 from stores.models.job import JobCode
-from stores.models.reason import explain
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.document_tables import DocumentTable
 from stores.traffic import write_traffic

@@ -26,6 +26,7 @@ from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES
 from stores.channeldb.connect.url import sqlite_path
 from stores.channeldb.errors import ChannelUnmigrated
+from stores.messages.message import Message
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
@@ -150,7 +151,9 @@ def test_a_damaged_file_is_not_read_until_repaired(popup, path):
 
 @pytest.mark.fault("F-27")  # a SQLite file is missing or damaged
 def test_a_file_is_checked_whole_after_a_failed_visit(popup, path):
-    ChannelDatabase.objects.filter(pk=popup.pk).update(last_error="Something was wrong.")
+    ChannelDatabase.objects.filter(pk=popup.pk).update(
+        last_error=Message("quoted", text="Something was wrong.")
+    )
     # An upload without sales would not read this table.
     overwrite_root_page(path, "retail_transaction_payment", b"\xff")
 

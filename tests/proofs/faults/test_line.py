@@ -7,6 +7,7 @@ between HQ and its own server; `proxied_houston` is a store that HQ reaches thro
 `short_timeouts` lets channels time out after fractions of a second.
 """
 
+import json
 import time
 
 import pytest
@@ -206,7 +207,9 @@ def test_the_driver_s_error_message_is_not_stored(proxy, proxied_houston):
     with connection.cursor() as cursor:
         cursor.execute("SELECT message, error FROM job_run")
         [(message, error)] = cursor.fetchall()
-    assert message == UNREACHABLE
+    assert json.loads(message) == [
+        {"code": "channel_unreachable", "params": {"channel": "houston"}}
+    ]
     assert "127.0.0.1" not in error
 
 

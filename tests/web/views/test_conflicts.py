@@ -13,9 +13,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from stores.messages.labels import label
 from stores.models import AsyncCustomer, Customer, EditConflict
 from stores.models.job import JobCode
-from stores.models.labels import label
 from stores.web.lists.conflicts import ConflictTable, field_choices
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.pages import csv_rows, rows_of

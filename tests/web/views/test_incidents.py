@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.utils.html import escape, strip_tags
 
+from stores.messages.message import Message
 from stores.models import Incident
 from stores.models.incident import IncidentKind
 
@@ -17,7 +18,7 @@ from stores.models.incident import IncidentKind
 def incident(houston):
     return Incident.objects.report(
         IncidentKind.CHANNEL_FORKED,
-        "Channel houston exists twice.",
+        Message("quoted", text="Channel houston exists twice."),
         database=houston,
         detail={"epoch": 7},
     )
@@ -66,7 +67,9 @@ def test_the_list_is_filtered_by_channel(reader, incident, seattle, channel, cou
 
 @pytest.mark.parametrize("column", ["opened_at", "database", "times", "status"])
 def test_every_column_sorts_in_both_directions(reader, incident, seattle, column):
-    Incident.objects.report(IncidentKind.WRONG_DATABASE, "Not seattle.", database=seattle)
+    Incident.objects.report(
+        IncidentKind.WRONG_DATABASE, Message("quoted", text="Not seattle."), database=seattle
+    )
 
     for sort in (column, f"-{column}"):
         page = reader.get("/incidents/", {"sort": sort}).content.decode()
@@ -74,7 +77,9 @@ def test_every_column_sorts_in_both_directions(reader, incident, seattle, column
 
 
 def test_the_csv_file_has_a_line_for_each_incident(reader, incident, seattle):
-    Incident.objects.report(IncidentKind.WRONG_DATABASE, "Not seattle.", database=seattle)
+    Incident.objects.report(
+        IncidentKind.WRONG_DATABASE, Message("quoted", text="Not seattle."), database=seattle
+    )
 
     response = reader.get("/incidents/", {"_export": "csv"})
 
@@ -119,7 +124,9 @@ def test_a_get_request_closes_nothing(closer, incident):
 
 
 def test_a_restored_hq_s_incident_cannot_be_closed_by_hand(closer, hq):
-    incident = Incident.objects.report(IncidentKind.HQ_BEHIND, "It was set back.")
+    incident = Incident.objects.report(
+        IncidentKind.HQ_BEHIND, Message("quoted", text="It was set back.")
+    )
 
     closer.post(f"/incidents/{incident.pk}/close/", {"reason": "Nonsense."})
 

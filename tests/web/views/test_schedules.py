@@ -13,6 +13,7 @@ import pytest
 from stores.jobs.catalog import JOBS
 from stores.jobs.scheduler import database_clock
 from stores.jobs.start import create_run
+from stores.messages.message import Message
 from stores.models import JobRun, Schedule
 from stores.models.run import StartedBy
 
@@ -48,14 +49,13 @@ def test_a_schedule_shows_when_it_starts_next(reader, nightly):
 
 def test_a_schedule_shows_its_last_result(reader, nightly):
     last_run = create_run(JOBS["verify"], started_by=StartedBy.SCHEDULE).run
-    JobRun.objects.update(
-        status="failed", message="1 of 35 promises is broken.", ended_at=database_clock()
-    )
+    message = Message("promises_broken", count=1, checked=35, promises=["I3"])
+    JobRun.objects.update(status="failed", message=message, ended_at=database_clock())
     Schedule.objects.update(last_run=last_run)
 
     page = text_of(reader)
 
-    assert "1 of 35 promises is broken." in page
+    assert "1 of 35 promises is broken: I3." in page
 
 
 def test_the_pipeline_starts_without_a_schedule(reader, hq):
@@ -121,7 +121,7 @@ def test_a_schedule_is_added_for_one_channel(boss, houston):
 def test_an_invalid_schedule_is_refused(boss, nightly, form, message):
     page = boss.post(ADD_URL, {"job": "eod"} | form).content.decode()
 
-    assert message in page
+    assert str(message) in page
     assert Schedule.objects.get() == nightly
 
 

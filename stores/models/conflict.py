@@ -23,7 +23,8 @@ from stores.messages.labels import label
 class ConflictChoice(models.TextChoices):
     """How a conflict was closed. An open conflict has the empty text instead.
 
-    LATER_EDIT, RESTORED: by the conversion. KEEP, TAKE: by a person.
+    LATER_EDIT, RESTORED: by the conversion. KEEP, TAKE: by a person. The values are also those that
+    the command `conflicts` takes and prints.
     """
 
     LATER_EDIT = "rule", "Later edit kept"
@@ -148,7 +149,10 @@ class EditConflict(models.Model):
 
     @property
     def can_be_decided(self) -> bool:
-        """Whether a person may still choose a value: it is open, or only a rule has decided."""
+        """Whether a person may still choose a value: it is open, or the later edit was kept.
+
+        RESTORED is not offered: somebody who had seen the removal has decided by an edit.
+        """
         return self.choice in ("", ConflictChoice.LATER_EDIT)
 
     @property
@@ -157,7 +161,8 @@ class EditConflict(models.Model):
 
     @property
     def is_of_removal(self) -> bool:
-        """Whether the lost edit is of something that the other place had removed: IS_OF_REMOVAL."""
+        """Whether the lost edit is of something that the other place had removed."""
+        # Keep equal to IS_OF_REMOVAL, which is the same condition for queries.
         return self.field == "is_active" and self.lost_value == "true"
 
     @property
@@ -182,10 +187,11 @@ class EditConflict(models.Model):
     def settle(
         self, choice: ConflictChoice, reason: str, *, by: Any, event: UUID | None = None
     ) -> bool:
-        """Close the conflict by a person's choice. Returns False if another person was faster.
+        """Close the conflict by a person's choice. Returns False if it has been decided already.
 
-        A choice about something removed also closes the other open conflicts about it. The caller
-        makes the transaction. This instance keeps its old values.
+        A choice about something removed also closes the other open conflicts about it. `event` is
+        the event that has written the lost value, if that was the choice. The caller makes the
+        transaction. This instance keeps its old values.
         """
         closed = {
             "choice": choice,
@@ -194,11 +200,17 @@ class EditConflict(models.Model):
             "closed_by": by,
             "made_event": event,
         }
-        # RESTORED is replaced, too: the event that writes a lost value may just have closed it so.
-        undecided = EditConflict.objects.filter(pk=self.pk).exclude(choice__in=CHOICES_OF_PEOPLE)
+        decided = list(CHOICES_OF_PEOPLE)
+        # Applying the event that brings something removed back also closes the conflict as RESTORED
+        # before this is called. Without an event, somebody else has brought it back.
+        if event is None:
+            decided.append(ConflictChoice.RESTORED)
+        undecided = EditConflict.objects.filter(pk=self.pk).exclude(choice__in=decided)
         if not undecided.update(**closed):
             return False
         if self.is_of_removal:
+            # Each is about an edit that would have brought the same thing back. It is back or stays
+            # removed as a whole, so one choice, with its event, answers for all.
             about_the_same = (
                 EditConflict.objects.open()
                 .of_removals()

@@ -20,7 +20,7 @@ from django.utils import timezone
 from stores.models import AsyncAddress, ChannelDatabase, EditConflict
 from stores.models.conflict import ConflictChoice
 from stores.models.job import JobCode
-from stores.pipeline.corrections.conflict import resolve_conflict
+from stores.pipeline.corrections.conflict import ConflictRefused, resolve_conflict
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
@@ -240,6 +240,24 @@ def test_an_edit_aware_of_the_removal_restores_for_all(store, seattle, ann):
     choices = EditConflict.objects.of_removals().values_list("choice", flat=True)
     assert set(choices) == {"back"}
     assert broken_promises() == []
+
+
+@pytest.mark.parametrize("choice", [ConflictChoice.KEEP, ConflictChoice.TAKE])
+def test_a_person_cannot_decide_what_an_edit_has_just_restored(
+    store, seattle, ann, hq_user, choice
+):
+    remove_then_edit(store, seattle, ann)
+    conflict = EditConflict.objects.get(table="async_customer", field="is_active")
+    seen_version = conflict.customer.hq_version
+    change_all(store, ann, "update")
+    convert()
+
+    with pytest.raises(ConflictRefused):
+        resolve_conflict(conflict, choice, "Asked her.", version=seen_version, by=hq_user)
+
+    conflict.refresh_from_db()
+    assert conflict.choice == ConflictChoice.RESTORED
+    assert get_ann().is_active
 
 
 @pytest.mark.finding(id="P19")

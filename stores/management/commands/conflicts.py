@@ -9,7 +9,7 @@ from stores.management.base import BUSY, SynclineCommand, add_action, add_action
 from stores.models import EditConflict
 from stores.models.conflict import CHOICES_OF_PEOPLE, ConflictChoice
 from stores.pipeline.corrections.conflict import ConflictRefused, resolve_conflict
-from stores.pipeline.corrections.customer import Busy
+from stores.pipeline.corrections.customer import CustomersBusy
 
 LINE_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
 
@@ -58,7 +58,7 @@ class Command(SynclineCommand):
                 version=conflict.customer.hq_version,
                 by=get_user(options["user"]),
             )
-        except Busy as error:
+        except CustomersBusy as error:
             raise CommandError(str(error), returncode=BUSY) from error
         conflict.refresh_from_db()
         self.print_json_or_text(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")

@@ -10,7 +10,7 @@ from stores.management.base import BUSY, SynclineCommand, add_action, add_action
 from stores.messages.labels import counted
 from stores.models import Customer
 from stores.models.customer import AccountState
-from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
+from stores.pipeline.corrections.customer import CustomersBusy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 
 
@@ -78,7 +78,7 @@ def save_assignments(customer: Customer, assignments: list[tuple[str, str]], use
         return 0
     try:
         save_edits(customer, edits, version=forms.posted_version, by=user)
-    except Busy as error:
+    except CustomersBusy as error:
         raise CommandError(str(error), returncode=BUSY) from error
     except EditsRefused as error:
         forms.add_errors(error)

@@ -21,6 +21,8 @@ from stores.pipeline.corrections.customer import (
 )
 from stores.pipeline.events import kinds
 
+ALREADY_CLOSED = "The conflict is already closed."
+
 
 class ConflictRefused(Exception):
     """A conflict cannot be closed in this way; the message says why. Nothing was saved."""
@@ -31,12 +33,6 @@ def can_be_closed(conflict: EditConflict) -> bool:
     return conflict.can_be_decided and conflict.customer.state == AccountState.ACTIVE
 
 
-def require_open(conflict: EditConflict) -> None:
-    """Raise ConflictRefused if a person cannot close the conflict any more."""
-    if not can_be_closed(conflict):
-        raise ConflictRefused("The conflict is already closed.")
-
-
 def resolve_conflict(
     conflict: EditConflict, choice: ConflictChoice, reason: str, *, version: int, by: Any
 ) -> None:
@@ -44,9 +40,10 @@ def resolve_conflict(
 
     `version` is the version of the customer that the person has seen. Effects: the conflict; with
     the lost value also an event of HQ, applied at once. Raise ConflictRefused if this is not
-    possible, Busy while customers are being converted.
+    possible, CustomersBusy while customers are being converted.
     """
-    require_open(conflict)
+    if not can_be_closed(conflict):
+        raise ConflictRefused(ALREADY_CLOSED)
     try:
         with transaction.atomic():
             event = None
@@ -54,8 +51,8 @@ def resolve_conflict(
                 edits = [edit_of_conflict(conflict)]
                 [event] = save_edits(conflict.customer, edits, version=version, by=by)
             if not conflict.settle(choice, reason, by=by, event=event):
-                # Another person was faster. The exception rolls the event back.
-                raise ConflictRefused("The conflict is already closed.")
+                # Another person, or an edit, was faster. The exception rolls the event back.
+                raise ConflictRefused(ALREADY_CLOSED)
     except Stale as error:
         raise ConflictRefused(str(error)) from error
     except EditsRefused as error:

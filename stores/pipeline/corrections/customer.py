@@ -37,7 +37,7 @@ class Stale(Exception):
         super().__init__(self.__doc__)
 
 
-class Busy(Exception):
+class CustomersBusy(Exception):
     """Customers are being converted: nothing was saved. Save again in a moment."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: A
     """Make an event of each edit and apply it. Return the ids of the events.
 
     `version` is the version of the customer that the person has seen. All edits are saved, or none.
-    Raise Stale, Busy or EditsRefused.
+    Raise Stale, CustomersBusy or EditsRefused.
     """
     with wait_briefly():
         apply_pending(customer)
@@ -85,14 +85,14 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: A
 
 @contextmanager
 def wait_briefly() -> Iterator[None]:
-    """Run the block in a transaction. Raise Busy if a lock is not free within MAX_WAIT_S."""
+    """Run the block in a transaction. Raise CustomersBusy if a lock takes more than MAX_WAIT_S."""
     try:
         with transaction.atomic():
             run_sql("SELECT set_config('lock_timeout', %s, true)", [f"{MAX_WAIT_S}s"])
             yield
     except OperationalError as error:
         if sqlstate_of(error) in TRANSIENT:
-            raise Busy from error
+            raise CustomersBusy from error
         raise
 
 

@@ -13,13 +13,13 @@ from django.views.decorators.http import require_POST, require_safe
 from stores.models import EditConflict
 from stores.models.conflict import ConflictChoice
 from stores.pipeline.corrections.conflict import (
+    ALREADY_CLOSED,
     ConflictRefused,
     can_be_closed,
     current_value,
-    require_open,
     resolve_conflict,
 )
-from stores.pipeline.corrections.customer import Busy
+from stores.pipeline.corrections.customer import CustomersBusy
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
 from stores.web.lists.response import list_view
@@ -45,12 +45,14 @@ def conflict_detail(request: Request, number: int) -> HttpResponse:
 def close_conflict(request: Request, number: int) -> HttpResponse:
     """Save the user's choice; it is refused if the customer has changed since the user saw it."""
     conflict = get_conflict(number)
+    # Checked first, so that no one corrects a form for a conflict that is already closed.
+    if not can_be_closed(conflict):
+        messages.warning(request, ALREADY_CLOSED)
+        return redirect(conflict)
     form = ConflictForm(request.POST)
+    if not form.is_valid():
+        return conflict_page(request, conflict, form)
     try:
-        # Before the form is looked at: nobody need correct a form that comes too late.
-        require_open(conflict)
-        if not form.is_valid():
-            return conflict_page(request, conflict, form)
         resolve_conflict(
             conflict,
             ConflictChoice(form.cleaned_data["choice"]),
@@ -58,7 +60,7 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
             version=form.cleaned_data["version"],
             by=request.user,
         )
-    except (ConflictRefused, Busy) as error:
+    except (ConflictRefused, CustomersBusy) as error:
         messages.warning(request, str(error))
     else:
         messages.success(request, f"Conflict {conflict.pk} closed.")
@@ -72,12 +74,12 @@ def get_conflict(number: int) -> EditConflict:
 
 
 def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
-    """The page of a conflict; the form is on it if the user may still close the conflict."""
+    """The page of a conflict, with the form only if the user may still close the conflict."""
     has_permission = request.user.has_perm(CLOSING_PERMISSION)
     context = {
         "conflict": conflict,
         "current_value": current_value(conflict),
         "form": form,
-        "can_close": has_permission and can_be_closed(conflict),
+        "show_form": has_permission and can_be_closed(conflict),
     }
     return render(request, "conflicts/detail.html", context)

@@ -13,7 +13,7 @@ from stores.messages.labels import counted, label
 from stores.models import ChannelDatabase, Customer, CustomerDelivery, DownloadException
 from stores.models.customer import AccountState
 from stores.models.package import ExceptionReason
-from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
+from stores.pipeline.corrections.customer import CustomersBusy, EditsRefused, Stale, save_edits
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.sessions import next_download
 from stores.pipeline.events.kinds import CUSTOMER
@@ -97,7 +97,7 @@ def save_changes(
     except EditsRefused as error:
         forms.add_errors(error)
         return None
-    except Busy as error:
+    except CustomersBusy as error:
         messages.warning(request, str(error))
         return None
     saved = counted(len(edits), "change")

@@ -1,20 +1,19 @@
 """The form that starts a job."""
 
 import datetime
+from typing import Any
 
 from django import forms
 
-from stores.jobs.catalog import DATED_JOBS, JOBS
+from stores.jobs.catalog import DATED_JOBS, Job
 from stores.models import Channel, RetailTransaction
 from stores.models.job import JobCode
 from stores.pipeline.dates import NoBusinessDate, business_date
 
 
 class StartForm(forms.Form):
-    job = forms.ChoiceField(
-        choices=[(job.code, job.title) for job in JOBS.values()],
-        error_messages={"required": "Unknown job.", "invalid_choice": "Unknown job."},
-    )
+    """What a run of the job is for: a channel, a business date or an order."""
+
     channel = forms.ModelChoiceField(
         Channel.objects.filter(is_enabled=True),
         to_field_name="code",
@@ -25,11 +24,15 @@ class StartForm(forms.Form):
     date = forms.CharField(required=False)
     order = forms.CharField(required=False)
 
+    def __init__(self, job: Job, data: Any) -> None:
+        super().__init__(data)
+        self.job = job
+
     def clean_date(self) -> datetime.date | None:
         text = self.cleaned_data["date"]
         if not text:
             return None
-        if self.cleaned_data.get("job") not in DATED_JOBS:
+        if self.job.code not in DATED_JOBS:
             raise forms.ValidationError(f"Only {', '.join(DATED_JOBS)} take a business date.")
         try:
             return business_date(text)
@@ -40,8 +43,7 @@ class StartForm(forms.Form):
         number: str = self.cleaned_data["order"]
         if not number:
             return ""
-        # An unknown job is an error of its own.
-        if self.cleaned_data.get("job", JobCode.ORDERS) != JobCode.ORDERS:
+        if self.job.code != JobCode.ORDERS:
             raise forms.ValidationError("Only Synchronize orders takes an order.")
         channel = self.cleaned_data.get("channel")
         channels = [channel.code] if channel else []

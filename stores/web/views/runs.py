@@ -2,8 +2,8 @@
 
 A *job* is something that Syncline can do, such as uploading what the channels have. A *run* is one
 time that it is done: it waits in a queue until a worker takes it, and has *steps*, often one for
-each channel. A run is *live* until it has ended. Every user may read these pages; who may start a
-job depends on the job.
+each channel. A run is *live* until it has ended. Rows that failed or went into quarantine are *left
+behind*. Every user may read these pages; who may start a job depends on the job.
 """
 
 import shlex
@@ -53,11 +53,13 @@ def job_list(request: Request) -> HttpResponse:
 def start_run(request: Request) -> HttpResponseRedirect:
     """Start a job, and show its run. A job that is already running is not started twice."""
     job = JOBS.get(request.POST.get("job", ""))
-    # Asked before the form, whose errors could tell of orders and channels.
-    if job is not None:
-        check_permissions(request, f"start {job.title}", *job.permissions)
-    form = StartForm(request.POST)
-    if job is None or not form.is_valid():
+    if job is None:
+        messages.error(request, "Unknown job.")
+        return redirect("jobs")
+    # Checked before the form: its errors could reveal which channels and orders there are.
+    check_permissions(request, f"start {job.title}", *job.permissions)
+    form = StartForm(job, request.POST)
+    if not form.is_valid():
         messages.error(request, form.first_error)
         return redirect("jobs")
     channel = form.cleaned_data["channel"]
@@ -69,16 +71,25 @@ def start_run(request: Request) -> HttpResponseRedirect:
         started_by=StartedBy.PAGE,
         user=request.user,
     )
-    if not started.is_new:
-        messages.warning(request, f"{job.title} is already running. This is the current run.")
-    # None: the queue does not respond.
-    elif queue.count_workers() is None:
-        messages.warning(
-            request, f"{job.title}: saved. It starts automatically when the queue is back."
-        )
+    if started.is_new:
+        say_started(request, started.run)
     else:
-        messages.success(request, started_message(started.run))
+        messages.warning(request, f"{job.title} is already running. This is the current run.")
     return redirect(started.run)
+
+
+def say_started(request: Request, run: JobRun) -> None:
+    """Tell the user that a run has started, or why it has not started yet."""
+    workers = queue.count_workers()
+    if workers:
+        messages.success(request, started_message(run))
+    else:
+        reason = (
+            "It starts automatically when the queue is back."
+            if workers is None  # The queue does not respond.
+            else "No worker is running. It starts as soon as one is available."
+        )
+        messages.warning(request, f"{JOBS[run.job].title}: saved. {reason}")
 
 
 def started_message(run: JobRun) -> str:

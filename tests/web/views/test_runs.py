@@ -28,6 +28,12 @@ def start(client, job="pipeline", **form):
 
 
 @pytest.fixture
+def workers(monkeypatch) -> None:
+    """Two workers are connected to the queue."""
+    monkeypatch.setattr(queue, "count_workers", lambda: 2)
+
+
+@pytest.fixture
 def queued_run(starter, houston) -> JobRun:
     """A pipeline that was started on the page and has no worker yet."""
     start(starter)
@@ -85,10 +91,19 @@ def test_an_unknown_job_or_channel_starts_nothing(starter, houston, form):
     response = starter.post("/runs/start/", form)
 
     assert response["Location"] == "/jobs/"
+    what = "channel" if "channel" in form else "job"
+    assert f"Unknown {what}" in page_at(starter, "/jobs/")
     assert not JobRun.objects.exists()
 
 
-def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
+def test_a_job_without_a_worker_is_not_said_to_be_started(starter, houston):
+    page = page_at(starter, start(starter)["Location"])
+
+    assert "Pipeline: saved. No worker is running. It starts as soon as one is available." in page
+    assert "Pipeline started." not in page
+
+
+def test_a_job_is_started_for_one_business_date(starter, houston, workers, newest_run):
     response = start(starter, "eod", channel="houston", date="2026-03-01")
 
     assert newest_run().business_date == date(2026, 3, 1)
@@ -124,7 +139,7 @@ def test_jobs_of_a_business_date_have_a_date_field(starter, houston):
     assert 'min="1900-01-02"' in page
 
 
-def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
+def test_one_order_is_synchronized_from_its_page(starter, houston, workers, newest_run):
     ann = make_customer(houston)
     make_order(houston, "SO 1", async_account=ann)
     make_order(houston, "SO 2", async_account=ann)

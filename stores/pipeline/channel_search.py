@@ -38,7 +38,10 @@ PHONE_PUNCTUATION = "+()./-*# xX"
 
 @dataclass(frozen=True)
 class Criteria:
-    """Whom to search for: a person who meets any of these. `phone` has only digits."""
+    """Whom to search for: a person who meets any of these.
+
+    `async_accounts` are GUIDs in lower case. `phone` has only digits.
+    """
 
     async_accounts: Sequence[str] = ()
     account_numbers: Sequence[str] = ()
@@ -90,30 +93,39 @@ def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResu
     try:
         with connect(database) as alias:
             pending = find_pending_events(alias, criteria)
-            guids = set(criteria.async_accounts)
-            guids.update(event.async_account for event in pending if event.async_account)
+            guids = {*criteria.async_accounts, *guids_of(pending)}
             known = find_known_accounts(alias, guids, criteria.account_numbers)
             return ChannelResult(database, pending, known)
     except ChannelError as error:
         return ChannelResult(database, error=str(error))
     except (DatabaseError, ValueError):
         # A row may hold bytes that are not text. The driver's message would quote them to the user.
+        # All other trouble, such as a statement that timed out, is a ChannelError from connect().
         return ChannelResult(
             database, error=f"Channel {database.label} holds a row that is unreadable."
         )
 
 
 def find_pending_events(alias: str, criteria: Criteria) -> list[PendingEvent]:
-    """Return the person's pending events in the channel that Django has open as `alias`.
-
-    Only customer events have an e-mail address and a phone number, so these events are searched
-    first. All others are found by an account number, or by a GUID, which an event found before may
-    have brought.
-    """
+    """Return the person's pending events in the channel that Django has open as `alias`."""
     guids = set(criteria.async_accounts)
+    pending = select_pending_events(alias, guids, criteria)
+    new_guids = guids_of(pending) - guids
+    # An event that was found by its number, e-mail address or phone can bring a new GUID. There may
+    # be other events that only this GUID finds. They bring no more GUIDs.
+    if new_guids:
+        pending = select_pending_events(alias, guids | new_guids, criteria)
+    return pending
+
+
+def select_pending_events(
+    alias: str, guids: Iterable[str], criteria: Criteria
+) -> list[PendingEvent]:
+    """Return the pending events with one of the GUIDs, an account number, or the contact."""
     pending = []
     for kind, model in SEARCHED_MODELS.items():
         condition = Q(guid__in=guids) | Q(account_number__in=criteria.account_numbers)
+        # No other events have an e-mail address and a phone number.
         if kind == "customer":
             condition |= contact_condition(criteria)
         events = (
@@ -125,10 +137,14 @@ def find_pending_events(alias: str, criteria: Criteria) -> list[PendingEvent]:
             .filter(condition)
             .values_list("guid", "account_number", "at")
         )
-        found = [PendingEvent(kind, guid, account, parse_time(at)) for guid, account, at in events]
-        guids.update(event.async_account for event in found if event.async_account)
-        pending += found
+        pending += [
+            PendingEvent(kind, guid, account, parse_time(at)) for guid, account, at in events
+        ]
     return pending
+
+
+def guids_of(events: Iterable[PendingEvent]) -> set[str]:
+    return {event.async_account for event in events if event.async_account}
 
 
 def find_known_accounts(
@@ -147,7 +163,7 @@ def find_known_accounts(
 
 def contact_condition(criteria: Criteria) -> Q:
     """Return the condition that a customer event has the e-mail address or the phone number."""
-    # No event meets this, which stands for an address or number that is not given.
+    # Matches nothing: without an address and a number, no event is found by contact.
     condition = Q(pk__in=[])
     if criteria.email:
         condition |= Q(email__iexact=criteria.email) | Q(receipt_email__iexact=criteria.email)

@@ -102,6 +102,16 @@ def test_an_account_only_a_channel_knows_is_unknown_at_hq(store, command):
     assert document["waiting_for"]["code"] == "unknown_at_headquarters"
 
 
+def test_a_guid_found_in_any_event_finds_all_others(popup):
+    guid = make_customer(popup)
+    make_event("address", popup, async_account=guid, account_number="005001")
+    make_event("contact", popup, async_account=guid)
+
+    [result] = search_channels(Criteria(account_numbers=["005001"]))
+
+    assert [event.kind for event in result.pending] == ["customer", "address", "contact"]
+
+
 def test_malformed_rows_of_a_till_do_not_stop_the_search(popup):
     guid = make_customer(popup, email="ann@example.com")
     make_event("customer", popup, async_account="no guid", occurred_at="no time", email="b@c.de")

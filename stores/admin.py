@@ -232,7 +232,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(models.Schedule)
 class ScheduleAdmin(Listed):
     form = ScheduleForm
-    list_display = ("job", "cadence", "channels", "is_enabled", "next_start")
+    list_display = ("job", "rhythm", "channels", "is_enabled", "next_start")
     list_select_related = ("channel", "group")
     fields = ("job", "channel", "group", "at", "every_minutes", "is_enabled")
 

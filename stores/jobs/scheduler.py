@@ -121,7 +121,7 @@ def start_due(schedule: Schedule, now: datetime) -> str:
             return f"{schedule.job}: no channel of its schedule is switched on."
         started = start_job(JOBS[schedule.job], channels=codes or (), started_by=StartedBy.SCHEDULE)
         Schedule.objects.filter(pk=schedule.pk).update(last_run=started.run)
-    return f"{schedule.job}: started, as {schedule.cadence}."
+    return f"{schedule.job}: started, as {schedule.rhythm}."
 
 
 def compare_after_incidents() -> list[str]:

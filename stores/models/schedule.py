@@ -130,7 +130,7 @@ class Schedule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job} {self.cadence}"
+        return f"{self.job} {self.rhythm}"
 
     def claim_start(self, now: datetime) -> bool:
         """Note the start that is due, or a retry. Returns False if another process has."""
@@ -149,7 +149,7 @@ class Schedule(models.Model):
         self.started_on = now.date() if is_over else None
 
     @property
-    def cadence(self) -> str:
+    def rhythm(self) -> str:
         """When it starts, for people."""
         if self.at is not None:
             return f"every day at {self.at:%H:%M} UTC"

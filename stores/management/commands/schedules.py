@@ -1,11 +1,12 @@
 """List, add, change and remove schedules.
 
 A schedule starts a job by itself: every day at a time (UTC), or again and again, so many minutes
-after its last start. It is for all channels, for one, or for a *group*, into which the databases of
-channels are sorted. The pipeline needs no schedule: the scheduler always starts it again.
+after its last start. It applies to all channels, to one, or to a *group* of channel databases. To
+apply it to all channels again, remove it and add it anew. The pipeline needs no schedule: the
+scheduler always starts it again.
 """
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, _ActionsContainer
 from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any
@@ -31,6 +32,7 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
+        # The help of an action is the docstring of its method.
         add_action(actions, "list", self.list_schedules)
 
         add_parser = add_action(actions, "add", self.add_schedule)
@@ -94,7 +96,7 @@ def add_times(parser: CommandParser, *, required: bool) -> None:
     )
 
 
-def add_switch(parser: Any, option: str, *, is_enabled: bool, help_text: str) -> None:
+def add_switch(parser: _ActionsContainer, option: str, *, is_enabled: bool, help_text: str) -> None:
     """Add an option that sets `is_enabled`; without it, `is_enabled` is None."""
     parser.add_argument(
         option, dest="is_enabled", action="store_const", const=is_enabled, help=help_text
@@ -149,6 +151,7 @@ def set_time(schedule: Schedule, options: dict[str, Any]) -> None:
         # A time that is already over today is first due tomorrow.
         schedule.skip_past_start(timezone.now())
     elif options["every"] is not None:
+        # Counted from the last start, so it may be due at once.
         schedule.at = None
         schedule.every_minutes = options["every"]
 
@@ -174,7 +177,7 @@ def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
     return {
         "id": schedule.pk,
         "job": schedule.job,
-        "rhythm": schedule.cadence,
+        "rhythm": schedule.rhythm,
         "channels": channels,
         "is_enabled": schedule.is_enabled,
         "next_start": schedule.next_start,

@@ -108,11 +108,16 @@ class SynclineCommand(BaseCommand):
 
         Errors: SystemExit with the exit status, unless it is 0.
         """
-        lines = [json.dumps(document, default=str)] if self.as_json else sentences
-        for line in lines:
-            self.stdout.write(line)
+        if self.as_json:
+            self.print_json(document)
+        else:
+            for sentence in sentences:
+                self.stdout.write(sentence)
         if status:
             raise SystemExit(status)
+
+    def print_json(self, document: Any) -> None:
+        self.stdout.write(json.dumps(document, default=str))
 
     def print_rows(self, noun: str, rows: Iterable[Mapping[str, Any]], row_format: str) -> None:
         """Print a line for each row, and how many they are; with --json a document of the rows."""

@@ -1,9 +1,9 @@
 """Write invented customers, sales and orders into a channel database, as its tills would.
 
 Everything invented follows from a *seed*, a whole number: with the same seed, a channel gets the
-same rows. A seed may begin with the date that the rows are to have: 20260301000007 is number 7 of
-1 March 2026. Any other seed stands for a day long ago, of which headquarters (HQ) takes no sales.
-Without a seed, the rows are new, and dated yesterday.
+same rows. A seed may begin with the date of the rows: 20260301000007 is number 7 of 1 March 2026.
+The rows of any other seed have a date long past, and headquarters (HQ) refuses sales with such a
+date. Without a seed, the rows are new, and dated yesterday.
 """
 
 from argparse import ArgumentTypeError
@@ -13,7 +13,13 @@ from django.core.management.base import CommandParser
 
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.schema.tables import PART_TABLES
-from stores.management.arguments import parse_whole_number, whole_number, wrong_argument
+from stores.management.arguments import (
+    get_channel,
+    is_searchable,
+    parse_whole_number,
+    whole_number,
+    wrong_argument,
+)
 from stores.management.base import SynclineCommand
 from stores.messages.labels import counted
 from stores.models import ChannelDatabase
@@ -69,7 +75,7 @@ class Command(SynclineCommand):
         database = get_database(options["code"], options["register"])
         if options["sales"] or options["orders"]:
             require_date_in_seed(options["seed"], database)
-        # A number that is not given is None. An explicit 0 is accepted, too.
+        # None tells a number that is not given from an explicit 0: above, at least one is required.
         written = write_traffic(
             database,
             customers=options["customers"] or 0,
@@ -99,22 +105,19 @@ def get_database(code: str, register: str) -> ChannelDatabase:
 
     Errors: CommandError with status 2.
     """
-    databases = ChannelDatabase.objects.select_related("channel")
+    channel = get_channel(code)
     # The name of a channel's own database is empty, that of an offline register is the register's.
-    # Compared in Python: a shell can pass bytes that PostgreSQL does not take as text.
-    by_register = {
-        database.name: database for database in databases if database.channel.code == code
-    }
-    if not by_register:
-        raise wrong_argument(f"There is no channel {code!r}.")
-    if register not in by_register:
+    databases = channel.databases.select_related("channel").filter(name=register)
+    database = databases.first() if is_searchable(register) else None
+    if database is None:
         raise wrong_argument(f"Channel {code!r} has no register {register!r}.")
-    return by_register[register]
+    return database
 
 
 def require_date_in_seed(seed: int | None, database: ChannelDatabase) -> None:
     """Refuse a seed that does not begin with a date. Errors: CommandError with status 2."""
     if seed is not None and not day_named_by(seed):
+        # The number that was given, with yesterday's date where the channel is.
         example = yesterday_seed(database.channel.country, seed)
         raise wrong_argument(
             f"--seed must begin with the date of the sales and orders, such as {example}:"
@@ -123,6 +126,7 @@ def require_date_in_seed(seed: int | None, database: ChannelDatabase) -> None:
 
 
 def written_as_dict(written: WrittenTraffic) -> dict[str, Any]:
+    """The result as JSON output shows it: `faulty` customers, and `faulty_sales` with orders."""
     return {
         "database": written.database,
         "seed": written.seed,

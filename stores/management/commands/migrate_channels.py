@@ -30,6 +30,7 @@ class Outcome(StrEnum):
 class MigrationResult:
     """What became of one database, also as a sentence for people."""
 
+    # The label of the database: that of a channel's register has its name, too.
     channel: str
     outcome: Outcome
     message: str
@@ -50,26 +51,27 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases = ChannelDatabase.objects.with_channel()
+        # An unknown code ends the command here, with status 2.
         if codes := known_channels(options["codes"]):
             databases = databases.filter(channel__code__in=codes)
         results = []
         for database in databases:
             result = migrate_or_repair(database)
-            self.report(result)
+            # A migration can take long, so each result is printed at once; with --json at the end.
+            if not self.as_json:
+                self.print_result(result)
             results.append(result)
-        # Without --json, report() has printed everything.
-        self.print_json_or_text({"channels": [asdict(result) for result in results]})
+        if self.as_json:
+            self.print_json({"channels": [asdict(result) for result in results]})
         failures = [result for result in results if result.outcome == Outcome.FAILED]
         if failures:
             raise CommandError(
                 f"{len(failures)} of {len(results)} channel databases could not be migrated."
             )
 
-    def report(self, result: MigrationResult) -> None:
-        """Print a result at once, because a migration can take long. With --json, all come last."""
-        if not self.as_json:
-            stream = self.stderr if result.outcome == Outcome.FAILED else self.stdout
-            stream.write(result.message)
+    def print_result(self, result: MigrationResult) -> None:
+        stream = self.stderr if result.outcome == Outcome.FAILED else self.stdout
+        stream.write(result.message)
 
 
 def migrate_or_repair(database: ChannelDatabase) -> MigrationResult:
@@ -83,14 +85,15 @@ def migrate_or_repair(database: ChannelDatabase) -> MigrationResult:
             return MigrationResult(name, Outcome.MIGRATED, f"{name}: migrated.")
         recreated = recreate_objects(database)
     except ChannelError as error:
+        # The message names the channel.
         return MigrationResult(name, Outcome.FAILED, str(error))
     if not recreated:
         return MigrationResult(name, Outcome.UNCHANGED, f"{name}: unchanged.")
-    message = f"{name}: repaired. Created again: {first_of(recreated)}."
+    message = f"{name}: repaired. Created again: {summary_of(recreated)}."
     return MigrationResult(name, Outcome.REPAIRED, message)
 
 
-def first_of(names: Sequence[str]) -> str:
+def summary_of(names: Sequence[str]) -> str:
     """The first name, and how many more there are."""
     others = len(names) - 1
     return f"{names[0]}, and {others} more" if others else names[0]

@@ -32,7 +32,11 @@ NUMBERS_SEEN = {
 
 @dataclass(frozen=True)
 class KnownState:
-    """What HQ knows of a channel database. ChannelState is what the database says of itself."""
+    """What HQ knows of a channel database. ChannelState is what the database says of itself.
+
+    The fields account_high, issued, counters and positions are compared with those of ChannelState
+    that have the same name.
+    """
 
     database_id: UUID
     # Begins with 1, and is raised when HQ accepts a database that was restored.
@@ -43,10 +47,10 @@ class KnownState:
     # The token that a visit was about to leave when it died. None: the latest visit has ended.
     intended_epoch: int | None
     intended_nonce: UUID | None
-    # The next account number of each company.
-    next_numbers: dict[str, int]
+    # The last account number of each company that HQ has issued.
+    account_high: dict[str, int]
     # The highest counter of the rows that HQ has received from each table of this generation.
-    staged: dict[str, int]
+    counters: dict[str, int]
     # The last number of each series of orders and invoices, by "COMPANY/series".
     issued: dict[str, int]
     # The incident that forbids visits, if there is one.
@@ -54,7 +58,7 @@ class KnownState:
     # Whether the database has not been compared since HQ was restarted or moved.
     is_unrecognised: bool
     # The number of the latest change of each company's customers.
-    changes: dict[str, int]
+    positions: dict[str, int]
 
     @property
     def is_known(self) -> bool:
@@ -73,7 +77,11 @@ class KnownState:
 
 
 def find_mismatch(known: KnownState, state: ChannelState) -> IncidentKind | None:
-    """Return what is wrong with a database that HQ has visited before, or None."""
+    """Return what is wrong with a database that HQ has visited before, or None.
+
+    `known.is_known` is true, so that HQ expects a token. For other databases there is
+    find_mismatch_at_first_visit().
+    """
     if state.database_id != known.database_id:
         return IncidentKind.WRONG_DATABASE
     # A restored HQ may have made visits again, so that the tokens alone would not show it.
@@ -87,6 +95,7 @@ def find_mismatch(known: KnownState, state: ChannelState) -> IncidentKind | None
         return IncidentKind.HQ_BEHIND
     if state.token.epoch < known.confirmed_epoch:
         return IncidentKind.CHANNEL_RESTORED
+    # HQ knows the epoch, but not the nonce.
     return IncidentKind.CHANNEL_FORKED
 
 
@@ -117,9 +126,10 @@ def numbers_ahead(known: KnownState, state: ChannelState) -> list[Message]:
 def accounts_ahead(known: KnownState, state: ChannelState) -> list[Message]:
     ahead = []
     for company, number in state.account_high.items():
-        issued = known.next_numbers.get(company, 1) - 1
-        if company not in known.next_numbers or number > issued:
-            ahead.append(number_seen("account", number, company, issued))
+        latest = known.account_high.get(company)
+        # HQ is behind a channel that has any number, even 0, of a company that HQ does not have.
+        if latest is None or number > latest:
+            ahead.append(number_seen("account", number, company, latest or 0))
     return ahead
 
 
@@ -127,17 +137,17 @@ def documents_ahead(known: KnownState, state: ChannelState) -> list[Message]:
     ahead = []
     for key, number in state.issued.items():
         company, _, series = key.rpartition("/")
-        issued = known.issued.get(key, 0)
-        if number > issued:
-            ahead.append(number_seen(series, number, company, issued))
+        latest = known.issued.get(key, 0)
+        if number > latest:
+            ahead.append(number_seen(series, number, company, latest))
     return ahead
 
 
 def changes_ahead(known: KnownState, state: ChannelState) -> list[Message]:
     ahead = []
     for company, number in state.positions.items():
-        # None: HQ does not have the company, which its account numbers show.
-        latest = known.changes.get(company)
+        latest = known.positions.get(company)
+        # None: HQ does not have the company, and accounts_ahead() says so.
         if latest is not None and number > latest:
             ahead.append(number_seen("change", number, company, latest))
     return ahead
@@ -157,7 +167,7 @@ def lacks_events(known: KnownState, state: ChannelState) -> bool:
     A channel counts the rows of each table, and never counts down. It may not be able to tell the
     counter of a table; such a table is not compared.
     """
-    for table, received in known.staged.items():
+    for table, received in known.counters.items():
         counter = state.counters.get(table)
         if counter is not None and counter < received:
             return True

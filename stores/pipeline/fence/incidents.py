@@ -101,9 +101,9 @@ def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
             "database_id": str(known.database_id),
             "epoch": known.confirmed_epoch,
             "nonce": str(known.confirmed_nonce),
-            "next_number": known.next_numbers,
+            "next_number": {code: number + 1 for code, number in known.account_high.items()},
             "issued": known.issued,
-            "changes": known.changes,
+            "changes": known.positions,
         },
     }
 

@@ -75,9 +75,9 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
             # The columns are in the order of the fields of KnownState.
             """SELECT known.database_id, known.generation, known.confirmed_epoch,
                       known.confirmed_nonce, known.intended_epoch, known.intended_nonce,
-                      (SELECT coalesce(json_object_agg(company_id, next), '{}')
-                         FROM number_sequence) AS next_numbers,
-                      known.staged::json,
+                      (SELECT coalesce(json_object_agg(company_id, next - 1), '{}')
+                         FROM number_sequence) AS account_high,
+                      known.staged::json AS counters,
                       (SELECT coalesce(json_object_agg(company || '/' || series, number), '{}')
                          FROM issued_document WHERE number > 0) AS issued,
                       (SELECT min(incident.id) FROM incident
@@ -87,7 +87,7 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
                       OR EXISTS (SELECT FROM incident
                                   WHERE kind = %s AND closed_at IS NULL) AS is_unrecognised,
                       (SELECT coalesce(json_object_agg(code, change_no), '{}')
-                         FROM company) AS changes
+                         FROM company) AS positions
                  FROM channel_database known WHERE known.id = %s""",
             [[kind.value for kind in BLOCKS_DATABASE], IncidentKind.HQ_MOVED.value, database.pk],
         )

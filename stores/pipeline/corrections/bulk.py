@@ -32,7 +32,9 @@ class ChangeNote:
     correction: UUID | None = None
 
 
-def lock_correctable(ids: Sequence[Any], user: Any, *, changes_prepaid: bool = False) -> list[int]:
+def lock_correctable(
+    ids: Sequence[Any], user: Any, *, changes_prepayments: bool = False
+) -> list[int]:
     """Lock those of the transactions that the user may correct now. Return their ids.
 
     Transactions that a job has locked or another person is correcting are skipped, and, if
@@ -42,13 +44,13 @@ def lock_correctable(ids: Sequence[Any], user: Any, *, changes_prepaid: bool = F
         """SELECT sale.id FROM retail_transaction sale
             WHERE sale.id = ANY(%(ids)s)
               AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL
-              AND (sale.prepayment_statement_id IS NULL OR NOT %(changes_prepaid)s)
+              AND (sale.prepayment_statement_id IS NULL OR NOT %(changes_prepayments)s)
               AND (NOT is_being_corrected(sale.editing_until) OR sale.editing_by_id = %(user)s)
             ORDER BY sale.id LIMIT %(limit)s FOR UPDATE OF sale SKIP LOCKED""",
         {
             "ids": list(ids),
             "user": user.pk,
-            "changes_prepaid": changes_prepaid,
+            "changes_prepayments": changes_prepayments,
             "limit": BATCH_SIZE,
         },
     )

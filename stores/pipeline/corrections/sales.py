@@ -181,8 +181,8 @@ def correct_batch(
     All are corrected first. If some would still fail, that is rolled back, and the others are
     corrected alone.
     """
-    changes_prepaid = changes_prepayment(cause.part, values)
-    locked = lock_correctable(ids, user, changes_prepaid=changes_prepaid)
+    changes_prepayments = changes_prepayment(cause.part, values)
+    locked = lock_correctable(ids, user, changes_prepayments=changes_prepayments)
     with (
         query_table(
             "failed_row",

@@ -6,7 +6,7 @@ records each change with the old value. A sale keeps the corrected value when th
 
 - if the field was changed again since;
 - if the sale is in a statement or has become a sales order, so that it is being posted;
-- if only its prepayments are in a statement, and they depend on the field;
+- if a statement has taken its prepayments only, and the corrected field changes them;
 - if another person or a job is working on it now.
 """
 
@@ -27,7 +27,8 @@ from stores.pipeline.corrections.bulk import (
 from stores.pipeline.corrections.revalidate import revalidate
 from stores.pipeline.corrections.sale import PAYMENT_FIELDS, changes_prepayment, end_leases
 
-# For replace_values(): the value that each row is to have, and the one that the correction wrote.
+# The columns as replace_values() wants them: the value that each row is to have, which is the old
+# one of the correction, and the value that the correction wrote. replace_values() adds %(field)s.
 OLD_VALUES = """
     SELECT transaction_id AS sale, line_number, old AS new, new AS written
       FROM transaction_change
@@ -90,7 +91,7 @@ def undo_batch(correction: UUID, sale_ids: list[int], user: Any, reason: str) ->
     """
     changes = TransactionChange.objects.filter(correction=correction, transaction__in=sale_ids)
     fields = corrected_fields(changes)
-    locked = lock_correctable(sale_ids, user, changes_prepaid=concern_prepayments(fields))
+    locked = lock_correctable(sale_ids, user, changes_prepayments=concern_prepayments(fields))
     undone: set[int] = set()
     for field in fields:
         undone |= replace_values(
@@ -114,14 +115,17 @@ def concern_prepayments(fields: Iterable[CorrectedField]) -> bool:
 
 
 def corrected_fields(changes: QuerySet[TransactionChange]) -> set[CorrectedField]:
-    """Return the fields of recorded changes. A record does not name the part, but shows it."""
+    """Return the fields of recorded changes.
+
+    A record does not name the part, but shows it: only the header has no line number, and no field
+    of a line is called like one of a payment (see test_undo.py).
+    """
     has_no_line = ExpressionWrapper(Q(line_number=None), BooleanField())
     fields = set()
     for name, is_of_header in set(changes.values_list("field", has_no_line)):
         if is_of_header:
             part = "header"
         elif name in PAYMENT_FIELDS:
-            # No field of a line is called like one of a payment.
             part = "payment"
         else:
             part = "line"

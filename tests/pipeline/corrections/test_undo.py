@@ -8,6 +8,7 @@ import pytest
 from stores.models import RetailTransactionPayment, Statement
 from stores.models.failed_sale import SaleCause
 from stores.models.job import JobCode
+from stores.pipeline.corrections.sale import LINE_FIELDS, PAYMENT_FIELDS
 from stores.pipeline.corrections.sales import CorrectionScope, correct_all
 from stores.pipeline.corrections.undo import can_undo, undo_bulk_correction
 from tests.support.make import run
@@ -31,6 +32,11 @@ def correction(houston, hq_user):
 
 def currency_of_payment():
     return RetailTransactionPayment.objects.get().currency
+
+
+def test_the_name_of_a_field_tells_lines_from_payments():
+    # The record of a change has the name, and not the part.
+    assert not set(LINE_FIELDS) & set(PAYMENT_FIELDS)
 
 
 def test_a_correction_of_a_payment_is_undone(correction, hq_user):

@@ -49,22 +49,30 @@ def list_response(
     template: str,
     **context: Any,
 ) -> HttpResponseBase:
-    """The response of a list page; `context` is for the parts of its template beside the list."""
+    """The response of a list page.
+
+    `context` is for the parts of its template beside the list; `table` and `filters` are added.
+    """
     table = table_class(filters.qs)
-    # For the templates of cells: some show a next step only to users with the permission.
+    # django-tables2 renders the templates of cells with both. Some cells show a next step only to
+    # users with the permission.
     table.request = request
     table.context = Context({"user": request.user})
     pager = Pager(table, request.GET)
     if wants_csv(request):
-        # The page /transactions/ gives transactions.csv.
+        # The page /transactions/ gives transactions.csv. No list is at the root.
         filename = request.path.strip("/").replace("/", "-")
         return csv_response(request, table, pager.all_rows(), filename)
     table.paginator = pager
     table.page = pager.page()
     if not table.page.object_list:
         table.empty_text = empty_text(table, filters)
-    context |= {"table": table, "filters": filters}
-    return part_or_page(request, context, part="_list.html", page=template)
+    return part_or_page(
+        request,
+        {**context, "table": table, "filters": filters},
+        part="_list.html",
+        page=template,
+    )
 
 
 def empty_text(table: ListTable, filters: ListFilter) -> str:
@@ -94,9 +102,12 @@ def wants_csv(request: Request) -> bool:
 def csv_response(
     request: Request, table: ListTable, rows: Iterable[Any], filename: str
 ) -> HttpResponseBase:
-    """Stream rows as a CSV file to users with the permission. Errors: PermissionDenied."""
+    """Stream rows as a CSV file to users with the permission.
+
+    Errors: PermissionDenied for others.
+    """
     check_permissions(request, "export lists as CSV", "stores.export")
-    # With quotes, no comma or semicolon in a text begins a new cell in any spreadsheet.
+    # All cells are quoted: some spreadsheets also split lines at semicolons.
     writer = csv.writer(EchoBuffer(), quoting=csv.QUOTE_ALL)
     # writerow() returns what the buffer's write() returns, which is the line.
     lines = (writer.writerow(row) for row in table.csv_rows(rows))

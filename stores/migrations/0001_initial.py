@@ -201,8 +201,8 @@ class Migration(migrations.Migration):
                         default=0,
                         help_text=(
                             "How far payments may differ from the total of a sale where no payment"
-                            " rounding applies. 0.50 is 50 of the currency's smallest units: USD"
-                            " 0.50, JPY 50, KWD 0.050."
+                            " rounding applies, in hundreds of the currency's smallest unit: 0.50 is"
+                            " 50 cents, 50 yen or 50 fils."
                         ),
                         max_digits=18,
                     ),
@@ -239,9 +239,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "start",
-                    models.BigIntegerField(default=1, help_text="The first number issued.", verbose_name="smallest"),
+                    models.BigIntegerField(default=1, help_text="The number issued first.", verbose_name="smallest"),
                 ),
-                ("largest", models.BigIntegerField(help_text="The last number that may be issued.")),
+                ("largest", models.BigIntegerField(help_text="The number issued last.")),
                 ("next", models.BigIntegerField(help_text="The number that the next customer gets.")),
             ],
             options={
@@ -328,8 +328,8 @@ class Migration(migrations.Migration):
                         decimal_places=4,
                         default=0,
                         help_text=(
-                            "How far payments may differ besides, instead of the company's"
-                            " tolerance."
+                            "How far payments may differ in addition to the rounding, in this"
+                            " currency. It replaces the company's tolerance."
                         ),
                         max_digits=18,
                     ),
@@ -2428,7 +2428,9 @@ models.Index(fields=["channel", "id"], name="order_of_channel"),
                 "constraints": [
                     models.UniqueConstraint(fields=("company", "number"), name="an_order_number_is_issued_once"),
                     models.UniqueConstraint(
-                        fields=("company", "invoice_number"), name="an_invoice_number_is_issued_once"
+                        condition=models.Q(("invoice_number__isnull", False)),
+                        fields=("company", "invoice_number"),
+                        name="an_invoice_number_is_issued_once",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("confirmation_number__isnull", False)),
@@ -2454,9 +2456,11 @@ models.Index(fields=["channel", "id"], name="order_of_channel"),
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("released_by__isnull", True), ("released_at__isnull", False), _connector="OR"
+                            models.Q(("released_at__isnull", True), ("released_by__isnull", True)),
+                            models.Q(("released_at__isnull", False), ("released_by__isnull", False)),
+                            _connector="OR",
                         ),
-                        name="a_released_order_says_since_when",
+                        name="a_released_order_says_when_and_by_whom",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
@@ -2466,15 +2470,19 @@ models.Index(fields=["channel", "id"], name="order_of_channel"),
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
+                            models.Q(("invoice_number__isnull", True), ("invoiced_at__isnull", True)),
+                            models.Q(("invoice_number__isnull", False), ("invoiced_at__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="an_invoice_has_a_number_and_a_time",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("invoice_number__isnull", False), ("state", "invoiced")),
+                            ("state", "cancelled"),
                             models.Q(
-                                ("invoice_number__isnull", False),
-                                ("invoiced_at__isnull", False),
-                                ("state__in", ["invoiced", "cancelled"]),
-                            ),
-                            models.Q(
-                                models.Q(("state", "invoiced"), _negated=True),
+                                models.Q(("state__in", ["invoiced", "cancelled"]), _negated=True),
                                 ("invoice_number__isnull", True),
-                                ("invoiced_at__isnull", True),
                             ),
                             _connector="OR",
                         ),

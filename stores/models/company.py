@@ -33,7 +33,8 @@ class Company(models.Model):
         default=0,
         help_text=(
             "How far payments may differ from the total of a sale where no payment rounding"
-            " applies. 0.50 is 50 of the currency's smallest units: USD 0.50, JPY 50, KWD 0.050."
+            " applies, in hundreds of the currency's smallest unit: 0.50 is 50 cents, 50 yen or"
+            " 50 fils."
         ),
     )
     # The number of the latest change of a customer. Whoever takes the next one locks this row until
@@ -84,7 +85,10 @@ class PaymentRounding(models.Model):
         max_digits=18,
         decimal_places=4,
         default=0,
-        help_text="How far payments may differ besides, instead of the company's tolerance.",
+        help_text=(
+            "How far payments may differ in addition to the rounding, in this currency. It replaces"
+            " the company's tolerance."
+        ),
     )
 
     class Meta:
@@ -118,8 +122,8 @@ class NumberSequence(models.Model):
     The conversion of uploaded customers issues the numbers, from `next` on. An account may also be
     imported with a number from elsewhere, which must lie outside the sequence.
 
-    Triggers keep `next` from decreasing, and `format` and `start` from changing once a number was
-    issued.
+    Triggers keep `next` from decreasing (the_next_number_never_falls), and `format` and `start`
+    from changing once a number was issued (the_format_is_frozen_once_used).
     """
 
     company = models.OneToOneField(Company, models.PROTECT, primary_key=True)
@@ -128,8 +132,8 @@ class NumberSequence(models.Model):
         validators=[check_format],
         help_text="One run of # stands for the number, the rest stays: C-###### or 00####.",
     )
-    start = models.BigIntegerField("smallest", default=1, help_text="The first number issued.")
-    largest = models.BigIntegerField(help_text="The last number that may be issued.")
+    start = models.BigIntegerField("smallest", default=1, help_text="The number issued first.")
+    largest = models.BigIntegerField(help_text="The number issued last.")
     next = models.BigIntegerField(help_text="The number that the next customer gets.")
 
     class Meta:
@@ -151,7 +155,10 @@ class NumberSequence(models.Model):
         return f"{self.company_id} {self.format}"
 
     def clean(self) -> None:
-        """Refuse a range that does not fit the format, or that holds an imported account."""
+        """Refuse a range that does not fit the format, or that holds an imported account.
+
+        Constraints alone check `next`, which people do not enter.
+        """
         if self.start is not None and self.start < 0:
             raise ValidationError({"start": "May not be negative."})
         if self.start is None or self.largest is None or not self.format:
@@ -168,7 +175,8 @@ class NumberSequence(models.Model):
 
     def covers_imported_account(self) -> bool:
         """Whether an imported account has a number that this sequence would issue, too."""
-        # Only an account from the sequence has its number in a column of its own.
+        # number IS NULL: the account was imported. Accounts from the sequence have it set.
+        # parse_number is in migrations/sql/account_numbers.sql.
         is_covered = fetch_value(
             """SELECT EXISTS (
                    SELECT FROM customer

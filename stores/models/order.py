@@ -35,15 +35,16 @@ class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
 
 
 class SalesOrder(models.Model):
-    """One order of one customer. Its lines are those of the customer order or sales in it.
+    """One order of one customer.
 
-    It is never deleted, and a cancelled order keeps its numbers, so that no number is missing or
-    used twice.
+    It has no lines of its own: they are those of the customer order, or of the sales, that it was
+    made from. It is never deleted, and a cancelled order keeps its numbers, so that no number is
+    missing or used twice.
     """
 
     id = models.BigAutoField(primary_key=True)
-    # No index: the unique constraints begin with the company. Other foreign keys without an index
-    # are not searched by.
+    # Keys without an index: those of the unique constraints begin with the company, and nothing
+    # looks orders up by the others.
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="+")
     channel = models.ForeignKey(
         "Channel", models.PROTECT, db_index=False, related_name="sales_orders"
@@ -91,7 +92,9 @@ class SalesOrder(models.Model):
                 fields=["company", "number"], name="an_order_number_is_issued_once"
             ),
             models.UniqueConstraint(
-                fields=["company", "invoice_number"], name="an_invoice_number_is_issued_once"
+                fields=["company", "invoice_number"],
+                condition=Q(invoice_number__isnull=False),
+                name="an_invoice_number_is_issued_once",
             ),
             models.UniqueConstraint(
                 fields=["channel", "confirmation_number"],
@@ -116,19 +119,22 @@ class SalesOrder(models.Model):
                 name="a_held_order_has_its_code",
             ),
             models.CheckConstraint(
-                condition=Q(released_by__isnull=True) | Q(released_at__isnull=False),
-                name="a_released_order_says_since_when",
+                condition=Q(released_by__isnull=True, released_at__isnull=True)
+                | Q(released_by__isnull=False, released_at__isnull=False),
+                name="a_released_order_says_when_and_by_whom",
+            ),
+            models.CheckConstraint(
+                condition=Q(invoice_number__isnull=True, invoiced_at__isnull=True)
+                | Q(invoice_number__isnull=False, invoiced_at__isnull=False),
+                name="an_invoice_has_a_number_and_a_time",
             ),
             # A cancelled order may have been invoiced before it was cancelled.
             models.CheckConstraint(
-                condition=Q(
-                    state__in=[SalesOrderState.INVOICED, SalesOrderState.CANCELLED],
-                    invoice_number__isnull=False,
-                    invoiced_at__isnull=False,
-                )
-                | (
-                    ~Q(state=SalesOrderState.INVOICED)
-                    & Q(invoice_number__isnull=True, invoiced_at__isnull=True)
+                condition=Q(state=SalesOrderState.INVOICED, invoice_number__isnull=False)
+                | Q(state=SalesOrderState.CANCELLED)
+                | Q(
+                    ~Q(state__in=[SalesOrderState.INVOICED, SalesOrderState.CANCELLED]),
+                    invoice_number__isnull=True,
                 ),
                 name="an_invoice_belongs_to_an_invoiced_order",
             ),

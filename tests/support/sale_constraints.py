@@ -281,6 +281,12 @@ ORDERS = [
         "UPDATE sales_order SET state = 'invoiced' WHERE id = %(open_order)s",
     ),
     Violation(
+        "an invoice of no time",
+        "an_invoice_has_a_number_and_a_time",
+        """UPDATE sales_order SET invoice_number = 'INV-2', state = 'invoiced'
+            WHERE id = %(open_order)s""",
+    ),
+    Violation(
         "an order of neither a till nor a statement",
         "an_order_is_of_a_till_or_of_a_statement",
         """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
@@ -289,9 +295,14 @@ ORDERS = [
     ),
     Violation(
         "an order released at no time",
-        "a_released_order_says_since_when",
+        "a_released_order_says_when_and_by_whom",
         """UPDATE sales_order SET released_by_id = (SELECT id FROM auth_user)
             WHERE id = %(open_order)s""",
+    ),
+    Violation(
+        "an order released by nobody",
+        "a_released_order_says_when_and_by_whom",
+        "UPDATE sales_order SET released_at = now() WHERE id = %(open_order)s",
     ),
     Violation(
         "an order that goes back",

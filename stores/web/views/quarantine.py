@@ -137,7 +137,13 @@ def dismiss_cases(request: Request) -> HttpResponse:
         # posted_reason() has told the user so.
         return redirect(page)
     if "sure" not in request.POST:
-        context = {"count": count_dismissible(request), "reason": reason, "previous_page": page}
+        selected_by = "cause" if request.POST.get("cause") else "case"
+        context = {
+            "count": count_dismissible(request),
+            "reason": reason,
+            "selection": {selected_by: request.POST.get(selected_by, "")},
+            "previous_page": page,
+        }
         return render(request, "quarantine/dismiss.html", context)
     resolution = Resolution()
     for case_ids in posted_cases(request):

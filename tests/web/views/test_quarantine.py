@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
+from django.utils.html import escape
 
 from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, UploadSession
 from stores.models.job import JobCode
@@ -148,6 +149,8 @@ def test_dismissing_asks_for_confirmation(user_of, target):
     question = {1: "Dismiss 1 row?", 2: "Dismiss 2 rows?"}[target.count]
     assert question in page
     assert "A test till." in page
+    [(name, value)] = target.fields.items()
+    assert f'name="{name}" value="{escape(value)}"' in page
     assert Quarantine.objects.open().count() == 2
 
 

@@ -8,6 +8,7 @@ and returns its output.
 """
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,9 +25,19 @@ DEAD_LINK = 410
 
 @pytest.fixture
 def ann(hq, settings, monkeypatch) -> User:
-    """A user of an embedded installation."""
+    """A user of an embedded installation: its database host is the directory of its sockets."""
     monkeypatch.setitem(settings.DATABASES["default"], "HOST", str(settings.EMBEDDED.sockets))
     return User.objects.create_user("ann")
+
+
+@pytest.fixture
+def running_demo(settings) -> Iterator[str]:
+    """The address of a demo, which is in a file while it runs."""
+    address = "http://127.0.0.1:8765"
+    settings.EMBEDDED.run.mkdir(parents=True, exist_ok=True)
+    settings.EMBEDDED.address.write_text(address)
+    yield address
+    settings.EMBEDDED.address.unlink()
 
 
 def is_signed_in(client: Client) -> bool:
@@ -77,7 +88,7 @@ def test_a_head_request_does_not_use_a_link(ann, client):
 
 def test_a_link_expires(ann, client, monkeypatch):
     link = sign_in_link("ann")
-    # Every link is older than that.
+    # A link that was just made is already too old.
     monkeypatch.setattr(signin, "VALID_S", -1)
 
     response = client.get(link)
@@ -118,7 +129,7 @@ def test_an_inactive_user_gets_no_link(ann):
     "token",
     [
         pytest.param("x", id="no signature"),
-        pytest.param("x:y:z", id="no contents"),
+        pytest.param("x:y:z", id="unreadable contents"),
         # W10 is an empty list in base64.
         pytest.param("W10:1:2", id="wrong signature"),
     ],
@@ -137,16 +148,11 @@ def test_the_command_prints_a_link(ann, client, command):
     assert is_signed_in(client)
 
 
-def test_the_command_uses_the_address_of_a_running_demo(ann, command, settings):
-    settings.EMBEDDED.run.mkdir(parents=True, exist_ok=True)
-    settings.EMBEDDED.address.write_text("http://127.0.0.1:8765")
-    try:
-        document = json.loads(command("sign_in_link", "ann", "--json"))
-    finally:
-        settings.EMBEDDED.address.unlink()
+def test_the_command_uses_the_address_of_a_running_demo(ann, running_demo, command):
+    document = json.loads(command("sign_in_link", "ann", "--json"))
 
     assert document["user"] == "ann"
-    assert document["url"].startswith("http://127.0.0.1:8765/sign-in/")
+    assert document["url"].startswith(f"{running_demo}/sign-in/")
 
 
 def test_the_command_refuses_an_unknown_user(ann):
@@ -156,13 +162,12 @@ def test_the_command_refuses_an_unknown_user(ann):
     assert refused.value.returncode == 2
 
 
-def switch_production_on(settings) -> None:
+def switch_production_on(settings, monkeypatch) -> None:
     settings.PRODUCTION = True
 
 
-def move_database_to_another_host(settings) -> None:
-    # The fixture ann puts the host back after the test.
-    settings.DATABASES["default"]["HOST"] = "db.example.com"
+def move_database_to_another_host(settings, monkeypatch) -> None:
+    monkeypatch.setitem(settings.DATABASES["default"], "HOST", "db.example.com")
 
 
 # An installation that is more than a demo: anybody who can run a command would get in as anybody.
@@ -172,9 +177,9 @@ real_installations = pytest.mark.parametrize(
 
 
 @real_installations
-def test_a_real_installation_refuses_a_link(ann, client, settings, become_real):
+def test_a_real_installation_refuses_a_link(ann, client, settings, monkeypatch, become_real):
     link = sign_in_link("ann")
-    become_real(settings)
+    become_real(settings, monkeypatch)
 
     response = client.get(link)
 
@@ -183,8 +188,8 @@ def test_a_real_installation_refuses_a_link(ann, client, settings, become_real):
 
 
 @real_installations
-def test_a_real_installation_makes_no_links(ann, settings, become_real):
-    become_real(settings)
+def test_a_real_installation_makes_no_links(ann, settings, monkeypatch, become_real):
+    become_real(settings, monkeypatch)
 
     with pytest.raises(LinkRefused):
         sign_in_link("ann")

@@ -48,7 +48,7 @@ class SeedTaken(Exception):
 class WrittenTraffic:
     """What a call added to a channel database.
 
-    `rows` counts the events by table: a customer, sale or order has several. `faulty_sales` counts
+    `rows` counts by table: a customer, sale or order has several rows. `faulty_sales` counts
     orders, too. `quarantined` and `invalid` count by reason the rows that HQ is meant to refuse,
     and the sales that are meant to fail; `repeated` rows were there already.
     """

@@ -81,7 +81,8 @@ def start_run(request: Request) -> HttpResponseRedirect:
 def say_started(request: Request, run: JobRun) -> None:
     """Tell the user that a run has started, or why it has not started yet."""
     workers = queue.count_workers()
-    if workers:
+    # A run that finds no place to visit has ended already.
+    if workers or run.has_ended:
         messages.success(request, started_message(run))
     else:
         reason = (

@@ -15,7 +15,8 @@ UPDATE company SET change_no = change_no + %(customers)s WHERE code = 'USRT';
 
 -- A thousand statements of each channel, the oldest first.
 CREATE TEMP TABLE day_of_shop AS
-SELECT statement.n, statement.n + (SELECT coalesce(max(id), 0) + 1 FROM statement) AS id, shop.channel_id, shop.database_id,
+SELECT statement.n, statement.n + (SELECT coalesce(max(id), 0) + 1 FROM statement) AS id,
+       gen_random_uuid() AS session_id, shop.channel_id, shop.database_id,
        %(last)s::date - 999 + (statement.n / 4)::int AS day, (%(last)s::date - 999 + (statement.n / 4)::int)::timestamptz
        + interval '20 hours' AS at
   FROM generate_series(0::bigint, 3999) statement (n)
@@ -25,6 +26,9 @@ SELECT statement.n, statement.n + (SELECT coalesce(max(id), 0) + 1 FROM statemen
 INSERT INTO statement (id, company_id, channel_id, business_date, sequence, state, reason, message, created_at,
                        calculated_at, posted_at, content_hash)
 SELECT id, 'USRT', channel_id, day, 1, 'posted', '', '[]', at, at, at, sha256(''::bytea) FROM day_of_shop;
+INSERT INTO upload_session (id, run_id, database_id, parts, size_bytes, message, started_at, applied_at, status, read,
+                            staged, unchanged, quarantined, waiting)
+SELECT session_id, NULL, database_id, 1, 4000, '[]', at, at, 'applied', %(each)s, %(each)s, 0, 0, 0 FROM day_of_shop;
 INSERT INTO statement_event (statement_id, at, state, text)
 SELECT id, at, state,
        jsonb_build_array(jsonb_build_object('code', 'quoted', 'params', jsonb_build_object('text', 'By the benchmark.')))
@@ -32,7 +36,8 @@ SELECT id, at, state,
 
 -- One row for each transaction; `place` is its place in its statement.
 CREATE TEMP TABLE sold AS
-SELECT shop.n * %(each)s + place AS n, shop.id AS statement_id, shop.channel_id, shop.database_id, shop.day, shop.at,
+SELECT shop.n * %(each)s + place AS n, shop.id AS statement_id, shop.session_id, shop.channel_id, shop.database_id,
+       shop.day, shop.at,
        place %% 20 = 19 AS is_order, 1 + (shop.n * 7919 + place / 4) %% %(customers)s AS buyer,
        -- The sales order: four sales share one.
        CASE WHEN place %% 20 = 19 THEN shop.n * %(each)s + place ELSE shop.n * %(each)s + place / 4 * 4 END AS order_n,
@@ -64,13 +69,13 @@ INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount
 SELECT statement_id, 'cash', 'USD', count(*), sum(net), coalesce(sum(net) FILTER (WHERE is_order), 0)
   FROM sold GROUP BY statement_id;
 
-INSERT INTO retail_transaction (id, event_id, database_id, channel_id, company_id, replication_counter, occurred_at,
-                                account_number, staged_at, content_hash, transaction_id, transaction_type, entry_status,
+INSERT INTO retail_transaction (id, event_id, database_id, session_id, channel_id, company_id, replication_counter,
+                                occurred_at, account_number, staged_at, content_hash, transaction_id, transaction_type, entry_status,
                                 confirmation_number, business_date, store_number, currency, net_amount, tax_amount,
                                 gross_amount, discount_amount, payment_amount, line_count, receipt_number, customer_id,
                                 validation_status, validated_at, order_status, sales_order_id, statement_id,
                                 prepayment_statement_id)
-SELECT transaction_id + sold.n, gen_random_uuid(), database_id, channel_id, 'USRT', 1000000000 + sold.n, at,
+SELECT transaction_id + sold.n, gen_random_uuid(), database_id, session_id, channel_id, 'USRT', 1000000000 + sold.n, at,
        'C-' || buyer.number, at, sha256(sold.n::text::bytea), 'B' || sold.n,
        CASE WHEN is_order THEN 'customer_order' ELSE 'sale' END, 'concluded', CASE WHEN is_order THEN 'B' || order_n END,
        day, 'B' || channel_id, 'USD', net, 0, net, 0, net, 2, 'R' || sold.n, buyer.id, 'successful', at,

@@ -68,6 +68,10 @@ class Project:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "portal/embedded", self.root / "portal/embedded", ignore=ignored)
         (self.root / "portal/__init__.py").touch()
+        # The embedded servers are watched by the heartbeat.
+        (self.root / "stores").mkdir()
+        shutil.copy(ROOT / "stores/__init__.py", self.root / "stores")
+        shutil.copy(ROOT / "stores/heartbeat.py", self.root / "stores")
         (self.root / "pyproject.toml").write_text(PYPROJECT)
         (self.root / "constraints.txt").write_text("pytest==900.1\n")
         (self.root / "backend.py").write_text(BACKEND)

@@ -82,7 +82,7 @@ def test_a_quarantined_contact_leads_to_the_trace(reader, people):
 def test_a_phone_number_of_two_customers_lists_both(reader, people, cy):
     response = reader.get("/trace/", {"ref": "+1 (281) 5550100"})
 
-    guids = {match.async_account for match in response.context["found"]}
+    guids = {match.async_account for match, _name in response.context["found"]}
     assert guids == {str(cy), str(people["Ann"])}
 
 

@@ -44,7 +44,7 @@ class DocumentForm(forms.Form):
         self.original_values = values
         self.rows: list[tuple[str, DocumentTable]] = []
         self.new_rows: set[str] = set()
-        # What the till wrote, by field.
+        # What the till wrote, by field; the rows to fill in are not among it.
         self.written: dict[str, Any] = {}
         self.add_row("header", HEADER, values)
         for name, part in (("line", LINE), ("payment", PAYMENT)):
@@ -60,7 +60,8 @@ class DocumentForm(forms.Form):
             field = model_field(part.model, name, required=required)
             field.initial = None if isinstance(values.get(name), bytes) else values.get(name)
             self.fields[f"{prefix}-{name}"] = field
-            self.written[f"{prefix}-{name}"] = values.get(name)
+            if values:
+                self.written[f"{prefix}-{name}"] = values.get(name)
 
     def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
         for prefix, part in self.rows:
@@ -146,25 +147,31 @@ def correction_form(detail: CaseDetail, data: Any = None) -> EventForm | Documen
 def mark_flaw(form: forms.Form, case: Case, written: Mapping[str, Any]) -> None:
     """Mark the field that breaks the rule, and show what the till wrote: a list cannot offer it.
 
-    Several lines of a document can have the column; those that the form accepts are not marked.
+    Several lines of a document can have the column; those that the form accepts are not marked, and
+    none is if it accepts all: the form does not have each rule.
     """
     named = [name for name in form.fields if name.split("-")[-1] == case.field and name in written]
     flawed = [name for name in named if not accepts(form.fields[name], written[name])]
-    for name in flawed or named[:1]:
-        value = mask_cards(truncated(display_value(written[name])))
+    if not flawed and len(named) == 1:
+        flawed = named
+    for name in flawed:
+        value = truncated(mask_cards(display_value(written[name])))
         allowed = f" Allowed: {case.rule}." if case.rule else ""
         field = form.fields[name]
         field.help_text = f"The till wrote: {value or 'nothing'}.{allowed}"
         if not form.is_bound:
             field.widget.attrs |= {
                 "aria-invalid": "true",
-                "autofocus": name == (flawed or named)[0],
+                "autofocus": name == flawed[0],
             }
 
 
 def accepts(field: forms.Field, value: Any) -> bool:
+    # A browser never sends bytes, so fields do not expect them.
+    if isinstance(value, bytes):
+        return False
     try:
         field.clean(value)
     except ValidationError:
         return False
-    return not isinstance(value, bytes)
+    return True

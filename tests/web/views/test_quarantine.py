@@ -14,7 +14,14 @@ import pytest
 from django.utils import timezone
 from django.utils.html import escape
 
-from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, UploadSession
+from stores.models import (
+    AsyncCustomer,
+    Case,
+    ChannelDatabase,
+    Quarantine,
+    RetailTransaction,
+    UploadSession,
+)
 from stores.models.job import JobCode
 from stores.pipeline.corrections.case import comparable_value
 from tests.support.make import (
@@ -32,6 +39,7 @@ from tests.support.staged import overwrite_events
 CAUSE = "houston:async_customer:email_format:email"
 CAUSE_URL = f"/quarantine/cause/?cause={CAUSE}"
 LONG = 60_000
+CASH = {"tender_type": "cash", "amount": "10.70", "currency": "USD"}
 
 
 @pytest.fixture
@@ -216,15 +224,84 @@ def test_the_form_of_a_sale_marks_the_wrong_field_and_what_the_till_wrote(user_o
     assert page.count("autofocus") == 1
 
 
+def marked_fields(client) -> dict[str, str]:
+    """The fields that the form of the only row marks, each with what it says about it."""
+    form = client.get(f"{Case.objects.get().get_absolute_url()}correct/").context["form"]
+    return {name: field.help_text for name, field in form.fields.items() if field.help_text}
+
+
 def test_the_form_of_a_sale_marks_the_wrong_line(user_of, houston):
     make_sale(houston, lines=[article("1.00"), article("2.00") | {"item_id": "x" * 21}])
     run(JobCode.UPLOAD)
-    case = Case.objects.get()
 
-    form = user_of("manager").get(f"{case.get_absolute_url()}correct/").context["form"]
+    marked = marked_fields(user_of("manager"))
 
-    marked = {name: field.help_text for name, field in form.fields.items() if field.help_text}
     assert marked == {"line-2-item_id": f"The till wrote: {'x' * 21}."}
+
+
+def test_the_form_of_a_sale_marks_nothing_if_it_cannot_tell_what_is_wrong(user_of, houston):
+    # The form accepts every currency of three letters, the header's and the payment's.
+    make_sale(houston, payments=[CASH | {"currency": "XYZ"}])
+    run(JobCode.UPLOAD)
+
+    assert marked_fields(user_of("manager")) == {}
+
+
+def test_the_form_of_a_sale_marks_an_empty_value_that_it_accepts(user_of, houston):
+    make_sale(houston, payments=[CASH | {"tender_type": ""}])
+    run(JobCode.UPLOAD)
+
+    marked = marked_fields(user_of("manager"))
+
+    assert marked == {"payment-1-tender_type": "The till wrote: nothing."}
+
+
+def test_a_card_number_is_masked_also_where_a_long_value_is_cut(user_of, houston):
+    card = "4111111111111111"
+    make_sale(houston, lines=[article(item_id=f"{'x' * 989}{card}")])
+    run(JobCode.UPLOAD)
+
+    [help_text] = marked_fields(user_of("manager")).values()
+
+    assert card[:11] not in help_text
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"),
+    [
+        ({"occurred_at": b"\xff"}, "header-occurred_at"),
+        ({"lines": [article(quantity=b"\xff")]}, "line-1-quantity"),
+    ],
+    ids=["time", "quantity"],
+)
+def test_the_form_of_a_sale_opens_with_bytes_in_place_of_a_value(user_of, popup, columns, field):
+    make_sale(popup, **columns)
+    run(JobCode.UPLOAD)
+
+    [(marked, help_text)] = marked_fields(user_of("manager")).items()
+
+    assert marked == field
+    assert help_text.startswith("The till wrote: bytes ff.")
+
+
+@pytest.mark.parametrize("column", ["birth_date", "email"])
+def test_the_form_of_a_customer_opens_with_bytes_in_place_of_a_value(user_of, popup, column):
+    make_customer(popup, **{column: b"\xff"})
+    run(JobCode.UPLOAD)
+
+    marked = marked_fields(user_of("manager"))
+
+    assert "The till wrote: bytes ff." in marked[column]
+
+
+def test_a_sale_with_bytes_in_place_of_its_time_is_corrected_by_the_command(popup, command):
+    make_sale(popup, occurred_at=b"\xff", transaction_id="T-1")
+    run(JobCode.UPLOAD)
+    assignment = "header-occurred_at=2026-03-01T10:00:00+00:00"
+
+    command("quarantine", "correct", only_case(), "--set", assignment)
+
+    assert RetailTransaction.objects.get().transaction_id == "T-1"
 
 
 def test_a_row_that_can_be_corrected_offers_that_first(user_of, row_url):

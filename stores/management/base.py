@@ -164,7 +164,7 @@ def add_json(parser: CommandParser) -> None:
 
 def refuse_arguments(parser: CommandParser, message: str) -> NoReturn:
     """Refuse the arguments in one sentence; the usage is what --help is for."""
-    if message.endswith(": action"):
+    if message == "the following arguments are required: action":
         # argparse names the argument, and people need to know what it can be.
         choices = next(action.choices for action in parser._actions if action.dest == "action")
         message += f" ({', '.join(choices or ())})"

@@ -552,6 +552,8 @@ WRONG = [
     ("runs cancel x", "argument ID: 'x' is not an id such as 0"),
     ("runs cancel", "the following arguments are required: ID"),
     (f"runs cancel {NO_ID}", f"There is no run {NO_ID}."),
+    ("verify action", "unrecognized arguments: action\n"),
+    ("runs list action", "unrecognized arguments: action\n"),
     ("runs list --reason x", "unrecognized arguments: --reason x"),
     ("orders release SO-9 --user robin", "There is no sales order 'SO-9'."),
     ("orders release SO-9", "the following arguments are required: --user"),

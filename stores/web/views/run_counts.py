@@ -41,12 +41,8 @@ STUCK = CountList("statements", "Statements", {"only": "failed"}, ("since", "unt
 COUNT_LISTS: dict[tuple[str, str], CountList] = {
     (StepCode.UPLOAD, "staged"): UPLOADS,
     (StepCode.UPLOAD, "quarantined"): CountList("quarantine", "Quarantine", {"status": "open"}),
-    (StepCode.CONVERT, "waiting"): CountList(
-        "async-customers", "Async customers", {"state": "waiting"}
-    ),
-    (StepCode.CONVERT, "failed"): CountList(
-        "async-customers", "Async customers", {"state": "failed"}
-    ),
+    # Events of every kind; no list has all those that wait.
+    (StepCode.CONVERT, "failed"): CountList("quarantine", "Causes in quarantine"),
     (StepCode.DOWNLOAD, "distributed"): DOWNLOADS,
     (StepCode.DOWNLOAD, "failed"): DOWNLOADS,
     (StepCode.ORDERS, "posted"): CountList("orders", "Orders"),

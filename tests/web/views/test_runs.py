@@ -15,9 +15,10 @@ from stores.jobs.claim import claim_step
 from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.models.job import JobCode
-from tests.support.make import carry_out, make_customer, make_sale, run
+from tests.support.make import carry_out, make_customer, make_event, make_sale, run
 from tests.support.orders import make_order
 from tests.support.pages import links_of, page_at, rows_of
+from tests.support.refusals import hq_refuses
 
 HTMX = {"HX-Request": "true"}
 
@@ -245,6 +246,19 @@ def test_rows_that_several_channels_left_behind_are_listed_together(starter, hou
     links = links_of(starter.get(f"/runs/{result['run']}/"))
 
     assert links["2 quarantined: Upload"] == "/quarantine/?status=open"
+
+
+def test_events_of_any_kind_that_failed_are_listed_by_cause(starter, houston):
+    guid = make_customer(houston)
+    make_event("address", houston, async_account=guid)
+    with hq_refuses("customer_address", "true"):
+        result = run("pipeline")
+
+    response = starter.get(f"/runs/{result['run']}/")
+
+    url = links_of(response)["1 failed: Assign account numbers"]
+    assert url == "/quarantine/"
+    assert "async_address" in page_at(starter, url)
 
 
 def test_refreshing_can_be_switched_off(starter, queued_run):

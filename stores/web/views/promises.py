@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from stores.models import JobRun, Promise, RunStep, Schedule
 from stores.models.job import COMPARING_JOBS, JobCode
+from stores.models.run import RunStatus
 from stores.web.request import Request
 
 # Runs that compared a single channel, such as after an incident, leave out the others.
@@ -36,8 +37,12 @@ def promise_list(request: Request) -> HttpResponse:
 
 
 def last_comparisons(runs: QuerySet[JobRun]) -> list[RunStep]:
-    """The last comparison with each channel database, among those of the latest runs."""
+    """The last comparison with each channel database, among those of the latest runs.
+
+    A step that was cancelled, or that another run kept from starting, has no result.
+    """
     latest_runs = runs.order_by("-created_at", "-pk").values("pk")[:MAX_COMPARISONS]
     steps = RunStep.objects.filter(run__in=latest_runs, database__isnull=False)
+    steps = steps.exclude(status__in=[RunStatus.CANCELLED, RunStatus.BUSY])
     newest = steps.order_by("database_id", "-run__created_at", "-pk").distinct("database_id")
     return sorted(newest.select_related("run", "database__channel"), key=attrgetter("place"))

@@ -113,6 +113,17 @@ def test_comparing_one_channel_keeps_the_results_of_the_others(reader, checked):
     }
 
 
+@pytest.mark.slow
+def test_a_cancelled_comparison_keeps_the_results_of_the_last(reader, starter, checked):
+    all_channels = run("reconcile")
+    url = starter.post("/runs/start/", {"job": "reconcile"})["Location"]
+    starter.post(f"{url}cancel/")
+
+    steps = reader.get("/promises/").context["steps"]
+
+    assert {str(step.run_id) for step in steps} == {all_channels["run"]}
+
+
 def test_the_page_shows_the_next_scheduled_check(reader, hq):
     Schedule.objects.create(job="verify", at=time(2, 0))
     Schedule.objects.create(job="reconcile", at=time(2, 30), is_enabled=False)

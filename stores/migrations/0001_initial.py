@@ -2768,6 +2768,12 @@ models.Index(condition=models.Q(("order_reason__isnull", False)), fields=["order
                         ),
                         name="an_order_that_waits_says_why",
                     ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("statement__isnull", True), ("prepayment_statement__isnull", True), _connector="OR"
+                        ),
+                        name="a_sale_is_no_prepayment",
+                    ),
                 ],
             },
         ),

@@ -249,6 +249,11 @@ class RetailTransaction(models.Model):
                 | (Q(order_reason__isnull=False) & ~Q(order_reason="")),
                 name="an_order_that_waits_says_why",
             ),
+            # Views read the sales and the prepayments of statements one after the other.
+            models.CheckConstraint(
+                condition=Q(statement__isnull=True) | Q(prepayment_statement__isnull=True),
+                name="a_sale_is_no_prepayment",
+            ),
         ]
         indexes = [
             # Transactions that arrived on a day. Rows are stored in this order, so BRIN is enough.

@@ -97,6 +97,12 @@ SALES = [
                   confirmation_number = 'W-9' WHERE id = %(open_sale)s""",
     ),
     Violation(
+        "a sale that a statement also takes as a prepayment",
+        "a_sale_is_no_prepayment",
+        """UPDATE retail_transaction SET statement_id = %(open)s, prepayment_statement_id = %(open)s
+            WHERE id = %(open_sale)s""",
+    ),
+    Violation(
         "an amount that is no number",
         "amounts_are_numbers",
         "UPDATE retail_transaction SET tax_amount = 'NaN' WHERE id = %(open_sale)s",

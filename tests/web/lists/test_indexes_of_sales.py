@@ -7,33 +7,23 @@ are empty here, so sequential scans are switched off for the plan.
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.http import QueryDict
 
 from stores.web.lists.orders import OrderFilter, all_orders
 from stores.web.lists.transactions import TransactionFilter, all_transactions
-
-FORGET_STATISTICS = """
-    DELETE FROM pg_statistic
-     WHERE starelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"""
-FORGET_SIZES = """
-    UPDATE pg_class SET reltuples = -1, relpages = 0
-     WHERE relnamespace = 'public'::regnamespace"""
+from tests.support.plans import never_analyzed, plan_of
 
 
 @contextmanager
-def never_analyzed():
-    """Let the planner know nothing of what other tests had in the tables, until the end."""
-    with transaction.atomic(), connection.cursor() as cursor:
+def without_seq_scans():
+    with never_analyzed(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(FORGET_STATISTICS)
-        cursor.execute(FORGET_SIZES)
         yield
-        transaction.set_rollback(True)
 
 
-def plan_of(rows):
-    with never_analyzed():
+def plan_of_page(rows):
+    with without_seq_scans():
         return rows[:26].explain()
 
 
@@ -57,7 +47,7 @@ def plan_of(rows):
 def test_a_filter_of_transactions_uses_an_index(hq, query, index):
     filters = TransactionFilter(QueryDict(query), all_transactions())
 
-    assert index in plan_of(filters.qs)
+    assert index in plan_of_page(filters.qs)
 
 
 @pytest.mark.parametrize(
@@ -73,18 +63,16 @@ def test_a_filter_of_transactions_uses_an_index(hq, query, index):
 def test_a_filter_of_orders_uses_an_index(hq, query, index):
     filters = OrderFilter(QueryDict(query), all_orders())
 
-    assert index in plan_of(filters.qs)
+    assert index in plan_of_page(filters.qs)
 
 
 def test_the_excluded_sales_of_a_day_use_indexes(hq):
-    with never_analyzed(), connection.cursor() as cursor:
+    with without_seq_scans(), connection.cursor() as cursor:
         # In an empty table they are as cheap as those that the view is meant to use.
         cursor.execute("DROP INDEX transaction_of_day, transaction_of_channel")
-        cursor.execute(
-            """EXPLAIN SELECT * FROM excluded_sale
-                WHERE channel_id = 1 AND business_date = '2026-03-01'"""
+        plan = plan_of(
+            "SELECT * FROM excluded_sale WHERE channel_id = 1 AND business_date = '2026-03-01'"
         )
-        plan = "\n".join(line for (line,) in cursor.fetchall())
 
     assert "transaction_open" in plan
     assert "prepayment_open" in plan

@@ -68,7 +68,7 @@ def allowed_hosts() -> list[str]:
 def database_at(url: str) -> dict[str, Any]:
     """Connection of a PostgreSQL database by its URL."""
     scheme, _, rest = url.partition("://")
-    if not rest or "postgresql" not in env.DB_SCHEMES.get(scheme, ""):
+    if not rest or "postgresql" not in env.DB_SCHEMES.get(scheme.lower(), ""):
         raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
     try:
         database: dict[str, Any] = env.db_url_config(url)

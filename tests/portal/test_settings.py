@@ -91,6 +91,7 @@ def test_an_invalid_value_is_an_error(name, value, message):
     [
         "postgresql://u:p@db.example.com:5432/hq",
         "postgres:///hq",
+        "PostgreSQL://u:p@db.example.com/hq",
         "postgresql://u@/hq?host=/run/postgresql",
         "postgresql://u:p@[::1]:5432/hq",
     ],

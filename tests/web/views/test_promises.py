@@ -9,7 +9,7 @@ from datetime import time
 
 import pytest
 
-from stores.models import JobRun, Promise, Schedule
+from stores.models import JobRun, Promise, RunStep, Schedule
 from tests.support.damage import damage
 from tests.support.invariants import Invariant
 from tests.support.make import run
@@ -118,6 +118,18 @@ def test_a_cancelled_comparison_keeps_the_results_of_the_last(reader, starter, c
     all_channels = run("reconcile")
     url = starter.post("/runs/start/", {"job": "reconcile"})["Location"]
     starter.post(f"{url}cancel/")
+
+    steps = reader.get("/promises/").context["steps"]
+
+    assert {str(step.run_id) for step in steps} == {all_channels["run"]}
+
+
+@pytest.mark.slow
+def test_a_busy_comparison_keeps_the_results_of_the_last(reader, checked):
+    all_channels = run("reconcile")
+    busy = run("reconcile")
+    # As if another run had been at work in every channel all the time.
+    RunStep.objects.filter(run=busy["run"]).update(status="busy")
 
     steps = reader.get("/promises/").context["steps"]
 

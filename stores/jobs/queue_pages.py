@@ -20,7 +20,7 @@ from csp.constants import SELF
 from csp.decorators import csp_update
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, path
-from django_rq import views
+from django_rq import utils, views
 from django_rq.stats_views import stats_json
 from django_rq.urls import get_admin_urlpatterns
 from rq.executions import Execution
@@ -67,15 +67,27 @@ class ShownWorker(rq.Worker):
 class ShownMessages(StartedJobRegistry):
     """The messages that workers have, as a page shows them."""
 
+    def cleanup(self, *args: object, **kwargs: object) -> None:
+        """Leave it to the workers."""
+
     def remove(self, *names: object) -> None:
         """Leave one that has ended to its worker; RQ cannot remove it here, but its page tries."""
+
+
+def read_messages(queue: rq.Queue, ids: list[str], registry: object = None) -> list[rq.job.Job]:
+    """These messages, without those that ended meanwhile or cannot be read."""
+    messages = []
+    for message_id in ids:
+        with suppress(*GONE, UNREADABLE):
+            messages.append(rq.job.Job.fetch(message_id, queue.connection, queue.serializer))
+    return messages
 
 
 def read_executions(queue: rq.Queue, names: list[tuple[str, str]]) -> list[Execution]:
     """What workers do with these messages, without those that ended while they were read."""
     executions = []
     for message_id, execution_id in names:
-        with suppress(*GONE):
+        with suppress(*GONE, UNREADABLE):
             execution = Execution.fetch(execution_id, message_id, queue.connection)
             if execution.job:
                 executions.append(execution)
@@ -84,8 +96,14 @@ def read_executions(queue: rq.Queue, names: list[tuple[str, str]]) -> list[Execu
 
 # What RQ's pages read with by themselves fails when a message ends meanwhile.
 vars(views).update(
-    Worker=ShownWorker, StartedJobRegistry=ShownMessages, get_executions=read_executions
+    Worker=ShownWorker,
+    StartedJobRegistry=ShownMessages,
+    get_jobs=read_messages,
+    get_executions=read_executions,
 )
+# Cleaning up is for workers: RQ would do it for a page too, and call what a message names for its
+# failure.
+vars(utils).update(StartedJobRegistry=ShownMessages, clean_registries=lambda _queue: None)
 
 
 def inline_styles() -> list[str]:

@@ -5,6 +5,7 @@ From conftest.py: `houston` is a store on PostgreSQL.
 
 import pickle
 import re
+import time
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -129,7 +130,14 @@ def last_heartbeat_after_the_end(working):
     working.redis.hset(working.execution.key, "last_heartbeat", 1.0)
 
 
-@pytest.mark.parametrize("happen", [end_of_the_message, last_heartbeat_after_the_end])
+def last_heartbeat_of_the_message(working):
+    working.redis.delete(working.message.key)
+    working.redis.hset(working.message.key, "last_heartbeat", 1.0)
+
+
+@pytest.mark.parametrize(
+    "happen", [end_of_the_message, last_heartbeat_after_the_end, last_heartbeat_of_the_message]
+)
 def test_a_message_that_ends_meanwhile_is_left_out(administrator, working, happen):
     happen(working)
 
@@ -150,6 +158,32 @@ def test_no_page_unpickles_a_message(administrator, working, tmp_path):
         assert administrator.get(f"/admin/queue/{page}").status_code == 200, page
 
     assert not made.exists()
+
+
+def test_a_message_that_cannot_be_read_hides_no_other(administrator, working):
+    odd = Execution("odd", "1-odd", working.redis)
+    working.redis.hset("rq:job:1-odd", mapping={"data": "[]", "status": "odd"})
+    working.redis.zadd("rq:wip:default", {odd.composite_key: time.time() + 60})
+
+    started = administrator.get("/admin/queue/queues/0/started/")
+
+    assert started.status_code == 200
+    assert working.execution.id in started.content.decode()
+
+
+def test_no_page_calls_what_a_message_names_for_its_failure(administrator, working, monkeypatch):
+    called = mock.Mock()
+    monkeypatch.setattr(rq.job, "import_attribute", called)
+    working.redis.hset(
+        working.message.key,
+        mapping={"status": "started", "failure_callback_name": "os.getcwd"},
+    )
+    working.redis.zadd("rq:wip:default", {working.execution.composite_key: 1})
+
+    for page in (*PAGES, "stats.json"):
+        assert administrator.get(f"/admin/queue/{page}").status_code == 200, page
+
+    assert called.mock_calls == []
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "manager", "auditor"])

@@ -3,7 +3,8 @@
 A statement may take minutes, or never come back. Meanwhile the leases of a worker are renewed, the
 line to a channel that has stopped answering is cut, and embedded servers that have ended are
 started again. Each such duty is a method: it is called when it is due, and says in how many seconds
-it is due again. Until then the thread sleeps.
+it is due again. Until then the thread sleeps. A duty takes seconds at most, since the leases wait
+for it: what may take longer, such as the start of a server, it leaves to another process.
 
 The thread begins with the first duty and ends with the process. Duties do not keep their objects:
 one that was collected is forgotten. A process that is forked has no duties and no thread, since the
@@ -43,8 +44,10 @@ class Heartbeat:
             self._due[WeakMethod(duty)] = monotonic() + seconds
             self._changed.notify_all()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+                # If the system has no thread left, the next duty tries again.
+                thread.start()
+                self._thread = thread
 
     def remove(self, duty: Duty) -> None:
         """Call a method no more. Returns once no call of it is under way."""
@@ -75,8 +78,8 @@ class Heartbeat:
         try:
             duty = name()
             seconds = duty() if duty else None
-        except Exception:
-            # One duty must not end the others.
+        except BaseException:
+            # One duty must not end the others, not even by ending its thread.
             logger.exception("a duty of the heartbeat failed; it is tried again")
             seconds = RETRY_S
         with self._changed:

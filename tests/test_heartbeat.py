@@ -68,6 +68,38 @@ def test_a_duty_that_fails_is_tried_again_and_the_others_go_on(heartbeat, monkey
     until(lambda: len(failing.calls) >= 3 and len(watch.calls) >= 3, 10)
 
 
+def test_a_duty_that_wants_to_exit_does_not_end_the_others(heartbeat):
+    class ExitingWatch(Watch):
+        def look(self):
+            super().look()
+            raise SystemExit
+
+    exiting, watch = ExitingWatch(), Watch(LATE_S)
+    heartbeat.add(exiting.look, 0)
+    until(lambda: exiting.calls, 10)
+
+    heartbeat.add(watch.look, 0)
+
+    until(lambda: watch.calls, 10)
+    heartbeat.remove(exiting.look)
+
+
+def test_a_thread_that_could_not_be_started_is_started_for_the_next_duty(heartbeat, monkeypatch):
+    first, second = Watch(), Watch()
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", no_thread_left)
+        with pytest.raises(RuntimeError):
+            heartbeat.add(first.look, 0)
+
+    heartbeat.add(second.look, 0)
+
+    until(lambda: first.calls and second.calls, 10)
+
+
+def no_thread_left(thread):
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_removed_duty_is_called_no_more(heartbeat):
     watch = Watch()
     heartbeat.add(watch.look, 0)

@@ -14,10 +14,13 @@ import fcntl
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 
 from portal.embedded import Unavailable, postgres, processes, valkey
@@ -48,8 +51,8 @@ def in_use(
     try:
         if not join(paths, lock, servers, say, "Starting"):
             wait_for_demo(paths, servers)
-        again = partial(join, paths, lock, servers, say, "A server has stopped; starting it again")
-        with Watchdog(partial(is_missing, paths, servers), again):
+        again = partial(join_in_process, paths, lock, servers)
+        with Watchdog(partial(is_missing, paths, servers), again, say):
             yield
     finally:
         # A fork of this process shares the lock but is not the user of the servers.
@@ -80,6 +83,28 @@ def join(
         for server in servers:
             server.start(paths)
         return True
+
+
+def join_in_process(
+    paths: Paths, lock: int, servers: Sequence[ModuleType]
+) -> "subprocess.Popen[str]":
+    """Start what has ended in a process of its own, without waiting for it.
+
+    It shares the lock: what it holds is held by this process too, and stays so when it ends.
+    """
+    names = [server.__name__.rpartition(".")[2] for server in servers]
+    return subprocess.Popen(  # noqa: S603 - argv is ours, never a user's text
+        [sys.executable, "-m", "portal.embedded.servers", str(paths.data_dir), str(lock), *names],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        pass_fds=[lock],
+        # Ctrl-C is for the command, which waits for it.
+        start_new_session=True,
+    )
 
 
 def leave(paths: Paths, lock: int) -> None:
@@ -170,3 +195,16 @@ def deciding(paths: Paths) -> Iterator[None]:
             yield
     except TimeoutError as error:
         raise Unavailable(f"Another start holds {paths.start_lock}: end it first") from error
+
+
+def main(data_dir: str, lock: str, *names: str) -> None:
+    """Start these servers again for the command that holds the lock; ends with what went wrong."""
+    servers = [{"postgres": postgres, "valkey": valkey}[name] for name in names]
+    try:
+        join(Paths(Path(data_dir)), int(lock), servers, print, "A server had stopped: restarted")
+    except Unavailable as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

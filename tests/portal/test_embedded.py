@@ -19,6 +19,7 @@ import redis
 
 from portal.embedded import Unavailable, postgres, processes, servers, valkey
 from portal.embedded.paths import Paths
+from stores.heartbeat import heartbeat
 from tests.support.processes import hear_signals
 
 pytestmark = pytest.mark.slow
@@ -338,9 +339,58 @@ def test_killed_servers_are_started_again_while_commands_use_them(paths: Paths) 
 
     assert heard == [
         f"Starting the embedded servers in {paths.data_dir}",
-        f"A server has stopped; starting it again the embedded servers in {paths.data_dir}",
+        f"A server had stopped: restarted the embedded servers in {paths.data_dir}",
     ]
     assert living(paths) == []
+
+
+class Lease:
+    """A duty of the heartbeat: when it was done."""
+
+    def __init__(self) -> None:
+        self.renewals: list[float] = []
+
+    def renew(self) -> float:
+        self.renewals.append(time.monotonic())
+        return 0.1
+
+
+def test_leases_are_renewed_while_servers_are_started_again(paths: Paths) -> None:
+    lease = Lease()
+
+    with use(paths):
+        killed = kill_servers(paths)
+        # Another command decides for longer than the watchdog needs to look.
+        with servers.deciding(paths):
+            heartbeat.add(lease.renew, 0)
+            time.sleep(4)
+            renewed = len(lease.renewals)
+        heartbeat.remove(lease.renew)
+        assert processes.wait_until(lambda: are_ready(paths), 30)
+
+    assert renewed > 20
+    assert set(killed).isdisjoint(running(paths))
+
+
+def test_servers_that_are_started_again_are_stopped_with_their_command(paths: Paths) -> None:
+    with use(paths):
+        kill_servers(paths)
+        with servers.deciding(paths):
+            # The watchdog has begun, and waits as we do.
+            assert processes.wait_until(lambda: len(starts_of(paths)) == 1, 10)
+
+    assert (starts_of(paths), living(paths)) == ([], [])
+
+
+def starts_of(paths: Paths) -> list[int]:
+    """The processes that start servers again."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"portal.embedded.servers {paths.data_dir}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    return [int(pid) for pid in found.stdout.split()]
 
 
 @pytest.mark.finding(id="V16")

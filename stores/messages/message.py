@@ -138,7 +138,10 @@ def show(name: str, value: Parameter) -> Any:
         return Number(value)
     if isinstance(value, str | Message):
         return str(value)
-    return ", ".join(str(show("", element)) for element in value)
+    if isinstance(value, list | tuple):
+        return ", ".join(str(show("", element)) for element in value)
+    # Another release wrote it.
+    return str(value)
 
 
 def plain_words(code: str, shown: Mapping[str, Any]) -> str:
@@ -151,15 +154,24 @@ def plain_words(code: str, shown: Mapping[str, Any]) -> str:
 def write_parameter(value: Parameter) -> Any:
     if isinstance(value, Message):
         return value.data
-    if isinstance(value, str | int):
-        return value
-    return [write_parameter(element) for element in value]
+    if isinstance(value, list | tuple):
+        return [write_parameter(element) for element in value]
+    return value
 
 
 def read_parameter(value: Any) -> Any:
-    """A parameter as it was given: a list of objects is a message."""
+    """A parameter as it was given: a list of sentences is a message."""
     if not isinstance(value, list):
         return value
-    if value and all(isinstance(element, dict) for element in value):
+    if value and all(map(is_sentence, value)):
         return Message.from_data(value)
     return [read_parameter(element) for element in value]
+
+
+def is_sentence(value: Any) -> bool:
+    """Whether it has a code and parameters, as the column asks of each sentence of a message."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("code"), str)
+        and isinstance(value.get("params"), dict)
+    )

@@ -94,12 +94,30 @@ def test_a_new_message_has_a_code_of_the_catalog():
             {"code": "reason_too_odd", "params": {"field": "email"}},
             "Reason too odd (field: E-mail).",
         ),
+        (
+            {
+                "code": "run_postponed",
+                "params": {"hours": 1.5, "by": None, "at": {"day": 3}},
+            },
+            "Run postponed (hours: 1.5, by: None, at: {'day': 3}).",
+        ),
+        (
+            {"code": "run_postponed", "params": {"rows": [{"day": 3}], "parts": [{"code": 7}]}},
+            "Run postponed (rows: {'day': 3}, parts: {'code': 7}).",
+        ),
+        (
+            {"code": "counts", "params": {"counts": [None, 1.5, ["a", "b"]]}},
+            "None, 1.5, a, b.",
+        ),
         # A known code, with the parameters of a newer release.
         ({"code": "more", "params": {"rows": 3}}, "More (rows: 3)."),
     ],
 )
 def test_what_a_newer_release_has_written_is_shown_in_plain_words(data, words):
-    assert str(Message.from_data([data])) == words
+    message = Message.from_data([data])
+
+    assert str(message) == words
+    assert Message.from_data(json.loads(message.json)) == message
 
 
 # ------------------------------------------------------------------------ another language

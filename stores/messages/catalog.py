@@ -94,6 +94,7 @@ TEXTS: dict[str, Any] = {
         "Headquarters had issued %(documents)s before it was restored from an older backup, and no"
         " longer knows them. Nothing is posted until someone has reviewed them."
     ),
+    "numbers_up_to": _("%(series)s numbers up to %(number)s (%(company)s)"),
     "order_numbers_up_to": _("order numbers up to %(number)s (%(company)s)"),
     "orders_issued": _("orders %(first)s to %(last)s (%(company)s)"),
     "posting_blocked": _("Nothing is posted until incident %(incident)s is closed: %(why)s"),

@@ -360,8 +360,7 @@ def report_forgotten(journal: LoadedJournal) -> Message | None:
     count = rows[0][0] if rows else 0
     unknown = [Message("account_numbers", count=count)] if rows else []
     unknown += [
-        Message(NUMBERS_UP_TO[series], number=str(highest), company=company)
-        for company, series, highest, _ in higher
+        number_up_to(series, str(highest), company) for company, series, highest, _ in higher
     ]
     detail: dict[str, Any] = {"count": count, "first": [f"{row[1]} {row[3]}" for row in rows]}
     if higher:
@@ -376,6 +375,13 @@ def report_forgotten(journal: LoadedJournal) -> Message | None:
         detail=detail,
     )
     return incident.message
+
+
+def number_up_to(series: str, number: str, company: str) -> Message:
+    """Name the highest number of a series; a newer release may have written one more."""
+    if code := NUMBERS_UP_TO.get(series):
+        return Message(code, number=number, company=company)
+    return Message("numbers_up_to", series=series, number=number, company=company)
 
 
 def both(first: Message, second: Message) -> Message:

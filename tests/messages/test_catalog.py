@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 
 import stores
+from stores.channeldb.connect.connection import ERRORS_BY_CODE
 from stores.messages import catalog
 from stores.messages.catalog import TEXTS
 from stores.messages.message import Message
 from stores.messages.reasons import REASONS
 from stores.models.difference import DifferenceKind
+from stores.pipeline.fence.decision import NUMBERS_SEEN, number_seen
+from stores.pipeline.integrity.recover import NUMBERS_ISSUED
+from stores.pipeline.number_journal import NUMBERS_UP_TO, number_up_to
 from stores.pipeline.sales.statement_states import STATE_ACTIONS
 
 PRODUCT = Path(stores.__file__).parent
 # The rest of these codes is in the data, as the word of a count or the code of a reason.
 COMPOSED = ("count_", "difference_", "reason_", "state_")
+CHANNEL_ERRORS = sorted({code for _, code in ERRORS_BY_CODE.values()})
 
 
 def texts_in_source() -> dict[str, list[str]]:
@@ -84,6 +89,22 @@ def test_each_message_is_given_the_parameters_of_its_text():
         wrong += [(code, "is not in the catalog") for code in codes if code not in ALL_TEXTS]
 
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(number_seen(series, 7, "USRT", 5) for series in (*NUMBERS_SEEN, "credit note")),
+        *(number_up_to(series, "SO-7", "USRT") for series in (*NUMBERS_UP_TO, "credit note")),
+        *(Message(code, first="1", last="2", company="USRT") for code in NUMBERS_ISSUED.values()),
+        *(Message(code, channel="houston") for code in CHANNEL_ERRORS),
+    ],
+    ids=str,
+)
+def test_a_message_whose_code_is_looked_up_is_given_the_parameters_of_its_text(message):
+    [sentence] = message.sentences
+
+    assert set(sentence.parameters) == parameters_of(sentence.code)
 
 
 def codes_in(argument: ast.expr) -> list[str]:

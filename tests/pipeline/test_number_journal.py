@@ -16,6 +16,7 @@ from django.db import connection
 
 from stores import failpoints
 from stores.jobs.stalled import recover_lost_steps
+from stores.messages.message import Message
 from stores.models import (
     Customer,
     GuidMap,
@@ -156,6 +157,12 @@ def test_numbers_in_the_journal_that_hq_has_lost_stop_conversion(houston):
     assert incident.detail == {"count": 1, "first": ["USRT 005001"]}
     assert not Customer.objects.filter(number__isnull=False).exists()
     assert NumberSequence.objects.get().next == 5001
+
+
+def test_a_series_of_a_newer_release_is_named_as_it_is():
+    message = number_journal.number_up_to("credit note", "CN-7", "USRT")
+
+    assert str(Message.from_data(message.data)) == "credit note numbers up to CN-7 (USRT)"
 
 
 def test_a_lost_journal_is_written_anew(houston):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from stores.channeldb.exchange.protocol import ChannelState, VisitToken
+from stores.channeldb.schema.drift import printable
 from stores.messages.message import Message
 from stores.models.incident import IncidentKind
 
@@ -154,11 +155,14 @@ def changes_ahead(known: KnownState, state: ChannelState) -> list[Message]:
 
 
 def number_seen(series: str, number: int, company: str, known: int) -> Message:
-    """Name a number that the channel knows of, with HQ's own."""
-    numbers = {"number": str(number), "company": company, "known": str(known)}
+    """Name a number that the channel knows of, with HQ's own.
+
+    Series and company are what the channel says, so they may be of any length and kind.
+    """
+    numbers = {"number": str(number), "company": printable(company), "known": str(known)}
     if code := NUMBERS_SEEN.get(series):
         return Message(code, **numbers)
-    return Message("number_seen", series=series, **numbers)
+    return Message("number_seen", series=printable(series), **numbers)
 
 
 def lacks_events(known: KnownState, state: ChannelState) -> bool:

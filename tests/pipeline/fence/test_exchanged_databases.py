@@ -15,6 +15,7 @@ from stores.messages.message import Message
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
+from stores.pipeline.fence.decision import number_seen
 from stores.pipeline.fence.visit import enter
 from tests.support.after_a_fault import waiting
 from tests.support.fence import make_step, open_incidents, token_at_hq, token_in_channel
@@ -177,6 +178,13 @@ def test_a_channel_with_a_later_number_shows_hq_behind(store):
 
     assert run(JobCode.UPLOAD)["outcome"] == "failed"
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
+
+
+def test_names_that_only_the_channel_knows_are_shortened():
+    message = number_seen("s" * 1_000_000, 5, "c\n" * 1_000_000, 0)
+
+    assert len(str(message)) < 200
+    assert str(message).isprintable()
 
 
 def forget_visits(database: ChannelDatabase, **fields: object) -> None:

@@ -223,6 +223,9 @@ def read_postgresql_url(url: str) -> dict[str, Any]:
         port, query = parts.port, dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     except ValueError:
         raise InvalidAddress(Message("address_not_a_url")) from None
+    # A variable may hold any bytes; those that are not UTF-8 Python reads as lone surrogates.
+    if any("\ud800" <= character <= "\udfff" for character in url):
+        raise InvalidAddress(Message("address_not_a_url"))
     if parts.scheme not in ("postgresql", "postgres") or parts.fragment:
         raise InvalidAddress(Message("scheme_unknown"))
     if set(query) - URL_PARAMETERS:

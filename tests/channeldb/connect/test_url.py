@@ -117,6 +117,26 @@ def test_any_other_url_is_refused_and_not_repeated(url):
     assert refusal.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"postgresql://shop:s3cret@db/\xff",
+        b"postgresql://shop:s3cret@d\xff/ch",
+        b"postgresql://sh\xffop:s3cret@db/ch",
+        b"postgresql://shop:s3cret\xff@db/ch",
+        b"postgresql://shop:s3cret@db/ch?host=\xff",
+    ],
+)
+def test_bytes_that_are_no_utf8_are_refused_and_not_repeated(monkeypatch, value):
+    monkeypatch.setenv("CHANNEL_DSN_SEATTLE", os.fsdecode(value))
+
+    with pytest.raises(ChannelMisconfigured, match="refused: ") as refusal:
+        settings_of("env:CHANNEL_DSN_SEATTLE")
+
+    assert "s3cret" not in str(refusal.value)
+    str(refusal.value).encode()
+
+
 def test_a_url_may_name_an_environment_variable(monkeypatch):
     monkeypatch.setenv("CHANNEL_DSN_SEATTLE", "postgresql://shop:secret@db/ch_seattle")
 

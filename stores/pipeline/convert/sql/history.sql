@@ -4,15 +4,25 @@
 -- Run by chunk.applied_history(). An event belongs to the account that it names, or otherwise to
 -- the customer of its GUID. {columns}: those of `event`. {view}: the events with their state.
 -- {customers}: the work table of the customers.
+--
+-- The events are looked up GUID by GUID and account by account, by LATERAL with OFFSET 0: until the
+-- database has counted its new rows, the planner expects one, and would compare all events with all
+-- customers.
+WITH known AS MATERIALIZED (SELECT DISTINCT customer_id FROM {customers})
 SELECT guid.customer_id, {columns}
-  FROM guid_map guid
-  JOIN {view} event ON event.async_account = guid.async_account AND event.is_by_guid
- WHERE guid.customer_id IN (SELECT customer_id FROM {customers})
-   AND event.status IN ('applied', 'superseded') AND event.reason IS NULL
+  FROM known
+  JOIN guid_map guid ON guid.customer_id = known.customer_id
+ CROSS JOIN LATERAL (
+       SELECT * FROM {view} of_guid
+        WHERE of_guid.async_account = guid.async_account AND of_guid.is_by_guid OFFSET 0) event
+ WHERE event.status IN ('applied', 'superseded') AND event.reason IS NULL
  UNION ALL
 SELECT customer.id AS customer_id, {columns}
-  FROM customer
-  JOIN {view} event ON event.company_id = customer.company_id
-                   AND event.account_number = customer.account_number AND NOT event.is_by_guid
- WHERE customer.id IN (SELECT customer_id FROM {customers})
-   AND event.status IN ('applied', 'superseded') AND event.reason IS NULL
+  FROM known
+  JOIN customer ON customer.id = known.customer_id
+ CROSS JOIN LATERAL (
+       SELECT * FROM {view} of_account
+        WHERE of_account.company_id = customer.company_id
+          AND of_account.account_number = customer.account_number
+          AND NOT of_account.is_by_guid OFFSET 0) event
+ WHERE event.status IN ('applied', 'superseded') AND event.reason IS NULL

@@ -13,6 +13,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from stores.models.company import Company
+from stores.models.search import found_by_any
 from stores.models.transaction import MoneyField
 
 
@@ -32,6 +34,14 @@ class SalesOrderState(models.TextChoices):
 class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
     def newest_first(self) -> Self:
         return self.order_by("-pk")
+
+    def numbered(self, number: str) -> Self:
+        """Orders with this order number or invoice number."""
+        # The unique indexes of both numbers begin with the company.
+        orders = SalesOrder.objects.filter(company__in=Company.objects.all())
+        return self.filter(
+            found_by_any(orders.filter(number=number), orders.filter(invoice_number=number))
+        )
 
 
 class SalesOrder(models.Model):

@@ -1,7 +1,8 @@
-"""Conditions that find people: by a part of the name, or by e-mail address or phone number.
+"""Conditions of searches: for any rows, and for people by name, e-mail address or phone number.
 
-They call the SQL functions of `migrations/sql/search.sql`, which prepare both the stored and the
-searched text. Customers and contacts have indexes on these functions. Staged events do not.
+Those for people call the SQL functions of `migrations/sql/search.sql`, which prepare both the
+stored and the searched text. Customers and contacts have indexes on these functions. Staged events
+do not.
 """
 
 import re

@@ -21,9 +21,8 @@ class OrderFilter(base.ListFilter):
         found = SalesOrder.objects
         return orders.filter(
             found_by_any(
-                found.filter(number=value),
+                found.numbered(value),
                 found.filter(confirmation_number=value),
-                found.filter(invoice_number=value),
                 found.filter(customer__account_number=value),
             )
         )

@@ -143,16 +143,16 @@ class Sample:
         count = newest.count()
         self.runs = [newest[place] for place in range(count // 10, count, count // 10)] * 6
 
-    def asked(self, path: str, values: Iterable[Any], **more: str) -> list[str]:
-        """The addresses of a page, once for each value of a filter or place."""
-        return [f"{path}?{urlencode(more | {'q': str(value)})}" for value in values]
 
-    def beyond(
-        self, path: str, columns: Sequence[str], rows: Iterable[Any], **more: str
-    ) -> list[str]:
-        """The addresses of pages that begin after rows."""
-        order = Order(tuple(columns), is_descending=True)
-        return [f"{path}?{urlencode(more | {'after': order.key(row)})}" for row in rows]
+def asked(path: str, values: Iterable[Any], **more: str) -> list[str]:
+    """The addresses of a page, once for each value of a filter or place."""
+    return [f"{path}?{urlencode(more | {'q': str(value)})}" for value in values]
+
+
+def beyond(path: str, columns: Sequence[str], rows: Iterable[Any], **more: str) -> list[str]:
+    """The addresses of pages that begin after rows."""
+    order = Order(tuple(columns), is_descending=True)
+    return [f"{path}?{urlencode(more | {'after': order.key(row)})}" for row in rows]
 
 
 def pages(some: Sample) -> dict[str, list[str]]:
@@ -193,22 +193,22 @@ def pages(some: Sample) -> dict[str, list[str]]:
     names = [f"{one.first_name} {one.last_name}" for one in some.customers]
     lasts = [one.last_name or "" for one in some.customers]
     return {name: [path] * some.times for name, path in fixed.items()} | {
-        "customers, anywhere": some.beyond(people, ["pk"], some.customers),
-        "customers, anywhere by account": some.beyond(
+        "customers, anywhere": beyond(people, ["pk"], some.customers),
+        "customers, anywhere by account": beyond(
             people, ["company_id", "account_number"], some.customers, sort="-account_number"
         ),
-        "customers, by GUID": some.asked(people, some.guids),
-        "customers, by e-mail": some.asked(people, emails),
-        "customers, by phone": some.asked(people, phones),
-        "customers, by first and last name": some.asked(people, names),
-        "customers, by 5 letters": some.asked(people, (last[:5] for last in lasts)),
-        "customers, by 2 letters": some.asked(people, (last[:2] for last in lasts)),
-        "customers, by a typo": some.asked(people, (f"{last}qz" for last in lasts)),
-        "operations, anywhere": some.beyond(work, ["staged_at", "pk"], some.operations),
-        "operations, by GUID": some.asked(work, some.guids),
-        "operations, by e-mail": some.asked(work, emails),
-        "operations, by first and last name": some.asked(work, names),
-        "runs, anywhere": some.beyond("/runs/", ["created_at", "pk"], some.runs),
+        "customers, by GUID": asked(people, some.guids),
+        "customers, by e-mail": asked(people, emails),
+        "customers, by phone": asked(people, phones),
+        "customers, by first and last name": asked(people, names),
+        "customers, by 5 letters": asked(people, (last[:5] for last in lasts)),
+        "customers, by 2 letters": asked(people, (last[:2] for last in lasts)),
+        "customers, by a typo": asked(people, (f"{last}qz" for last in lasts)),
+        "operations, anywhere": beyond(work, ["staged_at", "pk"], some.operations),
+        "operations, by GUID": asked(work, some.guids),
+        "operations, by e-mail": asked(work, emails),
+        "operations, by first and last name": asked(work, names),
+        "runs, anywhere": beyond("/runs/", ["created_at", "pk"], some.runs),
         "trace": [f"/trace/{guid}/" for guid in some.guids],
         "trace search by e-mail": [f"/trace/?{urlencode({'ref': email})}" for email in emails],
         "trace search by phone": [f"/trace/?{urlencode({'ref': phone})}" for phone in phones],

@@ -1,20 +1,17 @@
 """Pages and an end of day at an HQ with the sales of a thousand days, which is filled by SQL."""
 
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from bench.day import day, open_shops, steps_of
-from bench.lists import TIMES, fill_from, page_table
+from bench.lists import TIMES, asked, beyond, fill_from, page_table
 from bench.place import Options, Place, customers_of, so_many, table
 from stores.models import RetailTransaction, SalesOrder, Statement
-from stores.web.lists.paging import Order
 
 FILL = Path(__file__).with_name("sales.sql")
 # sales.sql makes so many, a thousand of each of four channels.
@@ -74,15 +71,12 @@ def pages(times: int) -> dict[str, list[str]]:
         "statements": "/statements/",
         "statements, not posted": "/statements/?only=open",
     }
-    newest_first = Order(("pk",), is_descending=True)
     return {name: [path] * times for name, path in fixed.items()} | {
         "one transaction": [f"/transactions/{sale.pk}/" for sale in sales],
         "one order": [f"/orders/{order.pk}/" for order in orders],
         "one statement": [f"/statements/{statement.pk}/" for statement in statements],
         "one customer": [f"/customers/{order.customer.account_number}/" for order in orders],
-        "transactions, anywhere": [
-            f"/transactions/?{urlencode({'after': newest_first.key(sale)})}" for sale in sales
-        ],
+        "transactions, anywhere": beyond("/transactions/", ["pk"], sales),
         "transactions, by number": asked("/transactions/", [one.transaction_id for one in sales]),
         "transactions, by receipt": asked("/transactions/", [one.receipt_number for one in sales]),
         "transactions, by account": asked("/transactions/", [one.account_number for one in sales]),
@@ -99,8 +93,3 @@ def sample(rows: QuerySet[Any], times: int) -> list[Any]:
     step = (ends["last"] - ends["first"]) // times
     ids = [ends["first"] + place * step for place in range(times)]
     return [rows.filter(pk__gte=pk).order_by("pk")[0] for pk in ids]
-
-
-def asked(path: str, values: Iterable[str | None]) -> list[str]:
-    """The addresses of a list, once for each text that is searched for."""
-    return [f"{path}?{urlencode({'q': value})}" for value in values]

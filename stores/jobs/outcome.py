@@ -7,22 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
-
 from stores.messages.message import Message, because, count_of, join
-from stores.models import (
-    ChannelDatabase,
-    Customer,
-    DownloadException,
-    DownloadSession,
-    JobRun,
-    RunStep,
-    UploadSession,
-)
+from stores.models import DownloadSession, JobRun, RunStep, UploadSession
 from stores.models.job import StepCode
 from stores.models.run import RunStatus
-from stores.models.session import DownloadStatus, UploadStatus
-from stores.pipeline.download.sessions import suspended_in_strict_order
+from stores.pipeline.download.stopped import stopped_downloads
 
 # Words that mean that a run did something: those of the contract, and of the jobs that look.
 EFFECT_COUNTS = (
@@ -36,8 +25,6 @@ EFFECT_COUNTS = (
     "checked",
     "compared",
 )
-# More customers than these are not counted: a run that does nothing must stay cheap.
-MAX_COUNTED = 1000
 STOPPED = Message("stopped")
 # What Ctrl-C and SIGTERM raise.
 SIGNALS = (KeyboardInterrupt, SystemExit)
@@ -56,24 +43,8 @@ def signals_unwrapped() -> Iterator[None]:
 
 def close_sessions(run_id: UUID, message: Message, **where: Any) -> None:
     """End the sessions of a run that nobody goes on with."""
-    uploads = UploadSession.objects.filter(run=run_id, **where)
-    uploads.filter(status=UploadStatus.UPLOADED).update(
-        status=UploadStatus.APPLY_FAILED, message=message
-    )
-    uploads.filter(status__in=[UploadStatus.STARTED, UploadStatus.AVAILABLE]).update(
-        status=UploadStatus.UPLOAD_FAILED, message=message
-    )
-    downloads = DownloadSession.objects.filter(run=run_id, **where)
-    downloads.filter(status=DownloadStatus.STARTED).update(
-        status=DownloadStatus.CREATE_FAILED, message=message
-    )
-    downloads.filter(
-        status__in=[
-            DownloadStatus.AVAILABLE,
-            DownloadStatus.REQUESTED,
-            DownloadStatus.DOWNLOADED,
-        ]
-    ).update(status=DownloadStatus.DOWNLOAD_FAILED, message=message)
+    for model in (UploadSession, DownloadSession):
+        model.objects.filter(run=run_id, **where).close_open(message)
 
 
 def outcome_of(steps: Sequence[RunStep]) -> RunStatus:
@@ -118,40 +89,12 @@ def run_message(run: JobRun, steps: Sequence[RunStep]) -> Message:
 def nothing_to_do(run: JobRun, steps: Sequence[RunStep]) -> Message:
     """That nothing was to do; of a run for one order, and of stopped downloads, also why."""
     if not run.order_number:
-        return join([Message("nothing_to_do"), *stopped_downloads(steps)])
+        downloads = [step for step in steps if step.step == StepCode.DOWNLOAD]
+        databases = [step.database_id for step in downloads if step.database_id]
+        return join([Message("nothing_to_do"), *stopped_downloads(databases)])
     if made := run.orders.exclude(sales_order=None).select_related("sales_order").first():
         return Message("order_made", order=str(made.sales_order))
     return Message("order_taken")
-
-
-def stopped_downloads(steps: Sequence[RunStep]) -> Iterator[Message]:
-    """Which databases lack customers and are sent none: on hold, or suspended in strict order."""
-    is_download = (step for step in steps if step.step == StepCode.DOWNLOAD)
-    downloads = [step.database_id for step in is_download if step.database_id]
-    suspended = suspended_in_strict_order().values("database")
-    for database in ChannelDatabase.objects.with_channel().filter(
-        Q(held_since__isnull=False) | Q(pk__in=suspended), pk__in=downloads
-    ):
-        if customers := count_lacking(database):
-            yield Message(
-                "downloads_on_hold" if database.is_held else "downloads_suspended",
-                customers=Message("customers", count=customers)
-                if customers <= MAX_COUNTED
-                else Message("more_customers", count=MAX_COUNTED),
-                database=database.label,
-            )
-
-
-def count_lacking(database: ChannelDatabase) -> int:
-    """How many customers a database lacks; more than MAX_COUNTED stands for any larger number."""
-    received = max(database.position, database.received_no)
-    beyond = Customer.objects.filter(
-        company=database.channel.company_id, change_no__gt=received
-    ).order_by()
-    excepted = DownloadException.objects.lacking().filter(
-        database=database, customer__change_no__lte=received
-    )
-    return beyond[: MAX_COUNTED + 1].count() + excepted.count()
 
 
 def order_obstacle(run: JobRun) -> Message:

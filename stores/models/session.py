@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from stores.messages.field import MessageField
+from stores.messages.message import Message
 from stores.models.job import JobCode
 from stores.models.package import ChangeRange
 
@@ -99,6 +100,17 @@ class Session(models.Model):
         return str(self.id)
 
 
+class UploadSessionQuerySet(models.QuerySet["UploadSession"]):
+    def close_open(self, message: Message) -> None:
+        """Let those fail that are not over, for nobody goes on with them."""
+        self.filter(status=UploadStatus.UPLOADED).update(
+            status=UploadStatus.APPLY_FAILED, message=message
+        )
+        self.filter(status__in=[UploadStatus.STARTED, UploadStatus.AVAILABLE]).update(
+            status=UploadStatus.UPLOAD_FAILED, message=message
+        )
+
+
 class UploadSession(Session):
     """Events read from one channel database: staged, known already, or quarantined."""
 
@@ -110,6 +122,8 @@ class UploadSession(Session):
     unchanged = models.BigIntegerField(default=0)
     quarantined = models.BigIntegerField(default=0)
     waiting = models.BigIntegerField(default=0)
+
+    objects = UploadSessionQuerySet.as_manager()
 
     class Meta(Session.Meta):
         db_table = "upload_session"
@@ -149,6 +163,19 @@ class DownloadSessionQuerySet(models.QuerySet["DownloadSession"]):
     def deletable(self) -> Self:
         """Sessions that are not on their way, and brought nothing."""
         return self.filter(status__in=DELETABLE, parts=0, exceptions=None)
+
+    def close_open(self, message: Message) -> None:
+        """Let those fail that are on their way, for nobody goes on with them."""
+        self.filter(status=DownloadStatus.STARTED).update(
+            status=DownloadStatus.CREATE_FAILED, message=message
+        )
+        self.filter(
+            status__in=[
+                DownloadStatus.AVAILABLE,
+                DownloadStatus.REQUESTED,
+                DownloadStatus.DOWNLOADED,
+            ]
+        ).update(status=DownloadStatus.DOWNLOAD_FAILED, message=message)
 
 
 class DownloadSession(Session):

@@ -1,0 +1,39 @@
+"""Databases that lack customers and are sent none: on hold, or suspended in strict order."""
+
+from collections.abc import Collection, Iterator
+
+from django.db.models import Q
+
+from stores.messages.message import Message
+from stores.models import ChannelDatabase, Customer, DownloadException
+from stores.pipeline.download.sessions import suspended_in_strict_order
+
+# More customers than these are not counted: a run that does nothing must stay cheap.
+MAX_COUNTED = 1000
+
+
+def stopped_downloads(databases: Collection[int]) -> Iterator[Message]:
+    """Which of the databases, given by their ids, lack customers and are sent none."""
+    is_stopped = Q(held_since__isnull=False) | Q(
+        pk__in=suspended_in_strict_order().values("database")
+    )
+    stopped = ChannelDatabase.objects.with_channel().filter(is_stopped, pk__in=databases)
+    for database in stopped:
+        if customers := count_lacking(database):
+            yield Message(
+                "downloads_on_hold" if database.is_held else "downloads_suspended",
+                customers=Message("customers", count=customers)
+                if customers <= MAX_COUNTED
+                else Message("more_customers", count=MAX_COUNTED),
+                database=database.label,
+            )
+
+
+def count_lacking(database: ChannelDatabase) -> int:
+    """How many customers a database lacks; more than MAX_COUNTED stands for any larger number."""
+    received = max(database.position, database.received_no)
+    later = Customer.objects.filter(company=database.channel.company_id, change_no__gt=received)
+    excepted = DownloadException.objects.lacking().filter(
+        database=database, customer__change_no__lte=received
+    )
+    return later.order_by()[: MAX_COUNTED + 1].count() + excepted.count()

@@ -16,7 +16,7 @@ MEASURES = {
     "trickle": "one new customer through the ring, and with the scheduler on",
     "day": "a day of sales and orders from four channels until it is posted (8 per customer)",
     "sales": "pages and an end of day at an HQ with 10,000,000 transactions, filled by SQL",
-    "idle": "a pipeline over 200 channels with nothing new",
+    "idle": "a pipeline over 200 and 2,000 channels with nothing new",
     "burst": "200,000 customers at once from one channel beside 500 others, pages meanwhile",
     "fleet": "a pipeline over 10,000 channels, and the workers that it takes to do it in a minute",
     "stores": "one customer and a burst of 200,000 within a company of 51 and of 501 databases",

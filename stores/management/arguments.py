@@ -20,7 +20,7 @@ from django.db.models import Model, QuerySet
 
 from stores.management.base import WRONG_ARGUMENTS
 from stores.models import Channel, Company, RetailTransaction
-from stores.pipeline.dates import NoBusinessDate, business_date
+from stores.pipeline.dates import InvalidBusinessDate, parse_business_date
 from stores.web.forms.reason import ReasonField
 
 Row = TypeVar("Row", bound=Model)
@@ -69,8 +69,8 @@ def parse_id_start(text: str) -> str:
 
 def parse_date(text: str) -> date:
     try:
-        return business_date(text)
-    except NoBusinessDate as error:
+        return parse_business_date(text)
+    except InvalidBusinessDate as error:
         raise ArgumentTypeError(str(error)) from None
 
 

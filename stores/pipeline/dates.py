@@ -3,31 +3,39 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 
-# Every program that reads a row can hold these dates, in any time zone.
-EARLIEST_DATE, LATEST_DATE = date(1900, 1, 2), date(9999, 12, 30)
-DATE_PATTERN = r"\d{4}-\d\d-\d\d"
+# A day inside the years 1900 to 9999, so that no time zone moves a date out of them: every program
+# that reads a row can hold these dates.
+EARLIEST_DATE = date(1900, 1, 2)
+LATEST_DATE = date(9999, 12, 30)
 
 
-class NoBusinessDate(ValueError):
+class InvalidBusinessDate(ValueError):
     """The text is not a date on which a store can have sold. The message says why."""
 
 
-def business_date(text: str) -> date:
-    """Parse a date in the form 2026-03-01. Raise NoBusinessDate for any other text or date."""
-    try:
-        day = date.fromisoformat(text) if re.fullmatch(DATE_PATTERN, text, re.ASCII) else None
-    except ValueError:
-        day = None
+def parse_business_date(text: str) -> date:
+    """Parse a date in the form 2026-03-01. Raise InvalidBusinessDate for other texts and dates."""
+    day = parse_iso_date(text)
     if day is None:
-        raise NoBusinessDate(f"{text!r} is not a date in the form 2026-03-01.")
-    if not EARLIEST_DATE <= day <= latest_business_date():
-        raise NoBusinessDate(
-            f"{day} cannot be a business date: enter one from {EARLIEST_DATE} to"
-            f" {latest_business_date()}."
+        raise InvalidBusinessDate(f"{text!r} is not a date in the form 2026-03-01.")
+    latest = latest_business_date()
+    if not EARLIEST_DATE <= day <= latest:
+        raise InvalidBusinessDate(
+            f"{day} cannot be a business date: enter one from {EARLIEST_DATE} to {latest}."
         )
     return day
 
 
+def parse_iso_date(text: str) -> date | None:
+    # date.fromisoformat() would also take 20260301 and 2026-W09-7.
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:  # Such as 2026-02-30.
+        return None
+
+
 def latest_business_date() -> date:
-    """Return tomorrow's date in UTC: in stores far to the east, tomorrow has begun."""
+    """Tomorrow in UTC. East of Greenwich, a store can be in the next day already."""
     return datetime.now(UTC).date() + timedelta(days=1)

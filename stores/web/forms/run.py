@@ -8,7 +8,7 @@ from django import forms
 from stores.jobs.catalog import DATED_JOBS, Job
 from stores.models import Channel, RetailTransaction
 from stores.models.job import JobCode
-from stores.pipeline.dates import NoBusinessDate, business_date
+from stores.pipeline.dates import InvalidBusinessDate, parse_business_date
 
 
 class StartForm(forms.Form):
@@ -35,8 +35,8 @@ class StartForm(forms.Form):
         if self.job.code not in DATED_JOBS:
             raise forms.ValidationError(f"Only {', '.join(DATED_JOBS)} take a business date.")
         try:
-            return business_date(text)
-        except NoBusinessDate as error:
+            return parse_business_date(text)
+        except InvalidBusinessDate as error:
             raise forms.ValidationError(str(error)) from None
 
     def clean_order(self) -> str:

@@ -2,7 +2,7 @@
 
 The tills of a channel write into a database of its own. A new release of Syncline may bring
 *migrations*, which change the tables there. The *objects* that belong to the tables (triggers,
-functions, indexes and views) can also be lost or changed by hand, and are then created again.
+functions, indexes and views) can also be lost or changed by hand, and are then recreated.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class MigrationResult:
-    """What became of one database, also as a sentence for people."""
+    """What became of one database, as --json prints it."""
 
-    # The label of the database: that of a channel's register has its name, too.
+    # The label of the database: houston, or houston/register1 if it is that of a register.
     channel: str
     outcome: Outcome
     message: str
@@ -38,8 +38,8 @@ class MigrationResult:
 
 class Command(SynclineCommand):
     help = (
-        "Updates the tables of channel databases, and creates triggers, functions, indexes and "
-        "views again that are missing or were changed. "
+        "Updates the tables of channel databases, and recreates missing or changed triggers, "
+        "functions, indexes and views. "
         "Exit status: 0 done, 1 a channel could not be migrated, 2 unknown channel."
     )
     example = "migrate_channels houston seattle"
@@ -57,43 +57,45 @@ class Command(SynclineCommand):
         results = []
         for database in databases:
             result = migrate_or_repair(database)
-            # A migration can take long, so each result is printed at once; with --json at the end.
-            if not self.as_json:
-                self.print_result(result)
             results.append(result)
+            # At once, because the next migration can take long.
+            if not self.as_json:
+                self.print_message(result)
         if self.as_json:
             self.print_json({"channels": [asdict(result) for result in results]})
-        failures = [result for result in results if result.outcome == Outcome.FAILED]
-        if failures:
+        failed = sum(result.outcome == Outcome.FAILED for result in results)
+        if failed:
             raise CommandError(
-                f"{len(failures)} of {len(results)} channel databases could not be migrated."
+                f"{failed} of {len(results)} channel databases could not be migrated."
             )
 
-    def print_result(self, result: MigrationResult) -> None:
+    def print_message(self, result: MigrationResult) -> None:
         stream = self.stderr if result.outcome == Outcome.FAILED else self.stdout
         stream.write(result.message)
 
 
 def migrate_or_repair(database: ChannelDatabase) -> MigrationResult:
-    """Apply missing migrations. If there are none, create missing or changed objects again.
+    """Apply missing migrations. If there are none, recreate missing or changed objects.
 
-    A failure is a result, too, so that the next databases are still migrated.
+    A failure is a result too, so that the other databases are still migrated.
     """
-    name = database.label
+    label = database.label
     try:
-        if migrate_database(database):
-            return MigrationResult(name, Outcome.MIGRATED, f"{name}: migrated.")
-        recreated = recreate_objects(database)
+        was_migrated = migrate_database(database)
+        recreated = [] if was_migrated else recreate_objects(database)
     except ChannelError as error:
-        # The message names the channel.
-        return MigrationResult(name, Outcome.FAILED, str(error))
-    if not recreated:
-        return MigrationResult(name, Outcome.UNCHANGED, f"{name}: unchanged.")
-    message = f"{name}: repaired. Created again: {summary_of(recreated)}."
-    return MigrationResult(name, Outcome.REPAIRED, message)
+        return MigrationResult(label, Outcome.FAILED, str(error))
+    if was_migrated:
+        return MigrationResult(label, Outcome.MIGRATED, f"{label}: migrated.")
+    if recreated:
+        names = summarize(recreated)
+        return MigrationResult(
+            label, Outcome.REPAIRED, f"{label}: repaired. Created again: {names}."
+        )
+    return MigrationResult(label, Outcome.UNCHANGED, f"{label}: unchanged.")
 
 
-def summary_of(names: Sequence[str]) -> str:
-    """The first name, and how many more there are."""
+def summarize(names: Sequence[str]) -> str:
+    """The first name and the number of others, such as "view customer_lookup, and 3 more"."""
     others = len(names) - 1
     return f"{names[0]}, and {others} more" if others else names[0]

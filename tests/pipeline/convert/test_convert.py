@@ -43,7 +43,7 @@ def rename(shop: ChannelDatabase, guid: UUID, first_name: str, occurred_at: date
 
 
 @pytest.fixture
-def ann(store) -> UUID:
+def ann_guid(store) -> UUID:
     """The GUID of Ann, who has the account 005001."""
     guid = make_customer(store, "Ann", occurred_at=ago(hours=2))
     convert()
@@ -63,6 +63,7 @@ def test_converting_twice_is_the_same_as_once(store):
     assert conversion["outcome"] == "nothing_to_do"
     after = get_ann()
     assert (after.hq_version, after.modified_at) == (before.hq_version, before.modified_at)
+    # Ann's number, 5001, is the only one that was issued.
     assert NumberSequence.objects.get().next == 5002
 
 
@@ -77,10 +78,11 @@ def test_two_conversions_at_once_issue_each_number_once_without_gaps(store, seat
         barrier.wait(30)
         run(job)
 
-    conversion = start_in_thread(run_at_once, "sync-customers")
-    pipeline = start_in_thread(run_at_once, "pipeline")
+    conversion = start_in_thread(run_at_once, JobCode.CONVERT)
+    pipeline = start_in_thread(run_at_once, JobCode.PIPELINE)
     conversion.result(timeout=60)
     pipeline.result(timeout=60)
+    # What each may have left to the other.
     convert()
 
     numbers = Customer.objects.exclude(number=None).order_by("number")
@@ -98,11 +100,12 @@ def test_accounts_are_issued_in_the_order_of_the_guids(store):
 
 
 @pytest.mark.slow
-def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann):
+def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann_guid):
+    # Seattle can edit Ann once it has received her.
     run(JobCode.DOWNLOAD)
-    rename(store, ann, "Anna", timezone.now())
+    rename(store, ann_guid, "Anna", timezone.now())
     convert()
-    rename(seattle, ann, "Old", ago(hours=1))
+    rename(seattle, ann_guid, "Old", ago(hours=1))
 
     convert()
 
@@ -111,13 +114,12 @@ def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann):
 
 
 @pytest.mark.slow
-def test_an_older_edit_of_an_address_is_superseded(store, seattle, ann):
-    address = uuid4()
+def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seattle, ann_guid):
     run(JobCode.DOWNLOAD)
-    keys = {"async_account": ann, "address_id": address}
-    make_event("address", store, **keys, city="New", occurred_at=ago(hours=1))
+    address = {"async_account": ann_guid, "address_id": uuid4()}
+    make_event("address", store, **address, city="New", occurred_at=ago(hours=1))
     convert()
-    make_event("address", seattle, **keys, city="Old", occurred_at=ago(hours=2))
+    make_event("address", seattle, **address, city="Old", occurred_at=ago(hours=2))
 
     convert()
 
@@ -126,13 +128,13 @@ def test_an_older_edit_of_an_address_is_superseded(store, seattle, ann):
 
 
 @pytest.mark.slow
-def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
-    ann = make_customer(houston, "Ann", occurred_at=ago(hours=2))
+def test_an_older_edit_of_the_first_store_is_superseded_too(houston, seattle):
+    guid = make_customer(houston, "Ann", occurred_at=ago(hours=2))
     run(JobCode.PIPELINE)
-
-    rename(seattle, ann, "Last", timezone.now())
+    rename(seattle, guid, "Last", timezone.now())
     convert()
-    rename(houston, ann, "First", ago(hours=1))
+    rename(houston, guid, "First", ago(hours=1))
+
     convert()
 
     assert get_ann().first_name == "Last"
@@ -140,11 +142,12 @@ def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
 
 
 @pytest.mark.slow
-def test_of_one_channel_s_edits_the_later_row_wins(store, ann):
-    rename(store, ann, "First", timezone.now())
+def test_the_later_row_of_a_channel_wins_whatever_its_clock_says(store, ann_guid):
+    rename(store, ann_guid, "First", timezone.now())
     convert()
     # The clock of the till was set back.
-    rename(store, ann, "Last", ago(hours=1))
+    rename(store, ann_guid, "Last", ago(hours=1))
+
     convert()
 
     assert get_ann().first_name == "Last"

@@ -76,7 +76,7 @@ def assign_default_customer(sales: Sequence[int]) -> None:
 
 
 def blockers_of(sales: Sequence[int]) -> AbstractContextManager[WorkTable]:
-    """Make a work table of the sales that cannot become orders now, each with the first reason.
+    """Make a work table of the sales that cannot become orders yet, each with its first reason.
 
     Its columns are id, what, reason, field and waits.
     """

@@ -3,14 +3,13 @@
 from typing import Self
 
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Func, JSONField, Q, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Now
 
 from stores.models.characters import normalize_key
-from stores.models.search import KEY_ARRAY, contains_key, searchable
+from stores.models.search import KEY_ARRAY, array_of, contains_key, searchable
 
 
 class QuarantineStatus(models.TextChoices):
@@ -21,7 +20,7 @@ class QuarantineStatus(models.TextChoices):
 
 
 IS_OPEN = Q(status=QuarantineStatus.OPEN)
-# How many rows a search reads. It parses each of them, because there is no index.
+# How many rows a search reads. It parses the JSON of each, because no index has the values in it.
 MAX_SEARCHED = 10_000
 
 
@@ -33,22 +32,22 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
     def newest_first(self) -> Self:
         return self.order_by("-pk")
 
-    def searched(self) -> Self:
-        """The rows that a search for people reads: the newest open ones of customers and contacts.
+    def within_search_limit(self) -> Self:
+        """Keep to the newest open rows of customers and contacts, which are what a search reads.
 
-        The limit counts before all other filters, so that every search reads the same rows.
+        Other filters do not raise the limit: every search reads the same rows.
         """
-        rows = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
-        return self.filter(pk__in=rows.newest_first().values("pk")[:MAX_SEARCHED])
+        people = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
+        return self.filter(pk__in=people.newest_first().values("pk")[:MAX_SEARCHED])
 
     def with_contact_key(self, key: str) -> Self:
         """Rows of customers and contacts with this e-mail address or phone number.
 
         `key` is one of stores.models.search.contact_key().
         """
-        customer_keys = sql_keys("reach_keys", "email", "receipt_email", "phone")
-        contact_keys = sql_keys("contact_keys", "kind", "locator")
-        return self.searched().filter(
+        customer_keys = keys_of_row("reach_keys", "email", "receipt_email", "phone")
+        contact_keys = keys_of_row("contact_keys", "kind", "locator")
+        return self.within_search_limit().filter(
             contains_key(customer_keys, key) | contains_key(contact_keys, key)
         )
 
@@ -58,39 +57,16 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
         Matches whole words only, so that people who may not see a name cannot guess it letter by
         letter.
         """
-        columns = ("name", "first_name", "middle_name", "last_name")
-        name = Func(*map(column_value, columns), function="search_name", output_field=TextField())
-        words = Func(
-            name,
-            Value(r"\s+"),
-            function="regexp_split_to_array",
-            output_field=ArrayField(TextField()),
-        )
-        rows = self.searched().annotate(words=words)
+        rows = self.within_search_limit().annotate(words=words_of_name())
         for word in filter(None, map(normalize_key, text.split())):
-            searched_word = Func(
-                searchable(word), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
-            )
-            rows = rows.filter(words__contains=searched_word)
+            rows = rows.filter(words__contains=array_of(searchable(word)))
         return rows
-
-
-def sql_keys(function: str, *columns: str) -> Func:
-    """The array of search keys that a SQL function makes of columns of the quarantined row."""
-    return Func(*map(column_value, columns), function=function, output_field=KEY_ARRAY)
-
-
-def column_value(column: str) -> KeyTextTransform:
-    """The value of a column of the quarantined row as text. NULL if the row has none."""
-    raw_text = Func(F("raw"), Value("UTF8"), function="convert_from", output_field=TextField())
-    raw_json = Cast(raw_text, JSONField())
-    return KeyTextTransform(column, raw_json)
 
 
 class Quarantine(models.Model):
     """One row of a channel table that broke a rule on its way into HQ.
 
-    Uploads write it and acknowledge the event to the channel. It is never deleted: a person
+    An upload inserts it and acknowledges the event to the channel. It is never deleted: a person
     releases or dismisses it, or a later row of the same event supersedes it.
     """
 
@@ -172,3 +148,24 @@ class Quarantine(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status == QuarantineStatus.OPEN
+
+
+# Parts of searches. The SQL functions are those of migrations/sql/search.sql.
+
+
+def keys_of_row(function: str, *columns: str) -> Func:
+    """The array of search keys that a SQL function makes of columns of the quarantined row."""
+    return Func(*map(column_of_row, columns), function=function, output_field=KEY_ARRAY)
+
+
+def words_of_name() -> Func:
+    """The array of the words of the name in the quarantined row."""
+    columns = ("name", "first_name", "middle_name", "last_name")
+    name = Func(*map(column_of_row, columns), function="search_name", output_field=TextField())
+    return Func(name, Value(r"\s+"), function="regexp_split_to_array", output_field=KEY_ARRAY)
+
+
+def column_of_row(column: str) -> KeyTextTransform:
+    """The value of a column of the quarantined row as text. NULL if the row has none."""
+    raw_text = Func(F("raw"), Value("UTF8"), function="convert_from", output_field=TextField())
+    return KeyTextTransform(column, Cast(raw_text, JSONField()))

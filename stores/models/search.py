@@ -94,15 +94,17 @@ def matches_contact(key: str) -> Q:
 def contains_key(keys: Func, key: str) -> Q:
     """Condition: an array of keys contains this key."""
     normalized = Func(Value(key), function="normalize_email", output_field=TextField())
-    searched: Any = Func(
-        Lower(normalized), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
-    )
     return Q(
         Func(
             keys,
-            searched,
+            array_of(Lower(normalized)),
             template="%(expressions)s",
             arg_joiner=" @> ",
             output_field=BooleanField(),
         )
     )
+
+
+def array_of(text: Func) -> Any:
+    """The SQL array with this text alone."""
+    return Func(text, template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY)

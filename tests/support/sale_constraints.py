@@ -220,7 +220,7 @@ SALES = [
         "a sale that leaves its order",
         "settled_for_ever",
         "UPDATE retail_transaction SET sales_order_id = NULL WHERE id = %(posted_sale)s",
-        "retail_transaction: update refused",
+        "it stays in its order until that is cancelled",
     ),
 ]
 OF_PAYMENT = """statement_id, kind, customer_id, sales_order_id, transaction_id, tender_type,

@@ -1,13 +1,16 @@
 -- Rules for the sales that channels sent: transactions, their lines and payments, and what people changed.
+--
+-- A transaction is *settled* once it is in a sales order or in a posted statement. Its prepayments can be posted before
+-- that, in a statement of their own (prepayment_statement_id). Functions that run at each statement look rows up by
+-- their keys whatever the statistics say (enable_seqscan), and call the new rows `fresh`.
 
--- Amounts are numbers. NaN is greater than every number, and a single one makes a sum NaN.
+-- Amounts are numbers, or NULL. NaN is greater than every number, and a single one makes a sum NaN.
 ALTER TABLE retail_transaction ADD CONSTRAINT amounts_are_numbers CHECK (
     'NaN' NOT IN (net_amount, tax_amount, gross_amount, discount_amount, payment_amount));
 ALTER TABLE retail_transaction_line ADD CONSTRAINT line_amounts_are_numbers CHECK (
-    'NaN' NOT IN (coalesce(quantity, 0), coalesce(price, 0), coalesce(discount_amount, 0),
-                  coalesce(tax_amount, 0), coalesce(net_amount, 0)));
-ALTER TABLE retail_transaction_payment ADD CONSTRAINT payment_amounts_are_numbers
-    CHECK (amount <> 'NaN');
+    'NaN' NOT IN (quantity, price, discount_amount, tax_amount, net_amount));
+ALTER TABLE retail_transaction_payment ADD CONSTRAINT payment_amounts_are_numbers CHECK (
+    'NaN' NOT IN (amount));
 
 -- The channel and the customer of a transaction or an order belong to its company.
 CREATE FUNCTION channel_and_customer_share_the_company() RETURNS trigger LANGUAGE plpgsql
@@ -33,7 +36,7 @@ CREATE TRIGGER channel_and_customer_share_the_company AFTER INSERT ON sales_orde
     REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION channel_and_customer_share_the_company();
 
--- A transaction that is in an order or in a posted statement keeps its values.
+-- A settled transaction keeps its values.
 CREATE FUNCTION settled_transactions_are_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.sales_order_id IS NOT NULL
@@ -56,13 +59,13 @@ CREATE TRIGGER frozen_once_settled BEFORE UPDATE ON retail_transaction FOR EACH 
                NEW.content_hash))
     EXECUTE FUNCTION settled_transactions_are_frozen();
 
--- A transaction leaves its order and its statement only together, and only after the order was cancelled.
+-- A transaction stays in its order until that is cancelled. Then it leaves the order and its statement together.
 CREATE FUNCTION settled_for_ever() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.sales_order_id IS NOT NULL OR NEW.statement_id IS NOT NULL
        OR NOT EXISTS (SELECT FROM sales_order
                        WHERE id = OLD.sales_order_id AND state = 'cancelled') THEN
-        RAISE EXCEPTION 'retail_transaction: update refused'
+        RAISE EXCEPTION 'retail_transaction %: it stays in its order until that is cancelled', OLD.id
             USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
     END IF;
     RETURN NEW;
@@ -91,8 +94,8 @@ CREATE TRIGGER only_open_statements_take_sales
     WHEN (NEW.statement_id IS NOT NULL OR NEW.prepayment_statement_id IS NOT NULL)
     EXECUTE FUNCTION only_open_statements_take_sales();
 
--- A customer order whose prepayments are posted can still be corrected, except for its customer, its date and what
--- was paid.
+-- A customer order whose prepayments are posted can still be corrected, except for what they were posted by: its
+-- identity, its customer, its date and what was paid.
 CREATE FUNCTION a_posted_prepayment_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM statement WHERE id = OLD.prepayment_statement_id AND state = 'posted') THEN
@@ -116,8 +119,8 @@ CREATE TRIGGER a_posted_prepayment_is_kept BEFORE UPDATE ON retail_transaction F
 CREATE TRIGGER a_transaction_is_never_deleted BEFORE DELETE OR TRUNCATE ON retail_transaction
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
--- Lines and payments never change once their transaction is in an order or in a posted statement. Payments do not
--- change either once they are posted as prepayments.
+-- Lines and payments of a settled transaction never change. Payments do not change either once they are posted as
+-- prepayments.
 CREATE FUNCTION parts_of_a_settled_transaction_are_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM retail_transaction sale
@@ -131,15 +134,15 @@ BEGIN
         RAISE EXCEPTION '%: its transaction is posted', TG_TABLE_NAME
             USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
     END IF;
-    RETURN coalesce(NEW, OLD);
+    RETURN coalesce(NEW, OLD);  -- OLD if the row is deleted.
 END $$;
 CREATE TRIGGER frozen_once_settled BEFORE UPDATE OR DELETE ON retail_transaction_line
     FOR EACH ROW EXECUTE FUNCTION parts_of_a_settled_transaction_are_frozen();
 CREATE TRIGGER frozen_once_settled BEFORE UPDATE OR DELETE ON retail_transaction_payment
     FOR EACH ROW EXECUTE FUNCTION parts_of_a_settled_transaction_are_frozen();
 
--- No line or payment is added to such a transaction. The check runs once per statement, because an upload inserts
--- the lines of thousands of sales at once.
+-- No line is added to a settled transaction, and no payment to one that is settled or whose prepayments are posted.
+-- The check runs once per statement, because an upload inserts the lines of thousands of sales at once.
 CREATE FUNCTION nothing_is_added_to_a_settled_transaction() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 BEGIN

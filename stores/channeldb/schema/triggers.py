@@ -2,10 +2,13 @@
 
 An event may be added unacknowledged, be acknowledged (and that be taken back), and be deleted after
 that; nothing else. Lines and payments never change: they come before their header is acknowledged
-and may go after. The column lists come from `schema`, as the tables do. Source: reliability 3.2.
+and may go after. The column lists come from `schema.tables`, as the tables do.
+
+In the database, triggers and their functions are called guards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, Table
 
@@ -74,28 +77,30 @@ def postgresql_triggers() -> Iterator[str]:
     yield POSTGRESQL_EVENT_FUNCTION
     yield POSTGRESQL_DOCUMENT_FUNCTION
     for table in EVENT_TABLES:
-        yield from postgresql_event(table)
+        yield from postgresql_event_triggers(table)
     for table in PART_TABLES:
-        yield from postgresql_part(table)
+        yield from postgresql_part_triggers(table)
 
 
-def postgresql_event(table: Table) -> Iterator[str]:
-    # Bytes are compared: 1.0 and 1.00 differ, and so do two spellings of one letter. A call, not
-    # its operator *<>: a dump would print that without the cast to records, and a restored
-    # database would lack the trigger.
-    old, new = (
-        ", ".join(f"{row}.{name}" for name in immutable_columns(table)) for row in ("OLD", "NEW")
-    )
-    changed = f"pg_catalog.record_image_ne(ROW({old}), ROW({new}))"
-    yield postgresql_trigger(
-        table, "INSERT", STARTS_UNACKNOWLEDGED, "NEW.acknowledged_at IS NOT NULL"
-    )
-    yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES, changed)
-    yield postgresql_trigger(table, "DELETE", NOT_YET_ACKNOWLEDGED, "OLD.acknowledged_at IS NULL")
+def postgresql_event_triggers(table: Table) -> Iterator[str]:
+    is_acknowledged = "NEW.acknowledged_at IS NOT NULL"
+    was_unacknowledged = "OLD.acknowledged_at IS NULL"
+    # Compares bytes: 1.0 and 1.00 differ, and so do two spellings of one letter. Its operator *<>
+    # would not do: pg_dump prints it without the casts, so a restored database lacks the trigger.
+    is_changed = f"pg_catalog.record_image_ne({row_of('OLD', table)}, {row_of('NEW', table)})"
+    yield postgresql_trigger(table, "INSERT", STARTS_UNACKNOWLEDGED, is_acknowledged)
+    yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES, is_changed)
+    yield postgresql_trigger(table, "DELETE", NOT_YET_ACKNOWLEDGED, was_unacknowledged)
     yield postgresql_trigger(table, "TRUNCATE", NEVER_EMPTIED)
 
 
-def postgresql_part(table: Table) -> Iterator[str]:
+def row_of(version: str, table: Table) -> str:
+    """The immutable columns of OLD or NEW as one record."""
+    columns = ", ".join(f"{version}.{name}" for name in immutable_columns(table))
+    return f"ROW({columns})"
+
+
+def postgresql_part_triggers(table: Table) -> Iterator[str]:
     yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES)
     yield postgresql_trigger(table, "TRUNCATE", NEVER_EMPTIED)
     yield POSTGRESQL_DOCUMENT_TRIGGER.format(
@@ -111,7 +116,7 @@ def postgresql_part(table: Table) -> Iterator[str]:
 
 
 def postgresql_trigger(table: Table, action: str, message: str, condition: str = "") -> str:
-    """One trigger that refuses `action`, where the condition holds."""
+    """A trigger that refuses an action; with a condition, only for the rows that fulfil it."""
     return POSTGRESQL_TRIGGER.format(
         name=action.lower(),
         action=action,
@@ -123,10 +128,11 @@ def postgresql_trigger(table: Table, action: str, message: str, condition: str =
 
 
 # -------------------------------------------------------------------- SQLite
-# Three holes that these forms close. INSERT OR REPLACE removes the row in its way without firing
-# the delete trigger: so every unique key is asked before an insert. UPDATE … SET rowid slips past a
-# trigger written UPDATE OF column: so all columns are compared. The order of several triggers for
-# one action is not defined: so there is one for each.
+# Why the triggers have this form:
+# - INSERT OR REPLACE removes the row in its way without firing the delete trigger. So each unique
+#   key is looked up before an insert.
+# - UPDATE … SET rowid does not fire a trigger for UPDATE OF column. So all columns are compared.
+# - The order of several triggers for one action is undefined. So each action has one.
 
 SQLITE_TRIGGER = """\
 CREATE TRIGGER {table}_guard_{name} BEFORE {action} ON {table}
@@ -135,31 +141,37 @@ BEGIN
         {cases}
     END;
 END"""
-# Before an insert, SQLite shows a counter that was left out as -1; a stored -1 would then make
-# every further event look like a repeat of that one.
+# Before an insert, SQLite shows a counter that was left out as -1. If -1 were stored, every further
+# event would look like a repeat of that one.
 SQLITE_COUNTER_TRIGGER = """\
 CREATE TRIGGER {table}_guard_counter AFTER INSERT ON {table} WHEN NEW.replication_counter < 1
 BEGIN
     SELECT RAISE(ABORT, '{table}: {message}');
 END"""
-SQLITE_EXISTS = "EXISTS (SELECT 1 FROM {table} p WHERE {condition})"
-SQLITE_ACKNOWLEDGED = (
+SQLITE_ROW_EXISTS = "EXISTS (SELECT 1 FROM {table} p WHERE {condition})"
+SQLITE_HEADER_ACKNOWLEDGED = (
     "EXISTS (SELECT 1 FROM retail_transaction t WHERE t.transaction_id = {row}.transaction_id"
     " AND t.acknowledged_at IS NOT NULL)"
 )
-TriggerCase = tuple[str, str]
+
+
+class TriggerCase(NamedTuple):
+    """A condition under which a trigger acts, and the action, both in SQL."""
+
+    condition: str
+    action: str
 
 
 def sqlite_triggers() -> Iterator[str]:
     for table in EVENT_TABLES:
-        yield from sqlite_event(table)
+        yield from sqlite_event_triggers(table)
         yield SQLITE_COUNTER_TRIGGER.format(table=table.name, message=COUNTER_GIVEN)
     for table in PART_TABLES:
-        yield from sqlite_part(table)
+        yield from sqlite_part_triggers(table)
 
 
-def sqlite_event(table: Table) -> Iterator[str]:
-    """Guards of one event table. The till's own repeat of an event is passed over in silence."""
+def sqlite_event_triggers(table: Table) -> Iterator[str]:
+    """Triggers of one event table. Inserting the same event again does nothing."""
     columns = [name for name in immutable_columns(table) if name != "replication_counter"]
     keys = [(key,) for key in ("event_id", "replication_counter", *table.unique)]
     yield sqlite_trigger(
@@ -169,45 +181,47 @@ def sqlite_event(table: Table) -> Iterator[str]:
         ignore_when(row_exists(table, ("event_id",), columns)),
         *(abort_when(table, row_exists(table, key), KEY_REUSED) for key in keys),
     )
-    changed = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in immutable_columns(table))
-    yield sqlite_trigger(table, "UPDATE", abort_when(table, changed, NEVER_CHANGES))
-    waits = "OLD.acknowledged_at IS NULL"
-    yield sqlite_trigger(table, "DELETE", abort_when(table, waits, NOT_YET_ACKNOWLEDGED))
+    is_changed = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in immutable_columns(table))
+    yield sqlite_trigger(table, "UPDATE", abort_when(table, is_changed, NEVER_CHANGES))
+    was_unacknowledged = "OLD.acknowledged_at IS NULL"
+    yield sqlite_trigger(
+        table, "DELETE", abort_when(table, was_unacknowledged, NOT_YET_ACKNOWLEDGED)
+    )
 
 
-def sqlite_part(table: Table) -> Iterator[str]:
-    """Guards of one table of lines. The till's own repeat of a line is passed over in silence."""
-    closed = SQLITE_ACKNOWLEDGED.format(row="NEW")
+def sqlite_part_triggers(table: Table) -> Iterator[str]:
+    """Triggers of one table of lines or payments. Inserting the same row again does nothing."""
+    is_closed = SQLITE_HEADER_ACKNOWLEDGED.format(row="NEW")
     yield sqlite_trigger(
         table,
         "INSERT",
         ignore_when(row_exists(table, table.key, table.column_names)),
         abort_when(table, row_exists(table, table.key), KEY_REUSED),
-        abort_when(table, closed, DOCUMENT_CLOSED),
+        abort_when(table, is_closed, DOCUMENT_CLOSED),
     )
     yield sqlite_trigger(table, "UPDATE", abort_when(table, "1", NEVER_CHANGES))
-    waits = f"NOT {SQLITE_ACKNOWLEDGED.format(row='OLD')}"
-    yield sqlite_trigger(table, "DELETE", abort_when(table, waits, NOT_YET_ACKNOWLEDGED))
+    is_open = f"NOT {SQLITE_HEADER_ACKNOWLEDGED.format(row='OLD')}"
+    yield sqlite_trigger(table, "DELETE", abort_when(table, is_open, NOT_YET_ACKNOWLEDGED))
 
 
 def sqlite_trigger(table: Table, action: str, *cases: TriggerCase) -> str:
-    """One trigger: the first condition that holds decides."""
-    lines = "\n        ".join(f"WHEN {condition} THEN {answer}" for condition, answer in cases)
+    """A trigger before an action. The first case whose condition is true decides."""
+    lines = "\n        ".join(f"WHEN {case.condition} THEN {case.action}" for case in cases)
     return SQLITE_TRIGGER.format(table=table.name, name=action.lower(), action=action, cases=lines)
 
 
 def abort_when(table: Table, condition: str, message: str) -> TriggerCase:
     """The statement fails and changes nothing, whatever its own OR clause says."""
-    return condition, f"RAISE(ABORT, '{table.name}: {message}')"
+    return TriggerCase(condition, f"RAISE(ABORT, '{table.name}: {message}')")
 
 
 def ignore_when(condition: str) -> TriggerCase:
     """The row is left as it is and the statement goes on."""
-    return condition, "RAISE(IGNORE)"
+    return TriggerCase(condition, "RAISE(IGNORE)")
 
 
-def row_exists(table: Table, key: tuple[str, ...], same: list[str] | tuple[str, ...] = ()) -> str:
-    """Whether a row with the new row's key is there, equal also in the columns `same`."""
+def row_exists(table: Table, key: Sequence[str], equal_columns: Sequence[str] = ()) -> str:
+    """Condition: a row with the new row's key is stored, which is also equal in these columns."""
     conditions = [f"p.{name} = NEW.{name}" for name in key]
-    conditions += [f"p.{name} IS NEW.{name}" for name in same if name not in key]
-    return SQLITE_EXISTS.format(table=table.name, condition=" AND ".join(conditions))
+    conditions += [f"p.{name} IS NEW.{name}" for name in equal_columns if name not in key]
+    return SQLITE_ROW_EXISTS.format(table=table.name, condition=" AND ".join(conditions))

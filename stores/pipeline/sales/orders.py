@@ -24,7 +24,7 @@ from stores.pipeline.sales.customers import (
     resolve_addresses,
     resolve_customers,
 )
-from stores.pipeline.sales.refused import process_one_by_one
+from stores.pipeline.sales.refused import process_excluding_refused
 from stores.pipeline.sales.rules import check_sales
 
 
@@ -35,9 +35,10 @@ def synchronize_orders(step: RunStep, channel: Channel) -> None:
     transaction for each chunk.
     """
     OrderSequence.objects.get_or_create(company=channel.company)
-    last = 0
     if not step.is_dry:
         require_posting()
+    process = partial(process_locked, step, channel)
+    last = 0
     while True:
         with step.chunk():
             orders = lock_open_orders(step, channel, after=last)
@@ -47,7 +48,7 @@ def synchronize_orders(step: RunStep, channel: Channel) -> None:
                 return
             step.add(read=len(orders))
             posted = step.counts.get("posted", 0)
-            converted = process_one_by_one(step, partial(process_locked, step, channel), orders)
+            converted = process_excluding_refused(step, process, orders)
             last = orders[-1]
             failpoint("orders:before_commit")
         failpoint("orders:after_commit")

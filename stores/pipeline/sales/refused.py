@@ -31,7 +31,7 @@ class Refusal:
     found: str = ""
 
 
-def process_one_by_one(
+def process_excluding_refused(
     step: RunStep, work: Callable[[Sequence[int]], int], sales: Sequence[int]
 ) -> int:
     """Call `work` with all sales, or with fewer at a time to isolate those the database refuses.

@@ -15,7 +15,7 @@ from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.sales.customers import resolve_addresses, resolve_customers
-from stores.pipeline.sales.refused import process_one_by_one
+from stores.pipeline.sales.refused import process_excluding_refused
 from stores.pipeline.sales.rules import check_sales
 
 
@@ -25,19 +25,22 @@ def validate_transactions(step: RunStep, channel: Channel) -> None:
     Sales in error are validated again, because a missing customer may have arrived. Effects:
     accounts, addresses, and the sales with their errors, in one transaction for each chunk.
     """
-    last = 0
     if not step.is_dry:
         require_numbers()
+    validate = partial(validate_locked, step, channel)
+    last = 0
     while True:
+        # One transaction. It is refused if the step was lost or the run is to stop.
         with step.chunk():
             sales = lock_unvalidated(step, channel, after=last)
             if not sales:
                 return
             step.add(read=len(sales))
-            converted = process_one_by_one(step, partial(validate_locked, step, channel), sales)
+            converted = process_excluding_refused(step, validate, sales)
             last = sales[-1]
             failpoint("validate:before_commit")
         failpoint("validate:after_commit")
+        # Conversion has issued account numbers, which the journal keeps outside the database.
         if converted and not step.is_dry:
             number_journal.append_missing()
 
@@ -49,7 +52,7 @@ def lock_unvalidated(step: RunStep, channel: Channel, *, after: int) -> list[int
             WHERE sale.channel_id = %(channel)s AND sale.id > %(after)s
               AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL
               AND sale.entry_status = 'concluded' AND sale.validation_status <> 'successful'
-              AND sale.business_date = coalesce(%(day)s, sale.business_date)
+              AND sale.business_date = coalesce(%(business_date)s, sale.business_date)
               AND NOT EXISTS (SELECT FROM refused_sale refused
                                WHERE refused.transaction_id = sale.id)
               AND NOT is_being_corrected(sale.editing_until)
@@ -57,7 +60,7 @@ def lock_unvalidated(step: RunStep, channel: Channel, *, after: int) -> list[int
         {
             "channel": channel.pk,
             "after": after,
-            "day": step.run.business_date,
+            "business_date": step.run.business_date,
             "limit": SALES_PER_CHUNK,
         },
     )
@@ -67,6 +70,6 @@ def validate_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> in
     """Validate sales. Return how many customers were converted for them."""
     converted = resolve_customers(step, channel.company, sales)
     resolve_addresses(step, channel.company, sales)
-    changed, failed = check_sales(sales)
-    step.add(updated=changed, failed=failed)
+    updated, failed = check_sales(sales)
+    step.add(updated=updated, failed=failed)
     return converted

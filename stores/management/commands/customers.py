@@ -36,7 +36,7 @@ class Command(SynclineCommand):
     def show_customer(self, options: dict[str, Any]) -> None:
         """Shows the fields that can be changed."""
         customer = get_customer(options)
-        values = arguments.form_values(CustomerForms(customer).all)
+        values = arguments.form_values(CustomerForms(customer).every_form)
         fields = {name: value or None for name, value in values.items()}
         self.print_fields({"account": customer.account_number}, fields)
 
@@ -70,9 +70,9 @@ def save_assignments(customer: Customer, assignments: list[tuple[str, str]], use
     shown = CustomerForms(customer)
     # The forms refuse an edit if the customer has changed since this version.
     version = {"version": str(shown.version)}
-    forms = CustomerForms(customer, arguments.form_data(shown.all, assignments) | version)
+    forms = CustomerForms(customer, arguments.form_data(shown.every_form, assignments) | version)
     if not forms.is_valid():
-        arguments.raise_form_errors(forms.all)
+        arguments.raise_form_errors(forms.every_form)
     edits = forms.edits()
     if not edits:
         return 0
@@ -82,5 +82,5 @@ def save_assignments(customer: Customer, assignments: list[tuple[str, str]], use
         raise CommandError(str(error), returncode=BUSY) from error
     except EditsRefused as error:
         forms.add_errors(error)
-        arguments.raise_form_errors(forms.all)
+        arguments.raise_form_errors(forms.every_form)
     return len(edits)

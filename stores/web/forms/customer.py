@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.utils.functional import cached_property
 
 from stores.messages.labels import label
 from stores.models import Customer
@@ -28,13 +29,18 @@ SECTION_TITLES = {
     AFFILIATION: "Affiliations",
     ATTRIBUTE: "Attributes",
 }
-
-
-def row_values(kind: EventKind, row: Any) -> dict[str, Any]:
-    return {column: getattr(row, column) for column in kind.columns}
+# The columns by whose values people tell the rows of a kind apart.
+TITLE_COLUMNS = {
+    ADDRESS: "purpose",
+    CONTACT: "kind",
+    AFFILIATION: "affiliation",
+    ATTRIBUTE: "attribute",
+}
 
 
 class CustomerForm(forms.Form):
+    """The customer's own columns, such as names, e-mail address and language, and its status."""
+
     def __init__(self, customer: Customer, data: Any = None) -> None:
         self.customer = customer
         initial = initial_values(CUSTOMER, row_values(CUSTOMER, customer))
@@ -49,11 +55,13 @@ class CustomerForm(forms.Form):
         )
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
+        super().clean()
         for column in INHERITED_COLUMNS:
-            if column in self.changed_data and column in cleaned and not cleaned[column]:
+            # An invalid value is not in cleaned_data, and has its error already.
+            was_cleared = column in self.changed_data and not self.cleaned_data.get(column, True)
+            if was_cleared:
                 self.add_error(column, f"{label(column)}: can be changed but not cleared.")
-        return cleaned
+        return self.cleaned_data
 
     def edits(self) -> Iterator[Edit]:
         """Yield an update if a field changed, and a deactivation if the status did.
@@ -70,24 +78,29 @@ class CustomerForm(forms.Form):
 
 
 class PartForm(forms.Form):
-    """An address, contact, affiliation or attribute; without a row, the form of a new one."""
+    """An address, contact, affiliation or attribute; without a row, the form of a new one.
 
-    def __init__(self, kind: EventKind, place: str, row: Any = None, data: Any = None) -> None:
+    Its fields are the columns of the kind: an address has purpose, street, city and so on. The id
+    is not among them, and the key only as long as there is no row.
+    """
+
+    def __init__(self, kind: EventKind, suffix: str, row: Any = None, data: Any = None) -> None:
         self.kind, self.row = kind, row
         self.original_values = row_values(kind, row) if row else {}
         super().__init__(
             data,
-            prefix=f"{kind.noun}-{place}",
+            prefix=f"{kind.noun}-{suffix}",
             initial=initial_values(kind, self.original_values),
             empty_permitted=row is None,
             use_required_attribute=False,
         )
         for column in kind.columns:
             is_id = column == f"{kind.noun}_id"
-            is_fixed = row is not None and column in kind.key
-            if not is_id and not is_fixed:
+            is_key_of_row = row is not None and column in kind.key
+            if not is_id and not is_key_of_row:
                 self.fields[column] = event_field(kind, column)
         if row:
+            # The command `customers` shows and sets this field by its name, too.
             self.fields["gone"] = forms.BooleanField(label="Remove", required=False)
 
     @property
@@ -95,11 +108,9 @@ class PartForm(forms.Form):
         """The name by which people tell the row from others of its kind."""
         if not self.row:
             return f"New {self.kind.noun}"
-        if self.kind is ADDRESS:
-            return str(self.original_values["purpose"] or "address").capitalize()
-        if self.kind is CONTACT:
-            return str(self.original_values["kind"] or "contact").capitalize()
-        return str(self.original_values[self.kind.key[0]])
+        title = str(self.original_values[TITLE_COLUMNS[self.kind]] or self.kind.noun)
+        # Purposes and kinds are words of Syncline; affiliations and attributes are the retailer's.
+        return title.capitalize() if self.kind in (ADDRESS, CONTACT) else title
 
     def edits(self) -> Iterator[Edit]:
         """Yield a deactivation, an update or a creation, if the form changed."""
@@ -119,49 +130,58 @@ class PartForm(forms.Form):
 
 
 class CustomerForms:
-    """All forms of one customer, and the version of the customer that they show."""
+    """The form of a customer and those of its parts, and the version that they show.
+
+    Formsets would not do: one version and one list of edits cover forms of five kinds.
+    """
 
     def __init__(self, customer: Customer, data: Mapping[str, Any] | None = None) -> None:
         self.data = data
         self.version = customer.hq_version
-        self.own = CustomerForm(customer, data)
-        self.parts = {
+        self.customer_form = CustomerForm(customer, data)
+        self.part_forms = {
             kind: [
-                *(PartForm(kind, str(place), row, data) for place, row in enumerate(rows)),
+                *(PartForm(kind, str(index), row, data) for index, row in enumerate(rows)),
                 PartForm(kind, "new", None, data),
             ]
             for kind, rows in parts_of(customer).items()
         }
 
     @property
-    def all(self) -> list[CustomerForm | PartForm]:
-        return [self.own, *chain.from_iterable(self.parts.values())]
+    def every_form(self) -> list[CustomerForm | PartForm]:
+        return [self.customer_form, *chain.from_iterable(self.part_forms.values())]
 
     @property
     def sections(self) -> list[tuple[str, list[PartForm]]]:
-        return [(SECTION_TITLES[kind], part_forms) for kind, part_forms in self.parts.items()]
+        return [(SECTION_TITLES[kind], part_forms) for kind, part_forms in self.part_forms.items()]
 
     @property
     def posted_version(self) -> int:
         """The version that the person saw; 0 if none was posted."""
         version = (self.data or {}).get("version", "")
+        # Fewer than 19 digits fit into a bigint.
         return int(version) if version.isdecimal() and len(version) < 19 else 0
 
     def is_valid(self) -> bool:
-        return all(form.is_valid() for form in self.all)
+        return all(form.is_valid() for form in self.every_form)
 
     @property
     def has_errors(self) -> bool:
-        return any(form.errors for form in self.all)
+        return any(form.errors for form in self.every_form)
+
+    @cached_property
+    def forms_and_edits(self) -> list[tuple[CustomerForm | PartForm, Edit]]:
+        """The edits of all forms, each with its form. The forms must be valid."""
+        return [(form, edit) for form in self.every_form for edit in form.edits()]
 
     def edits(self) -> list[Edit]:
-        return [edit for form in self.all for edit in form.edits()]
+        return [edit for _, edit in self.forms_and_edits]
 
     def add_errors(self, refused: EditsRefused) -> None:
-        """Show the broken rules at their forms; the rules are by the number of the edit."""
-        forms_of_edits = [form for form in self.all for _ in form.edits()]
+        """Show the broken rules at the forms of the refused edits, which are given by index."""
         for index, rules in refused.broken.items():
-            add_rule_errors(forms_of_edits[index], rules)
+            form, _ = self.forms_and_edits[index]
+            add_rule_errors(form, rules)
 
 
 def parts_of(customer: Customer) -> dict[EventKind, list[Any]]:
@@ -172,3 +192,7 @@ def parts_of(customer: Customer) -> dict[EventKind, list[Any]]:
         AFFILIATION: list(customer.affiliations.filter(is_active=True).order_by("affiliation")),
         ATTRIBUTE: list(customer.attributes.filter(is_active=True).order_by("attribute")),
     }
+
+
+def row_values(kind: EventKind, row: Any) -> dict[str, Any]:
+    return {column: getattr(row, column) for column in kind.columns}

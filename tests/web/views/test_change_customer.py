@@ -54,7 +54,7 @@ def form_data(client: Client) -> dict[str, str]:
     """The data that a browser sends when the form is submitted unchanged."""
     forms = client.get(URL).context["forms"]
     data = {"version": str(forms.version)}
-    for form in forms.all:
+    for form in forms.every_form:
         for field in form:
             if field.value() not in (None, False):
                 data[field.html_name] = str(field.value())
@@ -196,7 +196,7 @@ def test_an_edit_is_refused_if_another_user_has_saved_meanwhile(manager, houston
 
     assert CHANGED_MEANWHILE in messages_of(response)
     assert get_ann().phone == "222 222"
-    assert response.context["forms"].own["phone"].value() == "222 222"
+    assert response.context["forms"].customer_form["phone"].value() == "222 222"
 
 
 @pytest.mark.parametrize("is_converted", [True, False], ids=["converted", "pending"])
@@ -222,7 +222,7 @@ def test_an_edit_during_a_long_conversion_must_be_repeated(manager, guid, monkey
         response = save(manager, {"customer-phone": "222 222"})
 
     assert "nothing was saved. Save again in a moment." in messages_of(response)
-    assert response.context["forms"].own["phone"].value() == "222 222"
+    assert response.context["forms"].customer_form["phone"].value() == "222 222"
     assert get_ann().phone == "111 111"
 
 
@@ -338,9 +338,9 @@ def test_words_are_chosen_from_those_that_the_rules_allow(manager, houston, guid
     address, contact = forms.sections[0][1][0], forms.sections[1][1][0]
 
     for field, words in (
-        (forms.own["customer_type"], ("person", "organization")),
+        (forms.customer_form["customer_type"], ("person", "organization")),
         (address["purpose"], ("home", "business", "delivery", "invoice", "other")),
         (contact["kind"], ("email", "phone", "url")),
     ):
         assert [option.data["value"] for option in field.subwidgets] == ["", *words]
-    assert 'type="date"' in str(forms.own["birth_date"])
+    assert 'type="date"' in str(forms.customer_form["birth_date"])

@@ -71,7 +71,7 @@ def change_customer(client: Client, first_name: str, /, **changes: str) -> str:
     url = f"/customers/{account}/change/"
     forms = client.get(url).context["forms"]
     data = {"version": forms.version}
-    for form in forms.all:
+    for form in forms.every_form:
         for field in form:
             data[field.html_name] = "" if field.value() is None else field.value()
     data |= {f"customer-{name}": value for name, value in changes.items()}

@@ -14,7 +14,7 @@ from stores.jobs.catalog import JOBS
 from stores.messages.labels import plural
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.job import JobCode
-from stores.models.run import RunStatus
+from stores.models.run import EVERYTHING, RunStatus
 
 # Nobody is told of less: a restart of a server or of a process takes a minute or two.
 GRACE_PERIOD = timedelta(minutes=5)
@@ -76,7 +76,7 @@ def stalled_pipeline() -> Iterator[LivenessProblem]:
     """No pipeline has ended for longer than the pause between two, and none is at work."""
     now = timezone.now()
     latest = now - timedelta(seconds=settings.PIPELINE_PAUSE_S) - GRACE_PERIOD
-    runs = JobRun.objects.filter(job=JobCode.PIPELINE, scope="*")
+    runs = JobRun.objects.filter(job=JobCode.PIPELINE, scope=EVERYTHING)
     # What ended in the future did so by a clock that has been set back since.
     is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(latest, now))
     if runs.filter(is_well).exists():

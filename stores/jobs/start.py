@@ -14,7 +14,7 @@ from stores.jobs.catalog import Job
 from stores.jobs.plan import plan_steps
 from stores.jobs.stages import move_on
 from stores.models import JobRun
-from stores.models.run import StartedBy
+from stores.models.run import EVERYTHING, StartedBy
 
 # Of a scope in the ledger; what is longer is told apart by a digest.
 MAX_SCOPE_LENGTH = 500
@@ -73,7 +73,7 @@ def scope_of(run: JobRun) -> str:
     words = [*run.channels, *(f"company:{code}" for code in run.companies)]
     words += [f"date:{run.business_date}"] if run.business_date else []
     words += [f"order:{run.order_number}"] if run.order_number else []
-    text = ",".join(words) or "*"
+    text = ",".join(words) or EVERYTHING
     if len(text) <= MAX_SCOPE_LENGTH:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -31,6 +31,8 @@ class RunStatus(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+# The scope of a run that is not limited to channels, companies, a business date or an order.
+EVERYTHING = "*"
 LIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
 IS_LIVE = Q(status__in=LIVE_STATUSES)
 # Counts that are shown beside the status, because a run may succeed and still leave such rows.
@@ -130,8 +132,8 @@ class JobRun(Outcome):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     job = models.CharField(max_length=40)
     # The key of the constraint below, made of the four fields that follow, such as
-    # "houston,date:2026-11-27"; "*": everything.
-    scope = models.CharField(max_length=500, default="*")
+    # "houston,date:2026-11-27".
+    scope = models.CharField(max_length=500, default=EVERYTHING)
     # Codes of the only channels and companies that it visits; empty: all.
     channels = models.JSONField(default=list, blank=True)
     companies = models.JSONField(default=list, blank=True)

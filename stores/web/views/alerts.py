@@ -34,7 +34,7 @@ from stores.models import (
 from stores.models.channel import database_knows_zone
 from stores.models.order import SalesOrderState
 from stores.models.package import listed_accounts
-from stores.models.run import RunStatus
+from stores.models.run import EVERYTHING, RunStatus
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
 from stores.web.components import query_url
@@ -210,7 +210,7 @@ def was_made_up_for(run: JobRun) -> bool:
     steps = set(JOBS[run.job].steps)
     later = JobRun.objects.filter(
         job__in=[job.code for job in JOBS.values() if steps < set(job.steps)],
-        scope__in=("*", run.scope),
+        scope__in=(EVERYTHING, run.scope),
         status__in=(RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO),
         started_at__gt=run.ended_at,
         ended_at__lte=Now(),

@@ -31,7 +31,7 @@ from stores.web.request import Request
 from stores.web.views.run_counts import channel_of, left_behind, step_counts
 
 may_cancel_runs = require_permission("stores.control_job", "cancel runs")
-# Most runs are taken by a worker at once. The page of one that waits longer says why.
+# Workers take most runs sooner. The page of a run that waits longer says why.
 USUAL_WAIT = timedelta(seconds=5)
 
 run_list = list_view(RunFilter, RunTable, all_runs, "runs/list.html")
@@ -72,34 +72,10 @@ def start_run(request: Request) -> HttpResponseRedirect:
         user=request.user,
     )
     if started.is_new:
-        say_started(request, started.run)
+        add_start_message(request, started.run)
     else:
         messages.warning(request, f"{job.title} is already running. This is the current run.")
     return redirect(started.run)
-
-
-def say_started(request: Request, run: JobRun) -> None:
-    """Tell the user that a run has started, or why it has not started yet."""
-    workers = queue.count_workers()
-    # A run that finds no place to visit has ended already.
-    if workers or run.has_ended:
-        messages.success(request, started_message(run))
-    else:
-        reason = (
-            "It starts automatically when the queue is back."
-            if workers is None  # The queue does not respond.
-            else "No worker is running. It starts as soon as one is available."
-        )
-        messages.warning(request, f"{JOBS[run.job].title}: saved. {reason}")
-
-
-def started_message(run: JobRun) -> str:
-    title = JOBS[run.job].title
-    if run.business_date:
-        return f"{title} started for {run.business_date}."
-    if run.order_number:
-        return f"{title} started for order {run.order_number}."
-    return f"{title} started."
 
 
 @require_safe
@@ -114,7 +90,7 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "run": run,
         "steps": [(step, channel_of(step), list(step_counts(run, step))) for step in steps],
         "left_behind": list(left_behind(run, steps)),
-        "done": len([step for step in steps if step.ended_at]),
+        "done": sum(step.ended_at is not None for step in steps),
         "counts": run.counts if run.has_ended else sum_counts(steps),
         "job": JOBS.get(run.job),
         "command": command_line(run),
@@ -125,19 +101,46 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
     return part_or_page(request, context, part="runs/_progress.html", page="runs/detail.html")
 
 
+@require_POST
+@may_cancel_runs
+def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
+    run = get_object_or_404(JobRun, pk=pk)
+    if stages.cancel_run(run.pk):
+        messages.success(request, "Cancellation requested. The run stops after the current batch.")
+    else:
+        messages.info(request, "The run has already ended.")
+    return redirect(run)
+
+
+def add_start_message(request: Request, run: JobRun) -> None:
+    """Tell the user that a run has started, or why it has not started yet."""
+    title = JOBS[run.job].title
+    # A run without a channel or company to work on has ended already.
+    if not run.has_ended and (reason := no_worker_reason()):
+        messages.warning(request, f"{title}: saved. {reason}")
+    elif run.business_date:
+        messages.success(request, f"{title} started for {run.business_date}.")
+    elif run.order_number:
+        messages.success(request, f"{title} started for order {run.order_number}.")
+    else:
+        messages.success(request, f"{title} started.")
+
+
 def waiting_message(run: JobRun) -> str:
     """The reason why a run is still queued. Empty if it is not, or has not waited long yet."""
     if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < USUAL_WAIT:
         return ""
+    return no_worker_reason() or "All workers are busy. The run starts when one is free."
+
+
+def no_worker_reason() -> str:
+    """Why no worker can take a run. Empty if there are workers."""
     workers = queue.count_workers()
     if workers is None:
-        return (
-            "The queue is not responding. The run is saved and starts automatically when the queue"
-            " is back."
-        )
-    if not workers:
-        return "No worker is running. The run is saved and starts as soon as one is available."
-    return "All workers are busy. The run starts when one is free."
+        return "The queue is not responding. The run starts automatically when the queue is back."
+    if workers == 0:
+        return "No worker is running. The run starts as soon as one is available."
+    return ""
 
 
 def command_line(run: JobRun) -> str:
@@ -152,14 +155,3 @@ def command_line(run: JobRun) -> str:
     if run.order_number:
         words += ["--order", run.order_number]
     return shlex.join(words)
-
-
-@require_POST
-@may_cancel_runs
-def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
-    run = get_object_or_404(JobRun, pk=pk)
-    if stages.cancel_run(run.pk):
-        messages.success(request, "Cancellation requested. The run stops after the current batch.")
-    else:
-        messages.info(request, "The run has already ended.")
-    return redirect(run)

@@ -100,7 +100,9 @@ def test_an_unknown_job_or_channel_starts_nothing(starter, houston, form):
 def test_a_job_without_a_worker_is_not_said_to_be_started(starter, houston):
     page = page_at(starter, start(starter)["Location"])
 
-    assert "Pipeline: saved. No worker is running. It starts as soon as one is available." in page
+    assert (
+        "Pipeline: saved. No worker is running. The run starts as soon as one is available." in page
+    )
     assert "Pipeline started." not in page
 
 

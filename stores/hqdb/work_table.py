@@ -27,6 +27,10 @@ class WorkTable(sql.Identifier):
     def clear(self) -> None:
         run_sql("TRUNCATE {table}", table=self)
 
+    def add_index(self, column: str) -> None:
+        """Let it be searched by a column, row by row, where a plan compares all rows otherwise."""
+        run_sql("CREATE INDEX ON {table} ({column})", table=self, column=sql.Identifier(column))
+
     def analyze(self) -> None:
         """Tell the planner what is in it, where a plan depends on that."""
         run_sql("ANALYZE {table}", table=self)

@@ -6,8 +6,8 @@ applied. It counts as applied once its batch is converted, unless `open_event` o
 says otherwise.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -92,13 +92,16 @@ def due_events() -> AbstractContextManager[WorkTable]:
     return empty_table("due_event", DUE_COLUMNS)
 
 
-def applied_history(kind: EventKind, customers: WorkTable) -> AbstractContextManager[WorkTable]:
+@contextmanager
+def applied_history(kind: EventKind, customers: WorkTable) -> Iterator[WorkTable]:
     """Make a work table of all events of one kind that were applied to some customers.
 
     Those of the present chunk are among them. Shape: customer_id, the columns of the staging table,
     and STATE_COLUMNS.
     """
-    return query_table("event_history", history_query(kind, customers))
+    with query_table("event_history", history_query(kind, customers)) as history:
+        history.add_index("customer_id")
+        yield history
 
 
 def history_query(kind: EventKind, customers: WorkTable) -> sql.Composed:

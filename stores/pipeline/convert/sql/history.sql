@@ -5,24 +5,26 @@
 -- the customer of its GUID. {columns}: those of `event`. {view}: the events with their state.
 -- {customers}: the work table of the customers.
 --
--- The events are looked up GUID by GUID and account by account, by LATERAL with OFFSET 0: until the
--- database has counted its new rows, the planner expects one, and would compare all events with all
+-- Everything is looked up customer by customer, by LATERAL with OFFSET 0: until the database has
+-- counted its new rows, the planner takes a table for small, and would compare all events with all
 -- customers.
 WITH known AS MATERIALIZED (SELECT DISTINCT customer_id FROM {customers})
-SELECT guid.customer_id, {columns}
+SELECT known.customer_id, {columns}
   FROM known
-  JOIN guid_map guid ON guid.customer_id = known.customer_id
+ CROSS JOIN LATERAL (
+       SELECT async_account FROM guid_map WHERE customer_id = known.customer_id OFFSET 0) guid
  CROSS JOIN LATERAL (
        SELECT * FROM {view} of_guid
         WHERE of_guid.async_account = guid.async_account AND of_guid.is_by_guid OFFSET 0) event
  WHERE event.status IN ('applied', 'superseded') AND event.reason IS NULL
  UNION ALL
-SELECT customer.id AS customer_id, {columns}
+SELECT known.customer_id, {columns}
   FROM known
-  JOIN customer ON customer.id = known.customer_id
+ CROSS JOIN LATERAL (
+       SELECT company_id, account_number FROM customer WHERE id = known.customer_id OFFSET 0) account
  CROSS JOIN LATERAL (
        SELECT * FROM {view} of_account
-        WHERE of_account.company_id = customer.company_id
-          AND of_account.account_number = customer.account_number
+        WHERE of_account.company_id = account.company_id
+          AND of_account.account_number = account.account_number
           AND NOT of_account.is_by_guid OFFSET 0) event
  WHERE event.status IN ('applied', 'superseded') AND event.reason IS NULL

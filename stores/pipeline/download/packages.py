@@ -150,8 +150,12 @@ def make_package(company: str, position: int, unjournaled: int, run: UUID | None
         """SELECT company.change_no,
                   (SELECT coalesce(max(to_no), 0) FROM package
                     WHERE company_id = company.code AND NOT is_shortcut),
-                  (SELECT min(change_no) FROM customer
-                    WHERE company_id = company.code AND number >= %(unjournaled)s)
+                  -- Found by their numbers: mostly there is none, and in the order of changes all
+                  -- customers would be read to see that.
+                  (SELECT min(change_no)
+                     FROM (SELECT change_no FROM customer
+                            WHERE company_id = company.code AND number >= %(unjournaled)s
+                           OFFSET 0) unjournaled)
              FROM company WHERE company.code = %(company)s""",
         {"company": company, "unjournaled": unjournaled},
     )

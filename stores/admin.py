@@ -11,8 +11,10 @@ from django.utils import timezone
 from stores import models
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_job
+from stores.models.features import FEATURES
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
+from stores.pipeline.configuration.distributed import jobs_without_registers
 from stores.web.forms.json import JsonField
 
 admin.site.site_header = "Syncline settings"
@@ -141,6 +143,29 @@ class CompanyAdmin(NeverDeleted, Listed):
         return f"{sequence.remaining:,}" if sequence else "no number sequence"
 
 
+@admin.register(models.FunctionalityProfile)
+class FunctionalityProfileAdmin(Listed):
+    """A change reaches a channel's tills with job 1070."""
+
+    list_display = ("code", "name", "create_customer_async", "customer_order_mode")
+    search_fields = ("code", "name")
+
+
+@admin.register(models.FeatureSet)
+class FeatureSetAdmin(Listed):
+    """A change reaches the tills with job 1110."""
+
+    list_display = ("__str__", *FEATURES)
+
+
+@admin.register(models.SchedulerJob)
+class SchedulerJobAdmin(Listed):
+    list_display = ("__str__", "exclude_from_offline")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("job",) if obj else ()
+
+
 @admin.register(models.PaymentRounding)
 class PaymentRoundingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("company", "currency", "tender", "rounding_unit", "tolerance")
@@ -210,7 +235,13 @@ class ChannelDatabaseAdmin(NeverAdded, NeverDeleted, Listed):
 
 @admin.register(models.ChannelDatabaseGroup)
 class ChannelDatabaseGroupAdmin(Listed):
-    list_display = ("name",)
+    list_display = ("name", "filter_shared_customer_data")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if obj.filter_shared_customer_data and JobCode.DOWNLOAD not in jobs_without_registers():
+            message = "Job 1010 still sends registers customers: exclude it under Scheduler jobs."
+            self.message_user(request, message, messages.WARNING)
 
 
 @admin.register(models.AttributeDefinition)

@@ -5,6 +5,7 @@ from django.contrib.auth.models import Group, Permission
 CONFIGURATION_MODELS = (
     *("company", "numbersequence", "channel", "channeldatabase", "channeldatabasegroup"),
     *("attributedefinition", "paymentrounding", "schedule"),
+    *("functionalityprofile", "featureset", "schedulerjob"),
 )
 VIEW_ONLY_MODELS = (
     "customer",
@@ -38,8 +39,11 @@ ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
             for name in CONFIGURATION_MODELS
             for verb in ("view", "add", "change")
         ),
-        *("stores.delete_attributedefinition", "stores.delete_paymentrounding"),
-        "stores.delete_schedule",
+        *(
+            f"stores.delete_{name}"
+            for name in ("attributedefinition", "paymentrounding", "schedule")
+        ),
+        *("stores.delete_functionalityprofile", "stores.delete_featureset"),
         *(f"stores.view_{name}" for name in VIEW_ONLY_MODELS),
         *(
             f"auth.{verb}_{name}"

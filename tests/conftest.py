@@ -161,7 +161,7 @@ def register_prepared(
     So it need not be opened, which takes longer than many a test.
     """
     company = register_company(COMPANY, account_format, first_number, last_number)
-    channel = ensure_channel(company=company, profile="", country=country, **values)
+    channel = ensure_channel(company=company, profile=None, country=country, **values)
     ensure_default_customer(channel, None)
     database = ensure_database(channel, "", url, None)
     database_id, epoch, nonce = identity

@@ -6,6 +6,10 @@ from typing import Literal
 
 from stores.models import RunStep
 from stores.models.job import JobCode, StepCode
+from stores.pipeline.configuration.distribute import (
+    send_channel_configuration,
+    send_global_configuration,
+)
 from stores.pipeline.convert.convert import convert_customers
 from stores.pipeline.download.download import download_accounts
 from stores.pipeline.integrity.job import check_promises
@@ -85,6 +89,12 @@ class Job:
 UPLOAD = Step(StepCode.UPLOAD, upload_events, per="database", together=50)
 CONVERT = Step(StepCode.CONVERT, convert_customers, per="company")
 DOWNLOAD = Step(StepCode.DOWNLOAD, download_accounts, per="database", together=50)
+CHANNEL_CONFIGURATION = Step(
+    StepCode.CHANNEL_CONFIGURATION, send_channel_configuration, per="database", together=50
+)
+GLOBAL_CONFIGURATION = Step(
+    StepCode.GLOBAL_CONFIGURATION, send_global_configuration, per="database", together=50
+)
 RECONCILE = Step(StepCode.RECONCILE, compare_channel, per="database")
 REPAIR = Step(StepCode.REPAIR, repair_channel, per="database")
 ORDERS = Step(StepCode.ORDERS, synchronize_orders, per="channel")
@@ -119,6 +129,18 @@ JOBS: dict[str, Job] = {
             JobCode.DOWNLOAD,
             "Sends accounts and changes to every channel.",
             (DOWNLOAD,),
+        ),
+        Job(
+            JobCode.CHANNEL_CONFIGURATION,
+            "Sends every channel its functionality profile and the values of its default customer.",
+            (CHANNEL_CONFIGURATION,),
+            ("channel-configuration",),
+        ),
+        Job(
+            JobCode.GLOBAL_CONFIGURATION,
+            "Sends every channel the features, attributes and limits of its company.",
+            (GLOBAL_CONFIGURATION,),
+            ("global-configuration",),
         ),
         Job(
             JobCode.ORDERS,

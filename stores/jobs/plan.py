@@ -5,6 +5,7 @@ from typing import Any
 
 from stores.jobs.catalog import JOBS, Step
 from stores.models import ChannelDatabase, JobRun, RunStep
+from stores.pipeline.configuration.distributed import jobs_without_registers
 
 # One job visits as many channels as took so long in all, the last time.
 TURN_S = 1.0
@@ -13,10 +14,14 @@ TURN_S = 1.0
 def plan_steps(run: JobRun) -> list[RunStep]:
     """Write down the run's steps in order: a row for each of their places, or one for all."""
     planned: list[RunStep] = []
-    places = places_of(databases_to_visit(run))
+    databases = databases_to_visit(run)
+    places = places_of(databases)
+    main_places = places_of(database for database in databases if not database.name)
+    excluding = steps_without_registers()
     for stage, step in enumerate(JOBS[run.job].steps, start=1):
+        of_step = main_places if step.code in excluding else places
         rows = [
-            RunStep(run=run, step=step.code, stage=stage, **place) for place in places[step.per]
+            RunStep(run=run, step=step.code, stage=stage, **place) for place in of_step[step.per]
         ]
         for position, row in enumerate(rows, start=len(planned) + 1):
             row.position = position
@@ -42,6 +47,12 @@ def places_of(databases: Iterable[ChannelDatabase]) -> dict[str, list[dict[str, 
         "company": [{"company_id": company} for company in companies],
         "run": [{}],
     }
+
+
+def steps_without_registers() -> set[str]:
+    """The steps that leave out the databases of registers."""
+    excluded = jobs_without_registers()
+    return {str(step.code) for job in excluded if job in JOBS for step in JOBS[job].steps}
 
 
 def turns(step: Step, rows: list[RunStep]) -> list[list[RunStep]]:

@@ -15,8 +15,10 @@ from stores.models.customer import (
     GuidMap,
 )
 from stores.models.difference import Difference
+from stores.models.distributed_settings import DistributedSettings
 from stores.models.excluded_sale import ExcludedSale
 from stores.models.failed_sale import FailedSale
+from stores.models.features import FeatureSet
 from stores.models.field_to_correct import FieldToCorrect
 from stores.models.incident import Incident
 from stores.models.number_journal import Headquarters, NumberJournal
@@ -31,10 +33,12 @@ from stores.models.package import (
     PackageTable,
 )
 from stores.models.posted_payment import PostedPayment
+from stores.models.profile import FunctionalityProfile
 from stores.models.promise import Promise
 from stores.models.quarantine import Quarantine
 from stores.models.run import JobRun
 from stores.models.schedule import Schedule
+from stores.models.scheduler_job import SchedulerJob
 from stores.models.session import DownloadRange, DownloadSession, UploadSession
 from stores.models.staging import (
     AsyncAddress,

@@ -17,12 +17,22 @@ from django.utils import timezone
 
 from stores.messages.field import MessageField
 from stores.models.country import is_country
+from stores.models.profile import FunctionalityProfile
 
 
 class ChannelDatabaseGroup(models.Model):
     """A named set of channel databases, for schedules. Each database is in one group."""
 
     name = models.CharField(max_length=60, unique=True)
+    filter_shared_customer_data = models.BooleanField(
+        "filter shared customer data tables",
+        default=False,
+        db_default=False,
+        help_text=(
+            "On: registers of this group create no customers while they are offline. Exclude the"
+            " jobs that send customers, such as 1010, from offline databases too."
+        ),
+    )
 
     class Meta:
         db_table = "channel_database_group"
@@ -102,7 +112,15 @@ class Channel(models.Model):
         blank=True,
         help_text="Three letters (NLD); used for addresses without a country.",
     )
-    profile = models.CharField(max_length=60, blank=True, help_text="Functionality profile.")
+    profile = models.ForeignKey(
+        FunctionalityProfile,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="channels",
+        verbose_name="functionality profile",
+        help_text="How tills create customers and orders. Empty: everything asynchronously.",
+    )
     time_zone = models.CharField(
         max_length=40,
         default="UTC",

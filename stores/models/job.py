@@ -8,6 +8,8 @@ class JobCode(models.TextChoices):
     UPLOAD = "P-0001", "P-job: upload from the channels"
     CONVERT = "sync-customers", "Synchronize customers and channel requests"
     DOWNLOAD = "1010", "1010: customers to the channels"
+    CHANNEL_CONFIGURATION = "1070", "1070: channel configuration to the channels"
+    GLOBAL_CONFIGURATION = "1110", "1110: global configuration to the channels"
     ORDERS = "sync-orders", "Synchronize orders"
     VALIDATE = "validate", "Validate store transactions"
     CALCULATE = "calculate-statements", "Calculate transactional statements"
@@ -21,14 +23,22 @@ class JobCode(models.TextChoices):
 # What a schedule starts again moments after it ended.
 RECURRING_JOBS = (JobCode.PIPELINE, JobCode.UPLOAD, JobCode.DOWNLOAD)
 # What may have schedules of its own.
-SCHEDULED_JOBS = (JobCode.ORDERS, JobCode.END_OF_DAY, JobCode.VERIFY, JobCode.RECONCILE)
+SCHEDULED_JOBS = (
+    *(JobCode.CHANNEL_CONFIGURATION, JobCode.GLOBAL_CONFIGURATION),
+    *(JobCode.ORDERS, JobCode.END_OF_DAY, JobCode.VERIFY, JobCode.RECONCILE),
+)
 COMPARING_JOBS = (JobCode.RECONCILE, JobCode.REPAIR)
+# What sends settings to the channels, and what sends anything.
+CONFIGURATION_JOBS = (JobCode.CHANNEL_CONFIGURATION, JobCode.GLOBAL_CONFIGURATION)
+SENDING_JOBS = (JobCode.DOWNLOAD, *CONFIGURATION_JOBS)
 
 
 class StepCode(models.TextChoices):
     UPLOAD = "upload", "Upload"
     CONVERT = "convert", "Assign account numbers"
     DOWNLOAD = "download", "Send accounts"
+    CHANNEL_CONFIGURATION = "1070", "Send channel configuration"
+    GLOBAL_CONFIGURATION = "1110", "Send global configuration"
     RECONCILE = "reconcile", "Compare"
     REPAIR = "repair", "Compare and repair"
     ORDERS = "orders", "Create sales orders"

@@ -8,7 +8,14 @@ from django.db import IntegrityError, transaction
 from stores.channeldb import provision
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.models import ExchangeState
-from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
+from stores.models import (
+    Channel,
+    ChannelDatabase,
+    ChannelDatabaseGroup,
+    Company,
+    FunctionalityProfile,
+    NumberSequence,
+)
 from stores.models.customer import Customer
 from stores.pipeline.convert.accounts import import_account
 
@@ -58,7 +65,7 @@ def register_channel(
             name=name,
             kind=kind,
             company=owner,
-            profile=profile or "",
+            profile=ensure_profile(profile) if profile else None,
             country=country or "",
         )
         ensure_default_customer(channel, default_customer)
@@ -126,12 +133,19 @@ def ensure_channel(**values: Any) -> Channel:
         return channel
     for field, value in values.items():
         present = getattr(known, field)
-        if value != present and not (value == "" and field in ("profile", "country")):
+        if value != present and (value or field not in ("profile", "country")):
             raise RegisteredOtherwise(
                 f"Channel {known.code}",
                 f"{field.replace('_', ' ')} {present} and is left unchanged",
             )
     return known
+
+
+def ensure_profile(code: str) -> FunctionalityProfile:
+    """Return a functionality profile; a new one has the defaults."""
+    require_valid(FunctionalityProfile(code=code), code="--profile")
+    profile, _ = FunctionalityProfile.objects.get_or_create(code=code)
+    return profile
 
 
 def ensure_default_customer(channel: Channel, account: str | None) -> None:

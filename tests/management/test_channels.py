@@ -48,6 +48,7 @@ def test_the_json_of_a_channel_has_the_keys_of_the_contract(popup, command):
         "last_visit",
         "failures",
         "next_try",
+        "settings",
     ]
 
 

@@ -60,6 +60,16 @@ INSERT_ADDRESS = (
     "INSERT INTO customer_address (address_id, customer_id, purpose, is_primary) VALUES "
 )
 INSERT_CONTACT = "INSERT INTO customer_contact (contact_id, customer_id, kind, is_primary) VALUES "
+INSERT_PROFILE = """
+    INSERT INTO functionality_profile (code, name, create_customer_async, customer_order_mode)
+    VALUES ({}, '', true, {})"""
+INSERT_FEATURES = """
+    INSERT INTO feature_set (multiple_contacts, company_id, async_addresses, enhanced_creation,
+                             async_edit) VALUES (true, {})"""
+ALL_FEATURES = INSERT_FEATURES.format("'USRT', true, true, true")
+INSERT_SETTINGS = """
+    INSERT INTO distributed_settings (database_id, job, settings, confirmed_at)
+    SELECT %(houston_database)s, job, '{{}}', now() FROM (VALUES {}) AS sent (job)"""
 UNFIT = "account and number do not fit the number sequence"
 
 ACCOUNTS = [
@@ -371,6 +381,46 @@ CHANNELS = [
         "an attribute without a name",
         "an_attribute_has_a_name",
         r"UPDATE attribute_definition SET name = U&'\00A0'",
+    ),
+    Violation(
+        "a functionality profile without a code",
+        "a_profile_has_a_code",
+        INSERT_PROFILE.format("''", "'async'"),
+    ),
+    Violation(
+        "an unknown way to create orders",
+        "order_mode_is_known",
+        INSERT_PROFILE.format("'outlet'", "'later'"),
+    ),
+    Violation(
+        "asynchronous editing without asynchronous addresses",
+        "async_edit_has_what_it_needs",
+        INSERT_FEATURES.format("'USRT', false, true, true"),
+    ),
+    Violation(
+        "enhanced creation switched off below asynchronous editing",
+        "async_edit_has_what_it_needs",
+        f"{ALL_FEATURES}; UPDATE feature_set SET enhanced_creation = false",  # noqa: S608 - our own
+    ),
+    Violation(
+        "a second set of features for all companies",
+        "a_company_has_one_set_of_features",
+        INSERT_FEATURES.format("NULL, true, true, true), (true, NULL, true, true, false"),
+    ),
+    Violation(
+        "a setting of a job that sends nothing",
+        "sending_job_is_known",
+        "INSERT INTO scheduler_job (job, exclude_from_offline) VALUES ('eod', true)",
+    ),
+    Violation(
+        "settings that no job sends",
+        "configuration_job_is_known",
+        INSERT_SETTINGS.format("('1010')"),
+    ),
+    Violation(
+        "settings noted twice for a database",
+        "settings_are_noted_once_for_a_database",
+        INSERT_SETTINGS.format("('1070'), ('1070')"),
     ),
     Violation(
         "a field of an event marked twice",

@@ -31,6 +31,7 @@ from stores.channeldb.exchange.protocol import (
     Target,
     VisitToken,
     highest_of,
+    parse_settings,
     parse_state,
 )
 from stores.channeldb.schema.grants import excess_privileges
@@ -52,6 +53,10 @@ STATE = f"""
            (SELECT value::text FROM public.channel_setting WHERE key = %s),
            json_build_object({COUNTERS})::text
       FROM public.exchange_state"""  # noqa: S608 - our own names
+
+WRITE_SETTING = """
+    INSERT INTO public.channel_setting (key, value) VALUES (%s, %s)
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
 
 
 class PostgreSQLVisit:
@@ -241,11 +246,21 @@ class PostgreSQLVisit:
             self._raise_issued(cursor, issued)
 
     def _raise_issued(self, cursor: Any, issued: dict[str, int]) -> None:
-        cursor.execute(
-            "INSERT INTO public.channel_setting (key, value) VALUES (%s, %s) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            [ISSUED_KEY, json.dumps(issued)],
-        )
+        cursor.execute(WRITE_SETTING, [ISSUED_KEY, json.dumps(issued)])
+
+    def read_settings(self, keys: Sequence[str]) -> dict[str, Any]:
+        with self.wrapper.cursor() as cursor:
+            cursor.execute(
+                "SELECT key, value::text FROM public.channel_setting WHERE key = ANY(%s)",
+                [list(keys)],
+            )
+            return parse_settings(cursor.fetchall())
+
+    def write_settings(self, settings: dict[str, Any], *, nonce: UUID) -> None:
+        with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            self._require(cursor, nonce)
+            for key, value in settings.items():
+                cursor.execute(WRITE_SETTING, [key, json.dumps(value)])
 
     def apply(
         self,

@@ -8,7 +8,7 @@ the channel's own transaction refuses any other.
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -208,6 +208,17 @@ def parse_issued(value: Any) -> dict[str, int]:
     return {name: number for name, number in series if type(number) is int}
 
 
+def parse_settings(rows: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The settings in rows of key and JSON text, without those whose value is no JSON."""
+    held = {}
+    for key, value in rows:
+        try:
+            held[key] = json.loads(value)
+        except (ValueError, TypeError):
+            continue
+    return held
+
+
 def highest_of(known: dict[str, int], reported: dict[str, int]) -> dict[str, int]:
     return known | {name: max(number, known.get(name, number)) for name, number in reported.items()}
 
@@ -266,6 +277,12 @@ class Visit(Protocol):
 
         Errors: NonceRefused.
         """
+
+    def read_settings(self, keys: Sequence[str]) -> dict[str, Any]:
+        """The settings with these keys that the channel holds."""
+
+    def write_settings(self, settings: dict[str, Any], *, nonce: UUID) -> None:
+        """Write settings by their keys, in one transaction. Errors: NonceRefused."""
 
     def apply(
         self,

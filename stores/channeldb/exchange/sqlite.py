@@ -29,6 +29,7 @@ from stores.channeldb.exchange.protocol import (
     Unreadable,
     VisitToken,
     highest_of,
+    parse_settings,
     parse_state,
 )
 from stores.channeldb.exchange.sqlite_values import (
@@ -40,6 +41,11 @@ from stores.channeldb.exchange.sqlite_values import (
 )
 from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.failpoints import failpoint
+
+WRITE_SETTING = (
+    'INSERT INTO "channel_setting" ("key", "value") VALUES (?, ?) '
+    'ON CONFLICT ("key") DO UPDATE SET "value" = excluded."value"'
+)
 
 
 class SQLiteVisit:
@@ -217,11 +223,25 @@ class SQLiteVisit:
             self._raise_issued(issued)
 
     def _raise_issued(self, issued: dict[str, int]) -> None:
-        self.wrapper.connection.execute(
-            'INSERT INTO "channel_setting" ("key", "value") VALUES (?, ?) '
-            'ON CONFLICT ("key") DO UPDATE SET "value" = excluded."value"',
-            [ISSUED_KEY, json.dumps(issued)],
+        self.wrapper.connection.execute(WRITE_SETTING, [ISSUED_KEY, json.dumps(issued)])
+
+    def read_settings(self, keys: Sequence[str]) -> dict[str, Any]:
+        self.wrapper.ensure_connection()
+        marks = ", ".join("?" for _ in keys)
+        # As bytes, because a value may be anything.
+        held = self.wrapper.connection.execute(
+            'SELECT "key", CAST("value" AS BLOB) FROM "channel_setting" '  # noqa: S608 - only marks
+            f'WHERE "key" IN ({marks})',
+            list(keys),
         )
+        return parse_settings(held.fetchall())
+
+    def write_settings(self, settings: dict[str, Any], *, nonce: UUID) -> None:
+        with transaction.atomic(using=self.wrapper.alias):
+            self._require(nonce)
+            self.wrapper.connection.executemany(
+                WRITE_SETTING, [(key, json.dumps(value)) for key, value in settings.items()]
+            )
 
     def apply(
         self,

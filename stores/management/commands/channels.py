@@ -18,6 +18,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.staging import StagingStatus
+from stores.pipeline.configuration.distributed import SettingState, setting_states
 from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.rules import STAGING_MODELS
 
@@ -51,8 +52,10 @@ def database_rows() -> Iterator[dict[str, Any]]:
     quarantined = count_by_database(Quarantine.objects.open())
     pending = pending_by_database()
     suspended = {session.database_id: session for session in suspended_in_strict_order()}
+    databases = list(ChannelDatabase.objects.with_channel())
+    settings = setting_states(databases)
     blocked_ids = set(Incident.objects.blocking_databases().values_list("database", flat=True))
-    for database in ChannelDatabase.objects.with_channel():
+    for database in databases:
         yield {
             "channel": database.channel.code,
             "name": database.channel.name,
@@ -72,7 +75,20 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "last_visit": database.last_visited_at,
             "failures": database.failures,
             "next_try": database.next_try_at if database.is_paused else None,
+            "settings": [setting_as_dict(state) for state in settings[database.pk]],
         }
+
+
+def setting_as_dict(state: SettingState) -> dict[str, Any]:
+    return {
+        "job": state.job,
+        "key": state.key,
+        "effective": state.effective,
+        "distributed": state.distributed,
+        "pending": state.is_pending,
+        "excluded": state.is_excluded,
+        "confirmed_at": state.confirmed_at,
+    }
 
 
 def suspension_as_dict(session: DownloadSession | None) -> dict[str, Any] | None:
@@ -154,6 +170,9 @@ def database_line(row: dict[str, Any]) -> str:
             f"  Downloads suspended: {row['database']} refuses"
             f" {counted(row['suspended']['refused'], 'customer')}."
         )
+    pending = sorted({state["job"] for state in row["settings"] if state["pending"]})
+    if pending:
+        line += f"  Settings pending: run {' and '.join(pending)}."
     if row["error"]:
         line += f"  {row['error']}"
     if row["next_try"]:

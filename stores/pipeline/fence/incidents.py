@@ -15,7 +15,7 @@ from stores.hqdb.files import load
 from stores.hqdb.sql import copy_in, fetch, fetch_value, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
 from stores.messages.message import Message
-from stores.models import ChannelDatabase, Incident
+from stores.models import ChannelDatabase, DistributedSettings, Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, HEADER
 from stores.pipeline.events.kinds import StagedTable
@@ -122,9 +122,10 @@ def accept(database: ChannelDatabase, state: ChannelState) -> None:
     """Take the database as it is, and begin a new generation: its events may repeat old counters.
 
     Its token counts as confirmed. The next one is intended at once, with a higher epoch than any
-    copy can have, so that a crash of this visit does not look like another restore. Effects: HQ's
-    row of the database, in the caller's transaction.
+    copy can have, so that a crash of this visit does not look like another restore. Which settings
+    it holds is not known any more. Effects: HQ's row of the database, in the caller's transaction.
     """
+    DistributedSettings.objects.filter(database=database).delete()
     run_sql(
         """UPDATE channel_database
               SET generation = generation + 1, staged = '{}', received_no = 0,

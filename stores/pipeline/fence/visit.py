@@ -14,7 +14,7 @@ give the nonce. Source: reliability 3.7, ADR 0009.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import transaction
@@ -253,6 +253,13 @@ class FencedChannel:
     def reopen(self, table: str, counters: Sequence[int]) -> int:
         """Do as Visit.reopen(). Raises also the errors of acquire()."""
         return self.write(partial(self.channel.reopen, table, counters))
+
+    def read_settings(self, keys: Sequence[str]) -> dict[str, Any]:
+        return self.channel.read_settings(keys)
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Do as Visit.write_settings(). Raises also the errors of acquire()."""
+        self.write(partial(self.channel.write_settings, settings))
 
     def write_issued(self) -> None:
         """Write the last numbers of orders and invoices into the channel, if it lacks them.

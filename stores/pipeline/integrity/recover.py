@@ -20,7 +20,13 @@ from stores.channeldb.exchange.open import visit
 from stores.hqdb.sql import batched, fetch, fetch_values, run_sql
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.messages.message import Message
-from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
+from stores.models import (
+    ChannelDatabase,
+    DistributedSettings,
+    Headquarters,
+    Incident,
+    OrderSequence,
+)
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.models.package import ExceptionReason
 from stores.pipeline import number_journal
@@ -559,7 +565,11 @@ def send_lacking_again(sources: Sources) -> int:
 
 
 def confirm_visits(sources: Sources) -> None:
-    """Save the last visit of each channel as confirmed, if HQ has forgotten it."""
+    """Save the last visit of each channel as confirmed, if HQ has forgotten it.
+
+    Which settings a channel has been sent since is not known.
+    """
+    DistributedSettings.objects.all().delete()
     run_sql(
         """UPDATE channel_database known
               SET confirmed_epoch = seen.epoch, confirmed_nonce = seen.nonce::uuid,

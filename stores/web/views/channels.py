@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from stores.messages.labels import label
 from stores.models import Channel, ChannelDatabase, Customer, DownloadRange
+from stores.pipeline.configuration.distributed import setting_states
 from stores.pipeline.download.outbound import count_rows_of
 from stores.pipeline.download.sessions import (
     SessionRefused,
@@ -25,6 +26,7 @@ from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request, posted_id
+from stores.web.views.channel_settings import setting_rows
 
 may_send_everything = require_permission("stores.control_job", "send everything again")
 
@@ -35,9 +37,10 @@ channel_list = list_view(ListFilter, ChannelTable, databases_with_counts, "chann
 
 @require_safe
 def channel_detail(request: Request, code: str) -> HttpResponse:
-    channels = Channel.objects.select_related("company", "default_customer")
+    channels = Channel.objects.select_related("company", "default_customer", "profile")
     channel = get_object_or_404(channels, code=code)
     databases = list(databases_with_counts().filter(channel=channel))
+    settings = setting_states(databases)
     context = {
         "channel": channel,
         "databases": databases,
@@ -49,6 +52,7 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
         "folded": DownloadRange.objects.filter(database__channel=channel).aggregate(
             sessions=Sum("sessions"), until=Max("last_applied_at")
         ),
+        "settings": [(row, setting_rows(settings[row.pk])) for row in databases],
     }
     return render(request, "channels/detail.html", context)
 

@@ -158,6 +158,20 @@ class FeatureSetAdmin(Listed):
     list_display = ("__str__", *FEATURES)
 
 
+@admin.register(models.Affiliation)
+class AffiliationAdmin(Listed):
+    """A change reaches the tills with job 1070."""
+
+    list_display = ("name", "company", "description", "is_hidden")
+    list_filter = ("company",)
+
+
+@admin.register(models.CustomerGroup)
+class CustomerGroupAdmin(Listed):
+    list_display = ("code", "company", "name", "financial_dimensions")
+    list_filter = ("company",)
+
+
 @admin.register(models.SchedulerJob)
 class SchedulerJobAdmin(Listed):
     list_display = ("__str__", "exclude_from_offline")
@@ -284,11 +298,25 @@ class ScheduleAdmin(Listed):
 
 @admin.register(models.Customer)
 class CustomerAdmin(ReadOnly, Listed):
+    """Customers are changed on their own page; here, what a default customer hands on."""
+
     list_display = ("account_number", "company", "is_active", "created_at")
     list_filter = ("company", "is_active")
     search_fields = ("=account_number",)
     search_help_text = "An account number"
     show_full_result_count = False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        if obj is None or not request.user.has_perm("stores.change_channel"):
+            return False
+        return models.Channel.objects.filter(default_customer=obj.pk).exists()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        names = [field.name for field in self.opts.fields if field.editable]
+        return [name for name in names if name != "receipt_preference"]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.save(update_fields=form.changed_data)
 
 
 @admin.register(models.GuidMap)

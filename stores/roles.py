@@ -5,7 +5,7 @@ from django.contrib.auth.models import Group, Permission
 CONFIGURATION_MODELS = (
     *("company", "numbersequence", "channel", "channeldatabase", "channeldatabasegroup"),
     *("attributedefinition", "paymentrounding", "schedule"),
-    *("functionalityprofile", "featureset", "schedulerjob"),
+    *("functionalityprofile", "featureset", "schedulerjob", "affiliation", "customergroup"),
 )
 VIEW_ONLY_MODELS = (
     "customer",
@@ -43,7 +43,10 @@ ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
             f"stores.delete_{name}"
             for name in ("attributedefinition", "paymentrounding", "schedule")
         ),
-        *("stores.delete_functionalityprofile", "stores.delete_featureset"),
+        *(
+            f"stores.delete_{name}"
+            for name in ("functionalityprofile", "featureset", "affiliation", "customergroup")
+        ),
         *(f"stores.view_{name}" for name in VIEW_ONLY_MODELS),
         *(
             f"auth.{verb}_{name}"

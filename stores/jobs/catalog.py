@@ -132,7 +132,7 @@ JOBS: dict[str, Job] = {
         ),
         Job(
             JobCode.CHANNEL_CONFIGURATION,
-            "Sends every channel its functionality profile and the values of its default customer.",
+            "Sends every channel its functionality profile, affiliations and default values.",
             (CHANNEL_CONFIGURATION,),
             ("channel-configuration",),
         ),

@@ -30,6 +30,11 @@ CORRECT = (
     "resolve_quarantine",
     "Correct it at the till, or ask someone with permission to correct it here.",
 )
+DEFINE = (
+    "Correct it, or define it in the settings and release the row.",
+    "resolve_quarantine",
+    "Ask an administrator to define it, or someone with permission to correct it.",
+)
 CORRECT_SALE = (
     "Correct the transaction, or all transactions with the same error at once.",
     "mend_transaction",
@@ -71,6 +76,8 @@ REASONS = {
     ),
     "company_mismatch": Reason(_("%(field)s: the account belongs to another company."), *CORRECT),
     "attribute_invalid": Reason(_("%(field)s: not a valid value for the attribute."), *CORRECT),
+    "attribute_unknown": Reason(_("%(field)s: no such attribute is defined."), *DEFINE),
+    "affiliation_unknown": Reason(_("%(field)s: no such affiliation is defined."), *DEFINE),
     "corrected": Reason(
         _("It was replaced by a correction made at headquarters."), "Nothing to do."
     ),

@@ -288,4 +288,141 @@ class Migration(migrations.Migration):
                 violation_error_message="Asynchronous editing needs the two features above it.",
             ),
         ),
+        migrations.CreateModel(
+            name="Affiliation",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=20)),
+                ("description", models.CharField(blank=True, max_length=100)),
+                (
+                    "is_hidden",
+                    models.BooleanField(
+                        default=False,
+                        help_text="On: tills do not offer it.",
+                        verbose_name="hide in channels",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "affiliation",
+                "ordering": ["company", "name"],
+            },
+        ),
+        migrations.CreateModel(
+            name="CustomerGroup",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("code", models.CharField(max_length=20)),
+                ("name", models.CharField(blank=True, max_length=100)),
+                (
+                    "financial_dimensions",
+                    models.CharField(
+                        blank=True,
+                        help_text="Given to new customers whose channel has a default customer of this group, for example 001-022.",
+                        max_length=100,
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "customer_group",
+                "ordering": ["company", "code"],
+            },
+        ),
+        migrations.AddField(
+            model_name="company",
+            name="known_affiliations_only",
+            field=models.BooleanField(
+                db_default=False,
+                default=False,
+                help_text="On: events with an affiliation that is not defined go to quarantine.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="company",
+            name="known_attributes_only",
+            field=models.BooleanField(
+                db_default=False,
+                default=False,
+                help_text="On: events with an attribute that is not defined go to quarantine.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="customer",
+            name="financial_dimensions",
+            field=models.CharField(blank=True, max_length=100, null=True),
+        ),
+        migrations.AddField(
+            model_name="customer",
+            name="receipt_preference",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("paper", "On paper"),
+                    ("email", "By e-mail"),
+                    ("both", "On paper and by e-mail"),
+                    ("none", "None"),
+                ],
+                max_length=5,
+                null=True,
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="customer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("receipt_preference__in", ["paper", "email", "both", "none"])),
+                name="receipt_preference_is_known",
+            ),
+        ),
+        migrations.AddField(
+            model_name="affiliation",
+            name="company",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="affiliations",
+                to="stores.company",
+            ),
+        ),
+        migrations.AddField(
+            model_name="customergroup",
+            name="company",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="customer_groups",
+                to="stores.company",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="affiliation",
+            constraint=models.UniqueConstraint(
+                fields=("company", "name"), name="an_affiliation_is_defined_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="affiliation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("name", ""), _negated=True), name="an_affiliation_has_a_name"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="customergroup",
+            constraint=models.UniqueConstraint(
+                fields=("company", "code"), name="a_customer_group_is_defined_once"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="customergroup",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("code", ""), _negated=True), name="a_customer_group_has_a_code"
+            ),
+        ),
     ]

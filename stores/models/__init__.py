@@ -1,5 +1,6 @@
 """HQ's tables: one noun, one file."""
 
+from stores.models.affiliation import Affiliation
 from stores.models.balance import Arrival, Balance, DayBalance
 from stores.models.case import Case
 from stores.models.channel import Channel, ChannelDatabase, ChannelDatabaseGroup
@@ -14,6 +15,7 @@ from stores.models.customer import (
     CustomerContact,
     GuidMap,
 )
+from stores.models.customer_group import CustomerGroup
 from stores.models.difference import Difference
 from stores.models.distributed_settings import DistributedSettings
 from stores.models.excluded_sale import ExcludedSale

@@ -37,6 +37,16 @@ class Company(models.Model):
             " 50 fils."
         ),
     )
+    known_attributes_only = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="On: events with an attribute that is not defined go to quarantine.",
+    )
+    known_affiliations_only = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="On: events with an affiliation that is not defined go to quarantine.",
+    )
     # The number of the latest change of a customer. Whoever takes the next one locks this row until
     # the commit, so that changes become visible in the order of their numbers.
     change_no = models.BigIntegerField(default=0, db_default=0, editable=False)

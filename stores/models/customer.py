@@ -104,6 +104,15 @@ class AccountState(models.TextChoices):
     VOID = "void", "Void"
 
 
+class ReceiptPreference(models.TextChoices):
+    """How a customer wants to get receipts."""
+
+    PAPER = "paper", "On paper"
+    EMAIL = "email", "By e-mail"
+    BOTH = "both", "On paper and by e-mail"
+    NONE = "none", "None"
+
+
 class CustomerQuerySet(models.QuerySet["Customer"]):
     def newest_first(self) -> Self:
         return self.order_by("-pk")
@@ -127,6 +136,12 @@ class Customer(CustomerColumns, LatestEvent):
         max_length=8, choices=AccountState.choices, db_default=AccountState.ACTIVE
     )
     is_blocked = models.BooleanField(db_default=False)
+    # These two stay at HQ. A new customer inherits them from the default customer of its channel,
+    # and from the customer group of that.
+    receipt_preference = models.CharField(
+        max_length=5, choices=ReceiptPreference.choices, null=True, blank=True
+    )
+    financial_dimensions = models.CharField(max_length=100, null=True, blank=True)
     # False after a till has deactivated it.
     is_active = models.BooleanField(db_default=True)
     # Raised by every change, also of addresses and other details. Forms send back the version that
@@ -154,6 +169,10 @@ class Customer(CustomerColumns, LatestEvent):
             ),
             models.CheckConstraint(
                 condition=Q(state__in=AccountState.values), name="account_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(receipt_preference__in=ReceiptPreference.values),
+                name="receipt_preference_is_known",
             ),
         ]
         # migrations/sql/search.sql has the indexes that find people.

@@ -60,6 +60,12 @@ INSERT_ADDRESS = (
     "INSERT INTO customer_address (address_id, customer_id, purpose, is_primary) VALUES "
 )
 INSERT_CONTACT = "INSERT INTO customer_contact (contact_id, customer_id, kind, is_primary) VALUES "
+INSERT_AFFILIATION = """
+    INSERT INTO affiliation (company_id, description, is_hidden, name)
+    VALUES ('USRT', '', false, {})"""
+INSERT_GROUP = """
+    INSERT INTO customer_group (company_id, name, financial_dimensions, code)
+    VALUES ('USRT', '', '', {})"""
 INSERT_PROFILE = """
     INSERT INTO functionality_profile (code, name, create_customer_async, customer_order_mode)
     VALUES ({}, '', true, {})"""
@@ -381,6 +387,31 @@ CHANNELS = [
         "an attribute without a name",
         "an_attribute_has_a_name",
         r"UPDATE attribute_definition SET name = U&'\00A0'",
+    ),
+    Violation(
+        "an affiliation defined twice",
+        "an_affiliation_is_defined_once",
+        INSERT_AFFILIATION.format("'STAFF'), ('USRT', '', false, 'STAFF'"),
+    ),
+    Violation(
+        "an affiliation without a name",
+        "an_affiliation_has_a_name",
+        INSERT_AFFILIATION.format("''"),
+    ),
+    Violation(
+        "a customer group defined twice",
+        "a_customer_group_is_defined_once",
+        INSERT_GROUP.format("'30'), ('USRT', '', '', '30'"),
+    ),
+    Violation(
+        "a customer group without a code",
+        "a_customer_group_has_a_code",
+        INSERT_GROUP.format("''"),
+    ),
+    Violation(
+        "an unknown preference of receipts",
+        "receipt_preference_is_known",
+        "UPDATE customer SET receipt_preference = 'fax' WHERE id = %(ann)s",
     ),
     Violation(
         "a functionality profile without a code",

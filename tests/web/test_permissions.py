@@ -97,12 +97,17 @@ JOB_STARTERS = dict.fromkeys(JOBS, RUNNERS) | {"post-statements": {"manager"}, "
 # These are for people who are not signed in.
 SIGN_IN_URLS = {"sign-in", "sign-in-link"}
 ADMIN_MODELS = [
+    "affiliation",
     "attributedefinition",
     "channel",
     "channeldatabase",
     "company",
+    "customergroup",
+    "featureset",
+    "functionalityprofile",
     "jobrun",
     "schedule",
+    "schedulerjob",
 ]
 URL_ARGUMENTS = {
     "ref": "nobody@example.com",

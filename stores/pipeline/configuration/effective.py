@@ -13,7 +13,6 @@ from stores.models import (
     ChannelDatabase,
     ChannelDatabaseGroup,
     Company,
-    Customer,
     FeatureSet,
     FunctionalityProfile,
 )
@@ -37,9 +36,9 @@ def effective_settings(databases: Sequence[ChannelDatabase]) -> dict[int, dict[s
         .prefetch_related("default_customer__affiliations")
         .in_bulk({database.channel_id for database in databases})
     )
-    companies = Company.objects.prefetch_related("attribute_definitions").in_bulk(
-        {channel.company_id for channel in channels.values()}
-    )
+    companies = Company.objects.prefetch_related(
+        "attribute_definitions", "affiliations", "customer_groups"
+    ).in_bulk({channel.company_id for channel in channels.values()})
     groups = ChannelDatabaseGroup.objects.in_bulk({database.group_id for database in databases})
     features = {features.company_id: features for features in FeatureSet.objects.all()}
     usual = features.get(None, FeatureSet())
@@ -52,14 +51,14 @@ def effective_settings(databases: Sequence[ChannelDatabase]) -> dict[int, dict[s
         channel = channels[database.channel_id]
         effective[database.pk] = {
             JobCode.CHANNEL_CONFIGURATION.value: channel_settings(
-                channel, groups[database.group_id]
+                channel, companies[channel.company_id], groups[database.group_id]
             ),
             JobCode.GLOBAL_CONFIGURATION.value: of_company[channel.company_id],
         }
     return effective
 
 
-def channel_settings(channel: Channel, group: ChannelDatabaseGroup) -> Settings:
+def channel_settings(channel: Channel, company: Company, group: ChannelDatabaseGroup) -> Settings:
     """Return what job 1070 sends."""
     profile = channel.profile or FunctionalityProfile()
     return {
@@ -68,20 +67,29 @@ def channel_settings(channel: Channel, group: ChannelDatabaseGroup) -> Settings:
             "create_customer_async": profile.create_customer_async,
             "customer_order_mode": profile.customer_order_mode,
         },
-        "default_customer": inherited_values(channel, channel.default_customer),
+        "default_customer": inherited_values(channel, company),
+        "affiliations": [
+            {"name": affiliation.name, "description": affiliation.description}
+            for affiliation in company.affiliations.all()
+            if not affiliation.is_hidden
+        ],
         "filter_shared_customer_data": group.filter_shared_customer_data,
     }
 
 
-def inherited_values(channel: Channel, template: Customer | None) -> Settings:
+def inherited_values(channel: Channel, company: Company) -> Settings:
     """Return what the new customers of a channel inherit if a till leaves it out."""
+    template = channel.default_customer
     if template is None:
         return {"account_number": None, "country": channel.country or None}
     inherited = {column: getattr(template, column) or None for column in INHERITED_COLUMNS}
+    dimensions = {group.code: group.financial_dimensions for group in company.customer_groups.all()}
     affiliations = [row.affiliation for row in template.affiliations.all() if row.is_active]
     return {
         "account_number": template.account_number,
         **inherited,
+        "receipt_preference": template.receipt_preference,
+        "financial_dimensions": dimensions.get(template.customer_group or "") or None,
         "affiliations": sorted(affiliations),
         "country": channel.country or None,
     }
@@ -95,6 +103,10 @@ def global_settings(company: Company, features: FeatureSet) -> Settings:
         "attributes": [
             attribute_values(definition) for definition in company.attribute_definitions.all()
         ],
+        "parameters": {
+            "known_attributes_only": company.known_attributes_only,
+            "known_affiliations_only": company.known_affiliations_only,
+        },
         "max_lengths": {kind.event: max_lengths(kind) for kind in EVENT_KINDS},
     }
 

@@ -135,6 +135,25 @@ COMMON_RULES = (
     ),
 )
 IS_STATED = f"NOT {is_word('operation', 'deactivate')}"
+
+
+def undefined(column: str, table: str, setting: str) -> Rule:
+    """Return the rule that a name is defined by the company, if the company wants that.
+
+    A removal may name anything.
+    """
+    return Rule(
+        f"{column}_unknown",
+        column,
+        f"""{IS_STATED}
+            AND EXISTS (SELECT FROM company WHERE code = %(company)s AND {setting})
+            AND NOT EXISTS (SELECT FROM {table} defined
+                             WHERE defined.company_id = %(company)s
+                               AND defined.name = {normalized(column, "incoming")})""",  # noqa: S608 - our own names
+        f"{column}s that the company has defined",
+    )
+
+
 # A customer gets an account even without these fields.
 OPTIONAL_RULES = (
     Rule("email_format", "receipt_email", malformed("receipt_email", EMAIL_FORM), is_optional=True),
@@ -241,10 +260,12 @@ KIND_RULES = {
     "affiliation": (
         Rule("value_missing", "affiliation", is_empty("affiliation")),
         unprintable("affiliation"),
+        undefined("affiliation", "affiliation", "known_affiliations_only"),
     ),
     "attribute": (
         Rule("value_missing", "attribute", is_empty("attribute")),
         unprintable("attribute"),
+        undefined("attribute", "attribute_definition", "known_attributes_only"),
         Rule(
             "attribute_invalid",
             "value",

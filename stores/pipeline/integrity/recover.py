@@ -465,13 +465,18 @@ def import_accounts(sources: Sources) -> tuple[int, int]:
     """
     accounts = run_sql(
         """INSERT INTO customer (company_id, account_number, number, hq_version, event_at,
-                                 customer_type, language, currency, customer_group)
+                                 customer_type, language, currency, customer_group,
+                                 receipt_preference, financial_dimensions)
            SELECT DISTINCT ON (known.company, known.number)
                   known.company, known.account, known.number, 1, '1900-01-01',
                   coalesce(inherited.customer_type, 'person'), inherited.language,
-                  inherited.currency, inherited.customer_group
+                  inherited.currency, inherited.customer_group, inherited.receipt_preference,
+                  nullif(default_group.financial_dimensions, '')
              FROM {known} known LEFT JOIN channel ON channel.id = known.channel_id
              LEFT JOIN customer inherited ON inherited.id = channel.default_customer_id
+             LEFT JOIN customer_group default_group
+                    ON default_group.company_id = inherited.company_id
+                   AND default_group.code = inherited.customer_group
             WHERE known.guid IS NOT NULL
               AND NOT EXISTS (SELECT FROM customer
                                WHERE customer.company_id = known.company

@@ -115,7 +115,11 @@ def redirect_stale(request: Request, customer: Customer) -> HttpResponseRedirect
 def customer_details(customer: Customer) -> dict[str, Any]:
     return {
         "customer": customer,
-        "details": [(label(field), getattr(customer, field)) for field in CUSTOMER.columns],
+        "details": [
+            *((label(field), getattr(customer, field)) for field in CUSTOMER.columns),
+            ("Receipt preference", customer.get_receipt_preference_display()),
+            ("Financial dimensions", customer.financial_dimensions),
+        ],
         "addresses": customer.addresses.order_by("-is_active", "-is_primary", "purpose", "pk"),
         "contacts": customer.contacts.order_by("-is_active", "kind", "-is_primary", "pk"),
         "affiliations": customer.affiliations.order_by("-is_active", "affiliation"),

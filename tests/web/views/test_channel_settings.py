@@ -14,7 +14,6 @@ from django.utils.html import strip_tags
 from stores.models import (
     Channel,
     ChannelDatabaseGroup,
-    Company,
     FeatureSet,
     FunctionalityProfile,
     SchedulerJob,
@@ -168,18 +167,3 @@ def test_who_filters_customers_is_told_to_exclude_the_job_that_sends_them(boss):
 
     assert "Job 1010 still sends registers customers" in warned
     assert "Job 1010 still sends registers customers" not in content
-
-
-@pytest.mark.parametrize(
-    ("role", "status"), [("viewer", 302), ("operator", 302), ("administrator", 200)]
-)
-def test_only_administrators_open_the_set_up(user_of, role, status):
-    client = user_of(role)
-    if role == "administrator":
-        user = client.get("/").context["user"]
-        user.is_staff = True
-        user.save()
-    Company.objects.create(code="USRT", name="Retail")
-
-    for model in ("functionalityprofile", "featureset", "schedulerjob"):
-        assert client.get(f"/admin/stores/{model}/add/").status_code == status

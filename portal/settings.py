@@ -40,6 +40,11 @@ def whole_number(name: str, default: int) -> int:
     return int(number)
 
 
+# For the page of parameters, which says where a value comes from.
+VARIABLES_SET = frozenset(
+    name for name in os.environ if name.startswith("SYNCLINE_") and text(name)
+)
+
 PRODUCTION = switch("SYNCLINE_PRODUCTION")
 DEBUG = switch("SYNCLINE_DEBUG")
 SYNCLINE_DATA_DIR = Path(text("SYNCLINE_DATA_DIR", str(BASE_DIR / ".syncline"))).resolve()

@@ -27,6 +27,8 @@ def plural(noun: str, count: int) -> str:
     """A noun as it stands after a number."""
     if count == 1:
         return noun
+    if noun.endswith("try"):
+        return f"{noun.removesuffix('y')}ies"
     return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 

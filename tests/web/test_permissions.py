@@ -57,6 +57,7 @@ PAGES = [
     "incident",
     "jobs",
     "order",
+    "parameters",
     "promises",
     "quarantine-case",
     "quarantine-cause",

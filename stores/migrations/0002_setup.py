@@ -13,7 +13,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 def make_profiles(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
     profiles = apps.get_model("stores", "FunctionalityProfile").objects
     channels = apps.get_model("stores", "Channel").objects
-    for code in channels.exclude(profile_code="").values_list("profile_code", flat=True).distinct():
+    for code in set(channels.exclude(profile_code="").values_list("profile_code", flat=True)):
         profile = profiles.create(code=code)
         channels.filter(profile_code=code).update(profile=profile)
 

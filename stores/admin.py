@@ -163,13 +163,12 @@ class AffiliationAdmin(Listed):
     """A change reaches the tills with job 1070."""
 
     list_display = ("name", "company", "description", "is_hidden")
-    list_filter = ("company",)
+    list_filter = ("company", "is_hidden")
 
 
 @admin.register(models.CustomerGroup)
 class CustomerGroupAdmin(Listed):
     list_display = ("code", "company", "name", "financial_dimensions")
-    list_filter = ("company",)
 
 
 @admin.register(models.SchedulerJob)

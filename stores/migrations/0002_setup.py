@@ -179,12 +179,12 @@ class Migration(migrations.Migration):
             name="job",
             field=models.CharField(
                 choices=[
-                    ("1070", "1070: channel configuration to the channels"),
-                    ("1110", "1110: global configuration to the channels"),
                     ("sync-orders", "Synchronize orders"),
                     ("eod", "End of day"),
                     ("verify", "Check the promises"),
                     ("reconcile", "Compare with the channels"),
+                    ("1070", "1070: channel configuration to the channels"),
+                    ("1110", "1110: global configuration to the channels"),
                 ],
                 max_length=40,
             ),
@@ -193,7 +193,7 @@ class Migration(migrations.Migration):
             model_name="schedule",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    ("job__in", ["1070", "1110", "sync-orders", "eod", "verify", "reconcile"])
+                    ("job__in", ["sync-orders", "eod", "verify", "reconcile", "1070", "1110"])
                 ),
                 name="scheduled_job_is_known",
             ),

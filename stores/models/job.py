@@ -24,8 +24,8 @@ class JobCode(models.TextChoices):
 RECURRING_JOBS = (JobCode.PIPELINE, JobCode.UPLOAD, JobCode.DOWNLOAD)
 # What may have schedules of its own.
 SCHEDULED_JOBS = (
-    *(JobCode.CHANNEL_CONFIGURATION, JobCode.GLOBAL_CONFIGURATION),
     *(JobCode.ORDERS, JobCode.END_OF_DAY, JobCode.VERIFY, JobCode.RECONCILE),
+    *(JobCode.CHANNEL_CONFIGURATION, JobCode.GLOBAL_CONFIGURATION),
 )
 COMPARING_JOBS = (JobCode.RECONCILE, JobCode.REPAIR)
 # What sends settings to the channels, and what sends anything.

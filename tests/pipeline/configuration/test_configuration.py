@@ -6,18 +6,21 @@ returns its output.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from stores.channeldb.connect.url import sqlite_path
 from stores.jobs.catalog import find_job
 from stores.models import (
     Affiliation,
     AttributeDefinition,
     Channel,
     ChannelDatabase,
+    ChannelDatabaseGroup,
     Customer,
     CustomerAffiliation,
     CustomerGroup,
@@ -37,6 +40,21 @@ from tests.support.make import make_customer, out_of_reach, query, run
 CHANNEL, GLOBAL = CONFIGURATION_JOBS
 CHANNEL_KEYS = ["profile", "default_customer", "affiliations", "filter_shared_customer_data"]
 GLOBAL_KEYS = ["features", "attributes", "parameters", "max_lengths"]
+
+
+@pytest.fixture
+def till_1(houston) -> Iterator[ChannelDatabase]:
+    """The database of an offline register of houston, in a group of its own."""
+    database = add_register(
+        code="houston",
+        register="till-1",
+        database="sqlite:///channels/offline.sqlite3",
+        group="Registers",
+    )
+    yield database
+    path = sqlite_path(database)
+    for ending in ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def settings_in(database: ChannelDatabase) -> dict[str, Any]:
@@ -287,49 +305,37 @@ def test_a_job_can_be_limited_to_a_channel(houston, popup):
     assert "profile" not in settings_in(houston)
 
 
-def test_registers_are_left_out_of_an_excluded_job(houston):
-    register = add_register(
-        code="houston", register="till-1", database="sqlite:///channels/till.sqlite3"
-    )
+def test_registers_are_left_out_of_an_excluded_job(houston, till_1):
     SchedulerJob.objects.create(job=CHANNEL, exclude_from_offline=True)
 
     run(CHANNEL)
     run(GLOBAL)
 
     assert "profile" in settings_in(houston)
-    assert settings_in(register).keys() == {"company", *GLOBAL_KEYS}
-    assert pending_keys(register) == []
-    excluded = [state.key for state in setting_states([register])[register.pk] if state.is_excluded]
+    assert settings_in(till_1).keys() == {"company", *GLOBAL_KEYS}
+    assert pending_keys(till_1) == []
+    excluded = [state.key for state in setting_states([till_1])[till_1.pk] if state.is_excluded]
     assert excluded == CHANNEL_KEYS
 
 
-def test_1010_leaves_out_the_register_from_which_it_is_excluded(houston):
-    register = add_register(
-        code="houston", register="till-1", database="sqlite:///channels/till.sqlite3"
-    )
+def test_1010_leaves_out_the_register_from_which_it_is_excluded(houston, till_1):
     SchedulerJob.objects.create(job=JobCode.DOWNLOAD, exclude_from_offline=True)
     make_customer(houston)
 
     run(JobCode.PIPELINE)
 
-    steps = RunStep.objects.filter(database=register).values_list("step", flat=True)
+    steps = RunStep.objects.filter(database=till_1).values_list("step", flat=True)
     assert list(steps) == ["upload"]
-    assert query(register, "SELECT * FROM customer") == []
+    assert query(till_1, "SELECT * FROM customer") == []
     assert query(houston, "SELECT account_number FROM customer") == [("005001",)]
 
 
-def test_the_filter_of_a_group_reaches_the_databases_in_it(houston):
-    register = add_register(
-        code="houston",
-        register="till-1",
-        database="sqlite:///channels/till.sqlite3",
-        group="Registers",
-    )
-    type(register.group).objects.filter(name="Registers").update(filter_shared_customer_data=True)
+def test_the_filter_of_a_group_reaches_the_databases_in_it(houston, till_1):
+    ChannelDatabaseGroup.objects.filter(name="Registers").update(filter_shared_customer_data=True)
 
     run(CHANNEL)
 
-    assert settings_in(register)["filter_shared_customer_data"] is True
+    assert settings_in(till_1)["filter_shared_customer_data"] is True
     assert settings_in(houston)["filter_shared_customer_data"] is False
 
 

@@ -16,6 +16,9 @@ TITLES = {
     ("profile", "create_customer_async"): "Create customer in async mode",
     ("profile", "customer_order_mode"): "Create customer order in async mode",
     ("default_customer", "account_number"): "Default customer",
+    ("affiliations", ""): "Affiliations that tills offer",
+    ("attributes", ""): "Defined attributes",
+    ("max_lengths", ""): "Longest texts",
     **{("features", name): capitalized(name) for name in (*MANDATORY_FEATURES, *FEATURES)},
 }
 
@@ -39,12 +42,20 @@ def setting_rows(states: Iterable[SettingState]) -> list[SettingRow]:
 
 def rows_of(state: SettingState) -> Iterator[SettingRow]:
     if state.key == "max_lengths" or not isinstance(state.effective, dict):
-        yield setting_row(state, label(state.key), state.effective, state.distributed)
+        yield setting_row(state, title_of(state.key), state.effective, state.distributed)
         return
     held = state.distributed if isinstance(state.distributed, dict) else {}
     for name, value in state.effective.items():
-        title = TITLES.get((state.key, name), label(name))
+        title = title_of(state.key, name)
         yield setting_row(state, title, value, held.get(name), name in held)
+
+
+def title_of(key: str, name: str = "") -> str:
+    """What a setting, or one part of it, is called."""
+    if title := TITLES.get((key, name)):
+        return title
+    title = label(name or key)
+    return f"New customers: {title.lower()}" if key == "default_customer" else title
 
 
 def setting_row(

@@ -85,6 +85,10 @@ TEXTS: dict[str, Any] = {
         "The number journal cannot be written: %(error)s. No account number is issued, and numbers"
         " that are not in it stay at headquarters."
     ),
+    "channels_not_compared": _(
+        "No number is issued yet: some channels have not been visited since headquarters' database"
+        " server was started. The next upload or conversion visits them."
+    ),
     "no_channel_visited": _(
         "No number is issued: since headquarters' database server was started no channel could be"
         " visited."

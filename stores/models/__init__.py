@@ -38,6 +38,7 @@ from stores.models.posted_payment import PostedPayment
 from stores.models.profile import FunctionalityProfile
 from stores.models.promise import Promise
 from stores.models.quarantine import Quarantine
+from stores.models.rts import RtsAnswer, RtsToken
 from stores.models.run import JobRun
 from stores.models.schedule import Schedule
 from stores.models.scheduler_job import SchedulerJob

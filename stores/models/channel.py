@@ -161,6 +161,11 @@ class Channel(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("channel", args=[self.code])
 
+    @property
+    def own_database(self) -> "ChannelDatabase | None":
+        """The database that all registers share, which has no name."""
+        return self.databases.select_related("channel__company").order_by("name").first()
+
     def clean(self) -> None:
         """Refuse an unknown country, and another statement mode while a statement is open."""
         if self.country and not is_country(self.country):

@@ -36,6 +36,8 @@ class StagingStatus(models.TextChoices):
     ERASED = "erased", "Erased"
 
 
+# The generation of the events that tills send to the real-time service.
+RTS_GENERATION = 0
 OPEN_STATUSES = (StagingStatus.PENDING, StagingStatus.FAILED)
 # With more open events than this, a statement does not name them one by one.
 MAX_OPEN_IDS = 10_000
@@ -50,12 +52,15 @@ class Operation(models.TextChoices):
 class Origin(models.TextChoices):
     TILL = "till", "Till"
     HQ = "hq", "Headquarters"
+    RTS = "rts", "Real-time service"
 
 
 class StagedEvent(models.Model):
     """One operation that a till, or a person at HQ, performed on a customer, as it was staged.
 
-    An event of HQ has no channel database, and a counter of HQ's own.
+    An event of HQ has no channel database, and a counter of HQ's own. So has one that a till sent
+    to the real-time service, but it belongs to the channel's database: as the earliest event of it,
+    in a generation that no database writes.
     """
 
     event_id = models.UUIDField(primary_key=True)
@@ -90,6 +95,11 @@ class StagedEvent(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(origin__in=Origin.values), name="%(class)s_origin_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(origin="rts", generation=RTS_GENERATION, database__isnull=False)
+                | (~Q(origin="rts") & Q(generation__gt=RTS_GENERATION)),
+                name="%(class)s_is_in_its_generation",
             ),
         ]
         indexes = [

@@ -12,12 +12,14 @@ from django.db.models import DateTimeField, Func, Q
 from stores.channeldb.errors import ChannelError
 from stores.messages.message import Message
 from stores.models import ChannelDatabase, Incident
+from stores.models.channel import ChannelDatabaseQuerySet
 from stores.models.run import StepFailed
 from stores.pipeline import number_journal
 from stores.pipeline.fence.schema_drift import open_visit
 from stores.pipeline.fence.visit import FencedChannel, read_known_state
 
 SERVER_START = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
+WAS_COMPARED = Q(recognised_start=SERVER_START)
 
 
 def require_numbers() -> None:
@@ -38,6 +40,18 @@ def require_posting() -> None:
         )
 
 
+def require_checked_numbers() -> None:
+    """Raise StepFailed as require_numbers() does, or if some channels are still to be compared.
+
+    For those who cannot wait for channels to be visited: the next conversion or upload does that.
+    Effects: the number journal is completed.
+    """
+    number_journal.check_journal()
+    if channels_to_check().exists():
+        raise StepFailed(Message("channels_not_compared"))
+    require_checked_channel()
+
+
 def check_channels() -> None:
     """Visit the channels that have not been compared with HQ since its server was started.
 
@@ -45,13 +59,27 @@ def check_channels() -> None:
     posting. Raise StepFailed if no channel has been compared; a single one that cannot be visited
     does not matter.
     """
-    # HQ has never written to the others, so that they know no numbers.
-    databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
-    was_compared = Q(recognised_start=SERVER_START)
-    has_failed = Q(failed_start=SERVER_START)
-    for database in databases.not_paused().exclude(was_compared | has_failed).with_channel():
+    for database in channels_to_check().with_channel():
         check_channel(database)
-    if databases.exists() and not databases.filter(was_compared).exists():
+    require_checked_channel()
+
+
+def channels_to_check() -> ChannelDatabaseQuerySet:
+    """Return the databases that nobody has tried to compare since HQ's server was started."""
+    return (
+        databases_with_numbers().not_paused().exclude(WAS_COMPARED | Q(failed_start=SERVER_START))
+    )
+
+
+def databases_with_numbers() -> ChannelDatabaseQuerySet:
+    """Return the enabled databases that may know numbers, because HQ has written to them."""
+    return ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
+
+
+def require_checked_channel() -> None:
+    """Raise StepFailed if there are channels with numbers, and none of them has been compared."""
+    databases = databases_with_numbers()
+    if databases.exists() and not databases.filter(WAS_COMPARED).exists():
         stopping = Incident.objects.blocking_conversion().order_by("pk").first()
         raise StepFailed(stopping.message if stopping else Message("no_channel_visited"))
 

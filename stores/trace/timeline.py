@@ -20,7 +20,7 @@ from stores.models import (
 from stores.models.customer import AccountState, GuidOrigin
 from stores.models.package import ExceptionReason, listed_accounts
 from stores.models.quarantine import QuarantineStatus
-from stores.models.staging import StagingStatus
+from stores.models.staging import Origin, StagingStatus
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.trace.documents import documents_of
 from stores.trace.history import CustomerHistory, load_history
@@ -235,7 +235,8 @@ def capture_event(operation: CustomerOperation) -> TraceEvent:
     """The operation at the till, at the time of the till's clock."""
     offline = ", offline" if operation.row.created_offline else ""
     by = f", by {operation.row.made_by}" if operation.row.made_by else ""
-    text = f"{operation.summary}{offline}{by}."
+    at_once = " in real time" if operation.row.origin == Origin.RTS else ""
+    text = f"{operation.summary}{at_once}{offline}{by}."
     return TraceEvent(operation.row.occurred_at, "captured", operation.row.source, text)
 
 

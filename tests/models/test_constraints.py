@@ -1,5 +1,6 @@
 """Every constraint and trigger of HQ's database refuses raw SQL that violates it."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,8 @@ from stores.models import (
     NumberSequence,
     Package,
     Quarantine,
+    RtsAnswer,
+    RtsToken,
     RunStep,
     StagedAddress,
     StagedAffiliation,
@@ -658,6 +661,7 @@ STAGED = ("customer", "address", "contact", "affiliation", "attribute")
 OF_EVENTS = (
     ("of an unknown origin", "origin_is_known", "'origin', '?'"),
     ("from nowhere", "comes_from_somewhere", "'database_id', NULL"),
+    ("sent in real time of a generation", "is_in_its_generation", "'origin', 'rts'"),
 )
 # What no update of a staged event may do. An erasure keeps what identifies the event.
 UPDATES_OF_EVENTS = (
@@ -1007,6 +1011,56 @@ SCHEDULES = [
         " ('eod', false, NULL, NULL, '22:00', NULL)",
     ),
 ]
+INSERT_INTO_TOKENS = """
+    INSERT INTO rts_token (id, digest, channel_id, networks, calls_per_minute, made_at, expires_at,
+                           revoked_by_id)
+    VALUES ('a', {}, %(houston)s, '[]', {}, now(), {}, {})"""
+TOKENS = [
+    Violation(
+        "a token with its secret in clear",
+        "only_a_digest_is_stored",
+        INSERT_INTO_TOKENS.format("'secret'", 1, "now() + interval '1 day'", "NULL"),
+    ),
+    Violation(
+        "a token that allows no call",
+        "a_token_allows_some_calls",
+        INSERT_INTO_TOKENS.format("repeat('a', 64)", 0, "now() + interval '1 day'", "NULL"),
+    ),
+    Violation(
+        "a token that has expired when it is made",
+        "a_token_expires_after_it_was_made",
+        INSERT_INTO_TOKENS.format("repeat('a', 64)", 1, "now()", "NULL"),
+    ),
+    Violation(
+        "a token that somebody has revoked at no time",
+        "somebody_revokes_at_some_time",
+        INSERT_INTO_TOKENS.format("repeat('a', 64)", 1, "now() + interval '1 day'", 1),
+    ),
+    Violation(
+        "a token that is valid for longer than before",
+        "a_token_never_changes",
+        "UPDATE rts_token SET expires_at = expires_at + interval '1 day'",
+        "rts_token: update refused",
+    ),
+    Violation(
+        "a revoked token that is valid again",
+        "a_token_never_changes",
+        "UPDATE rts_token SET revoked_at = now(); UPDATE rts_token SET revoked_at = NULL",
+        "rts_token: update refused",
+    ),
+    Violation(
+        "a token that disappears",
+        "a_token_is_never_deleted",
+        "DELETE FROM rts_token",
+        "rts_token: delete refused",
+    ),
+    Violation(
+        "an answer that was given with another token",
+        "an_answer_never_changes",
+        "UPDATE rts_answer SET token_id = 'b'",
+        "rts_answer: update refused",
+    ),
+]
 VIOLATIONS = [
     *ACCOUNTS,
     *SEQUENCES,
@@ -1020,6 +1074,7 @@ VIOLATIONS = [
     *BALANCE,
     *CONFLICTS,
     *SCHEDULES,
+    *TOKENS,
     *RULES_OF_SALES,
 ]
 
@@ -1073,6 +1128,14 @@ def ring(db) -> dict[str, Any]:
     ended = JobRun.objects.create(job="pipeline", status="succeeded", ended_at=timezone.now())
     RunStep.objects.create(run=live, position=1, step="upload", database=houston, fencing_no=7)
     stage_one_of_each(houston, live)
+    token = RtsToken.objects.create(
+        id="houston",
+        digest="0" * 64,
+        channel=channels["houston"],
+        calls_per_minute=1,
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    RtsAnswer.objects.create(async_account=guid.pk, token=token)
     return {
         **{name: customer.pk for name, customer in customers.items()},
         **{code: channel.pk for code, channel in channels.items()},
@@ -1149,6 +1212,10 @@ def test_the_database_refuses(ring, violation):
                'event_id', gen_random_uuid(), 'batch_id', batch.id, 'database_id', NULL,
                'origin', 'hq'))).*
              FROM async_customer e, batch""",
+        """INSERT INTO async_customer SELECT (jsonb_populate_record(e, jsonb_build_object(
+               'event_id', gen_random_uuid(), 'origin', 'rts', 'generation', 0))).*
+             FROM async_customer e""",
+        "UPDATE rts_token SET last_used_at = now(), calls = 2, revoked_at = now()",
         "UPDATE upload_batch SET converted_at = now(), run_id = %(live)s",
         SETTLED_EVENT.format("'superseded', 'corrected'"),
         "UPDATE quarantine SET event_id = gen_random_uuid(), reason = 'too_long'",

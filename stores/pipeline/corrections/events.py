@@ -84,13 +84,12 @@ def create_event(
 def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> AbstractContextManager[WorkTable]:
     """Make a work table of one event in the form in which events arrive from channels.
 
-    Its time is clock_timestamp() and not now(): the transaction may have waited for another edit of
-    the same customer.
+    Unless `values` have a time, it is clock_timestamp() and not now(): the transaction may have
+    waited for another edit of the same customer.
     """
-    set_by_hq = {
-        "replication_counter": sql.SQL("nextval('hq_event_counter')"),
-        "occurred_at": sql.SQL("clock_timestamp()"),
-    }
+    set_by_hq = {"replication_counter": sql.SQL("nextval('hq_event_counter')")}
+    if "occurred_at" not in values:
+        set_by_hq["occurred_at"] = sql.SQL("clock_timestamp()")
     columns = listed(
         sql.SQL("{}::{} AS {}").format(
             set_by_hq.get(column, sql.Placeholder(column)),

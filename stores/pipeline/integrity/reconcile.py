@@ -197,8 +197,12 @@ def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Finger
 
 
 def held_at_hq(database: ChannelDatabase, copy: ComparedTable) -> str:
-    """Return the query for the ids of the events that HQ has from the database."""
-    return f"""SELECT event_id AS id FROM {copy.source} WHERE database_id = {database.pk}
+    """Return the query for the ids of the events that HQ has from the database.
+
+    Those of generation 0 came by the real-time service, and need not be in the database.
+    """
+    return f"""SELECT event_id AS id FROM {copy.source}
+                WHERE database_id = {database.pk} AND generation > 0
                 UNION SELECT event_id FROM quarantine
                        WHERE database_id = {database.pk} AND "table" = '{copy.source}'"""  # noqa: S608
 

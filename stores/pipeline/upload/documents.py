@@ -20,7 +20,6 @@ from stores.hqdb.sql import fetch_value, fetch_values, identifiers, listed, run_
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
-from stores.models.staging import Origin
 from stores.pipeline.events.document_tables import (
     DOCUMENT_KEY,
     DOCUMENT_PARTS,
@@ -389,7 +388,6 @@ def inserted_documents(
     channel = source.database.channel
     values = {
         **origin_columns(source),
-        "origin": Origin.TILL,
         "made_by": None,
         "corrects": None,
         "channel": channel.pk,

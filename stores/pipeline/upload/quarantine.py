@@ -20,6 +20,7 @@ from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch_value, fetch_values, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
 from stores.models import ChannelDatabase, UploadSession
+from stores.models.staging import Origin
 from stores.pipeline.events.kinds import EVENT_COLUMNS, StagedTable
 from stores.pipeline.events.payloads import encode, to_json
 
@@ -51,6 +52,8 @@ class UploadSource:
     accounts_of: Callable[[Sequence[str]], dict[str, tuple[str, str]]] | None = None
     # The values that no column of HQ can hold, by counter and column.
     unread: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    # Who sent them: a till into its database, or to the real-time service.
+    origin: str = Origin.TILL
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,7 @@ def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str = "") ->
 
 def origin_columns(source: UploadSource) -> dict[str, Any]:
     return {
+        "origin": source.origin,
         "batch": source.batch,
         "database": source.database.pk,
         "company": source.database.channel.company_id,

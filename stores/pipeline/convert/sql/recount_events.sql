@@ -9,8 +9,8 @@ arrived AS (
   SELECT event.database_id, event.staged_at AS at, event.status, event.async_account
     FROM period
     JOIN {view} event ON event.staged_at >= period.since AND event.staged_at < period.until
-   -- Events without a session were made by HQ, or were in quarantine first.
-   WHERE event.session_id IS NOT NULL
+   -- Others without a session were made by HQ, or were in quarantine first.
+   WHERE event.session_id IS NOT NULL OR event.origin = 'rts'
   UNION ALL
   -- A quarantined row and, once it is released, its event.
   SELECT quarantine.database_id, quarantine.first_seen_at AS at, event.status, event.async_account

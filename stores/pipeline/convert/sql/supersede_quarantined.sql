@@ -20,7 +20,8 @@ UPDATE quarantine
  WHERE quarantine.status = 'open' AND quarantine."table" = {name}
    AND guid.async_account = quarantine.async_account AND guid.company_id = %(company)s
    AND event.database_id = quarantine.database_id AND event.status IN ('applied', 'superseded')
-   AND (event.generation, event.replication_counter)
-     > (quarantine.generation, quarantine.row_key::bigint)
+   AND CASE WHEN event.origin = 'rts' THEN event.staged_at > quarantine.last_seen_at
+            ELSE (event.generation, event.replication_counter)
+               > (quarantine.generation, quarantine.row_key::bigint) END
    AND {is_same}
    AND (%(some)s::bigint[] IS NULL OR quarantine.id = ANY(%(some)s::bigint[]))

@@ -6,7 +6,9 @@
 -- the number of a sale in `event`; {number_key}: the same in a raw row. Other events have none.
 SELECT count(*) OVER () AS total, held.event_id, held.number
   FROM (SELECT event.generation, event.replication_counter, event.event_id, {number} AS number
-          FROM {event} event WHERE event.database_id = %(database)s
+          FROM {event} event
+         -- Generation 0 came by the real-time service, and need not be in the database.
+         WHERE event.database_id = %(database)s AND event.generation > 0
         UNION ALL
         SELECT quarantine.generation, quarantine.row_key::bigint AS replication_counter,
                quarantine.event_id, convert_from(quarantine.raw, 'UTF8')::jsonb ->> {number_key} AS number

@@ -6,6 +6,10 @@ WITH held_part AS (
   SELECT database_id, "table", staged_at AS at, 1 AS rows
     FROM staged_row WHERE session_id IS NOT NULL
    UNION ALL
+  -- What tills sent to the real-time service has no session.
+  SELECT database_id, 'async_customer' AS "table", staged_at AS at, 1 AS rows
+    FROM async_customer WHERE origin = 'rts'
+   UNION ALL
   SELECT sale.database_id, 'retail_transaction_line' AS "table", sale.staged_at AS at, 1 AS rows
     FROM retail_transaction_line line JOIN retail_transaction sale ON sale.id = line.transaction_id
    WHERE sale.session_id IS NOT NULL

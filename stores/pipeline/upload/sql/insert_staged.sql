@@ -4,8 +4,8 @@
 -- conversion takes them, so that the events of a chunk are stored side by side. {event}: the
 -- staging table; {incoming}: the rows. {columns}: those that are sent; {values}: as staging holds
 -- them. {or_skip}: nothing, or the ON CONFLICT clause that skips known rows.
-INSERT INTO {event} (batch_id, database_id, company_id, generation, {columns})
-SELECT %(batch)s, %(database)s, %(company)s, %(generation)s, {values}
+INSERT INTO {event} (origin, batch_id, database_id, company_id, generation, {columns})
+SELECT %(origin)s, %(batch)s, %(database)s, %(company)s, %(generation)s, {values}
   FROM {incoming} incoming
  WHERE %(counters)s::bigint[] IS NULL OR incoming.replication_counter = ANY(%(counters)s::bigint[])
  ORDER BY incoming.async_account, incoming.replication_counter {or_skip}

@@ -1,6 +1,7 @@
 """All configuration. Only this module reads the environment; the contract names the variables."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,6 +69,14 @@ def allowed_hosts() -> list[str]:
     if PRODUCTION and (not hosts or "*" in hosts):
         raise ImproperlyConfigured("SYNCLINE_ALLOWED_HOSTS must not be empty or * in production")
     return hosts or ["localhost", "127.0.0.1", "[::1]", "testserver"]
+
+
+def networks(name: str) -> list[str]:
+    """The addresses or networks that a variable lists."""
+    try:
+        return [str(ip_network(network)) for network in env.list(name, default=[])]
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must list addresses or networks") from None
 
 
 def database_at(url: str) -> dict[str, Any]:
@@ -153,6 +162,8 @@ INSTALLED_APPS = [
 # The policy's header must be on every response, so its middleware comes first.
 MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
+    # Before whatever redirects to HTTPS or refuses in HTML.
+    "stores.rts.middleware.ServiceResponses",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     # Before the first that queries the database: a session's cookie can be malformed, too.
@@ -246,6 +257,10 @@ CHANNEL_STATEMENT_S = 30
 CHANNEL_LOCK_S = 5
 CHANNEL_IDLE_S = 60
 CHANNEL_GRACE_S = 15
+
+# The proxies of ours, as addresses or networks, that say in X-Forwarded-For for whom they call. The
+# real-time service needs it, if its tokens are limited to the networks of the tills.
+TRUSTED_PROXIES = networks("SYNCLINE_PROXIES")
 
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"

@@ -1,4 +1,4 @@
-"""The project's URLs: the admin, the pages of the queue, and those of stores."""
+"""The project's URLs: the admin, the pages of the queue, the real-time service, and the portal."""
 
 from typing import Any
 
@@ -38,5 +38,6 @@ urlpatterns = [
     path("admin/queue/", include((queue_pages(may_see_queue), "django_rq"))),
     path("admin/login/", login_not_required(sign_in_to_admin)),
     path("admin/", admin.site.urls),
+    path("rts/", include("stores.rts.urls")),
     path("", include("stores.urls")),
 ]

@@ -80,6 +80,7 @@ def test_an_empty_value_means_off():
         ("REDIS_URL", "foo", REDIS_FORM),
         ("REDIS_URL", "http://x", REDIS_FORM),
         ("REDIS_URL", "redis://queue:abc/0", REDIS_FORM),
+        ("SYNCLINE_PROXIES", "proxy", "SYNCLINE_PROXIES must list addresses or networks"),
     ],
 )
 def test_an_invalid_value_is_an_error(name, value, message):

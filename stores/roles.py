@@ -29,11 +29,13 @@ ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
         "stores.mend_transaction",
         "stores.release_hold",
         "stores.cancel_statement",
+        "stores.manage_token",
         "stores.export",
     ),
     "auditor": ("stores.export",),
     "administrator": (
         "stores.release_fence",
+        "stores.manage_token",
         *(
             f"stores.{verb}_{name}"
             for name in CONFIGURATION_MODELS

@@ -21,6 +21,7 @@ from stores.web.views import (
     sessions,
     signin,
     statements,
+    tokens,
     trace,
     transactions,
 )
@@ -115,6 +116,7 @@ urlpatterns = [
     path("channels/<slug:code>/", channels.channel_detail, name="channel"),
     path("channels/<slug:code>/full/", channels.send_everything, name="send-everything"),
     path("channels/<slug:code>/hold/", channels.hold_downloads, name="hold-downloads"),
+    path("channels/<slug:code>/tokens/", tokens.tokens, name="tokens"),
     path("parameters/", parameters.parameter_list, name="parameters"),
     path("balance/", balance.balance_list, name="balance"),
     path("promises/", promises.promise_list, name="promises"),

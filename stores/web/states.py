@@ -61,6 +61,8 @@ LOOKS = {
     # Customers and channels.
     "active": GOOD,
     "inactive": QUIET,
+    "expired": QUIET,
+    "revoked": Look("secondary", "slash-circle"),
     "blocked": BAD,
     "pending": WAITING,
     "delivered": GOOD,

@@ -20,7 +20,9 @@ DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "stores")
 # A call in the settings that reads an environment variable.
-READ_VARIABLE = re.compile(r"""\b(?:env\.\w+|text|switch|whole_number)\(\s*["'](\w+)["']""")
+READ_VARIABLE = re.compile(
+    r"""\b(?:env\.\w+|text|switch|whole_number|networks)\(\s*["'](\w+)["']"""
+)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(

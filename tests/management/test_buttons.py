@@ -67,6 +67,7 @@ COMMANDS = {
     "resend-customer": "downloads resend",
     "send-everything": "downloads full",
     "hold-downloads": "downloads hold",
+    "tokens": "rts_token",
     "correct-transaction": "transactions correct",
     "failed-cause": "transactions correct-alike",
     "undo-correction": "transactions undo",

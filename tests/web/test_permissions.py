@@ -75,6 +75,7 @@ FORMS = {
     "hold-downloads": {"administrator"},
     "quarantine-correct": RUNNERS,
     "send-everything": RUNNERS,
+    "tokens": {"administrator", "manager"},
 }
 BUTTONS = FORMS | {
     "cancel-download": RUNNERS,

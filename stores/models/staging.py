@@ -196,7 +196,8 @@ class Event(StagedEvent):
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
     attempts = models.IntegerField(null=True)
-    # None: made at HQ, or released from quarantine; the quarantined row then has the session.
+    # None: made at HQ, sent to the real-time service, or released from quarantine; the quarantined
+    # row then has the session.
     session = Reference("stores.UploadSession", null=True)
     customer = Reference("stores.Customer", null=True, related_name="%(class)s_events")
     applied_at = models.DateTimeField(null=True)

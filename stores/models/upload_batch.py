@@ -17,8 +17,9 @@ class UploadBatchQuerySet(models.QuerySet["UploadBatch"]):
 class UploadBatch(models.Model):
     """The events that one transaction staged, of all tables, from one channel database.
 
-    A batch without a session was not uploaded: its events were made at HQ, or released from
-    quarantine. Conversion takes whole batches, and marks the batch instead of its events.
+    A batch without a session was not uploaded: its events were made at HQ, sent to the real-time
+    service, or released from quarantine. Conversion takes whole batches, and marks the batch
+    instead of its events.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -72,7 +72,7 @@ def test_a_wrong_token_is_refused_always_in_the_same_words(
     assert code_of(response) == (401, "unauthorized")
     assert response.headers["WWW-Authenticate"] == "Bearer"
     assert response.json()["message"] == ("A valid token is required: Authorization: Bearer …")
-    assert secret not in caplog.text.replace(f"?token={secret}", "")
+    assert secret not in caplog.text
 
 
 def test_a_revoked_or_expired_token_is_refused_at_its_next_call(houston_till, houston):

@@ -232,7 +232,7 @@ PACKAGE_MAX_DAYS = 30
 DETAILS_KEPT_DAYS = whole_number("SYNCLINE_DETAILS_KEPT_DAYS", 30)
 # In strict order, a package that a channel refused in part this many times waits for a person.
 STRICT_ORDER_TRIES = 3
-# The scheduler starts the pipeline this long after the last run of it ended.
+# A continuous schedule, such as the pipeline's, starts this long after its last run ended.
 PIPELINE_PAUSE_S = whole_number("SYNCLINE_PIPELINE_PAUSE_S", 3)
 # Scheduled runs that found nothing to do are deleted after this time.
 IDLE_RUNS_KEPT_S = 10 * 60

@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import JSONField, Model, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from stores import models
 from stores.jobs.catalog import JOBS
@@ -16,6 +15,7 @@ from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.pipeline.configuration.distributed import jobs_without_registers
 from stores.web.forms.json import JsonField
+from stores.web.forms.schedule import ScheduleForm
 
 admin.site.site_header = "Syncline settings"
 admin.site.site_title = "Syncline settings"
@@ -264,32 +264,17 @@ class AttributeDefinitionAdmin(Listed):
     formfield_overrides = {JSONField: {"form_class": JsonField}}
 
 
-class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
-    class Meta:
-        labels = {"every_minutes": "Minutes from start to start", "is_enabled": "Switched on"}
-        help_texts = {
-            "every_minutes": "Instead of a time of day: from 1 to 1440.",
-            "group": "Instead of a channel: those that have a database in this group.",
-        }
-
-
 @admin.register(models.Schedule)
 class ScheduleAdmin(Listed):
-    form = ScheduleForm
-    list_display = ("job", "rhythm", "channels", "is_enabled", "next_start")
-    list_select_related = ("channel", "group")
-    fields = ("job", "channel", "group", "at", "every_minutes", "is_enabled")
+    """Schedules are changed on their pages, too, by the same form."""
 
-    @admin.display(description="channels")
-    def channels(self, schedule: models.Schedule) -> str:
-        if schedule.channel:
-            return schedule.channel.code
-        return f"group {schedule.group}" if schedule.group else "all"
+    form = ScheduleForm
+    fields = ScheduleForm.Meta.fields
+    list_display = ("job", "rhythm", "about", "state", "next_start_at")
+    list_filter = ("job", "is_enabled")
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        if "at" in form.changed_data:
-            obj.skip_past_start(timezone.now())
-        super().save_model(request, obj, form, change)
+        form.save_as(request.user)
 
 
 # ------------------------------------------------------------------ what jobs write

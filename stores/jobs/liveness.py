@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
@@ -14,10 +13,9 @@ from stores.jobs.catalog import JOBS
 from stores.messages.labels import plural
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.job import JobCode
-from stores.models.run import EVERYTHING, RunStatus
+from stores.models.run import EVERYTHING, RunStatus, summarize_codes
+from stores.models.schedule import LATE_AFTER, continuous_pause
 
-# Nobody is told of less: a restart of a server or of a process takes a minute or two.
-GRACE_PERIOD = timedelta(minutes=5)
 # Schedules that are named one by one.
 MAX_NAMED = 10
 
@@ -37,7 +35,9 @@ def liveness_problems() -> Iterator[LivenessProblem]:
     if not ChannelDatabase.objects.enabled().exists():
         return
     yield from missing_processes()
+    yield from unscheduled_steps()
     yield from stalled_pipeline()
+    yield from paused_schedules()
     yield from overdue_schedules()
 
 
@@ -72,10 +72,49 @@ def missing_worker() -> Iterator[LivenessProblem]:
         )
 
 
+def unscheduled_steps() -> Iterator[LivenessProblem]:
+    """Steps of the pipeline that no schedule starts in some channels: somebody has to."""
+    schedules = list(Schedule.objects.active())
+    enabled = ChannelDatabase.objects.enabled().values_list("channel__code", flat=True)
+    codes = sorted(set(enabled))
+    uncovered: dict[tuple[str, ...], list[str]] = {}
+    for step in JOBS[JobCode.PIPELINE].steps:
+        covered = [row.codes for row in schedules if step in JOBS[row.job].steps]
+        if None not in covered:
+            left = tuple(code for code in codes if not any(code in (own or ()) for own in covered))
+            uncovered.setdefault(left, []).append(str(step.code.label))
+    for left, steps in uncovered.items():
+        if left:
+            yield LivenessProblem(
+                "not_scheduled",
+                f"No schedule covers {', '.join(steps).lower()} for {summarize_codes([*left])}: "
+                "customers get no further by themselves.",
+                "Add a schedule of the pipeline, or switch it on or resume it.",
+                "schedules",
+            )
+
+
+def paused_schedules() -> Iterator[LivenessProblem]:
+    for schedule in Schedule.objects.paused().with_details()[:MAX_NAMED]:
+        by = f" by {schedule.paused_by.get_username()}" if schedule.paused_by else ""
+        yield LivenessProblem(
+            "schedule_paused",
+            f"The schedule of {JOBS[schedule.job].title} ({schedule.about}) is paused since "
+            f"{schedule.paused_at:%Y-%m-%d %H:%M} UTC{by}: {schedule.pause_reason}",
+            "Resume it if the reason is gone.",
+            "schedules",
+        )
+
+
 def stalled_pipeline() -> Iterator[LivenessProblem]:
-    """No pipeline has ended for longer than the pause between two, and none is at work."""
+    """No pipeline has ended for longer than the pause between two, and none is at work.
+
+    Only if a schedule starts one after the other, for all channels.
+    """
     now = timezone.now()
-    latest = now - timedelta(seconds=settings.PIPELINE_PAUSE_S) - GRACE_PERIOD
+    if not any(is_whole_pipeline(schedule) for schedule in Schedule.objects.active()):
+        return
+    latest = now - continuous_pause() - LATE_AFTER
     runs = JobRun.objects.filter(job=JobCode.PIPELINE, scope=EVERYTHING)
     # What ended in the future did so by a clock that has been set back since.
     is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(latest, now))
@@ -91,6 +130,11 @@ def stalled_pipeline() -> Iterator[LivenessProblem]:
     )
 
 
+def is_whole_pipeline(schedule: Schedule) -> bool:
+    is_pipeline = schedule.job == JobCode.PIPELINE and schedule.is_continuous
+    return is_pipeline and schedule.codes is None
+
+
 def duration_words(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "yet"
@@ -101,15 +145,18 @@ def duration_words(moment: datetime | None, now: datetime) -> str:
 
 
 def overdue_schedules() -> Iterator[LivenessProblem]:
-    latest = timezone.now() - GRACE_PERIOD
-    schedules = Schedule.objects.filter(is_enabled=True)
-    overdue = [row for row in schedules if row.next_start and row.next_start < latest]
+    now = timezone.now()
+    schedules = Schedule.objects.active().select_related("last_run").order_by("next_start_at")
+    late = [schedule for schedule in schedules if schedule.is_late(now)]
+    # Of the pipeline, stalled_pipeline() tells.
+    overdue = [schedule for schedule in late if not is_whole_pipeline(schedule)]
     for schedule in overdue[:MAX_NAMED]:
-        due = f"{schedule.next_start:%Y-%m-%d %H:%M} UTC"
+        due = f"{schedule.next_start_at:%Y-%m-%d %H:%M} UTC"
+        what_then = "It starts as soon as" if schedule.catches_up else "It starts next time if"
         yield LivenessProblem(
             "schedule_missed",
             f"{JOBS[schedule.job].title} was due at {due} and has not started.",
-            "It starts as soon as a scheduler is running. You can also start it by hand.",
+            f"{what_then} a scheduler is running. You can also start it by hand.",
             "schedules",
         )
     if (more := len(overdue) - MAX_NAMED) > 0:

@@ -5,6 +5,7 @@ from typing import Any
 
 from stores.jobs.catalog import JOBS, Step
 from stores.models import ChannelDatabase, JobRun, RunStep
+from stores.models.run import Visits
 from stores.pipeline.configuration.distributed import jobs_without_registers
 
 # One job visits as many channels as took so long in all, the last time.
@@ -25,8 +26,8 @@ def plan_steps(run: JobRun) -> list[RunStep]:
         ]
         for position, row in enumerate(rows, start=len(planned) + 1):
             row.position = position
-            if is_for_slow_channels(run):
-                # One after the other, in turn with the steps of other runs.
+            if run.visits == Visits.SLOW:
+                # One after the other, so that they never occupy a second worker.
                 row.stage = position
         for together in turns(step, rows):
             for row in together:
@@ -74,8 +75,8 @@ def turns(step: Step, rows: list[RunStep]) -> list[list[RunStep]]:
 def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
     """The databases that a run visits: the enabled ones of its channels or companies, or all.
 
-    What a schedule starts again and again leaves out those in trouble until their next try, and
-    visits slow ones apart; its other jobs see every channel.
+    What a schedule starts often leaves out those in trouble until their next try, and visits slow
+    ones apart.
     """
     databases = ChannelDatabase.objects.enabled().with_channel()
     if run.channels:
@@ -85,9 +86,4 @@ def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
     if not run.is_recurring:
         return list(databases)
     databases = databases.not_paused()
-    return list(databases.slow() if is_for_slow_channels(run) else databases.quick())
-
-
-def is_for_slow_channels(run: JobRun) -> bool:
-    """Schedules visit slow channels in runs of their own, which never occupy a second worker."""
-    return run.is_recurring and bool(run.channels)
+    return list(databases.slow() if run.visits == Visits.SLOW else databases.quick())

@@ -1,4 +1,4 @@
-"""The scheduler: the pipeline again and again, other jobs when people say, or after trouble."""
+"""The scheduler: jobs by their schedules, and after trouble; slow channels apart."""
 
 import logging
 import signal
@@ -22,7 +22,7 @@ from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
 from stores.models.job import JobCode, StepCode
-from stores.models.run import IS_LIVE, ClockTime, RunStatus, StartedBy, summarize_codes
+from stores.models.run import IS_LIVE, ClockTime, RunStatus, StartedBy, Visits, summarize_codes
 from stores.pipeline.download.packages import drop_delivered
 from stores.pipeline.download.ranges import delete_replaced, fold_sessions
 
@@ -61,14 +61,13 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
         if stop.wait(1):
             return
     intervals = {
-        start_pipeline: 0,
+        start_scheduled: 0,
         start_for_slow_channels: 0,
         run_maintenance: MAINTENANCE_S,
         delete_idle_runs: CLEANUP_S,
         drop_delivered: CLEANUP_S,
         remove_visits: CLEANUP_S,
         fold_downloads: CLEANUP_S,
-        start_scheduled: CLOCK_POLL_S,
         compare_after_incidents: CLOCK_POLL_S,
     }
     due = dict.fromkeys(intervals, 0.0)
@@ -83,29 +82,38 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
         stop.wait(1)
 
 
-def start_pipeline() -> None:
-    """Start the pipeline a few seconds after the last one ended."""
-    if not is_recent(JobRun.objects.filter(job=JobCode.PIPELINE, scope="*")):
-        start_job(JOBS[JobCode.PIPELINE], started_by=StartedBy.SCHEDULE)
-
-
 def start_for_slow_channels() -> None:
-    """Visit the channels that would hold up the others, in runs of their own."""
+    """Visit the channels that would hold up the others in runs of their own.
+
+    These are uploads and downloads in turn, where a schedule starts such often.
+    """
     slow = ChannelDatabase.objects.enabled().not_paused().slow()
     codes = sorted(set(slow.values_list("channel__code", flat=True)))
-    slow_runs = JobRun.objects.filter(started_by=StartedBy.SCHEDULE, job__in=SLOW_CHANNEL_JOBS)
-    if codes and not is_recent(slow_runs):
-        latest = slow_runs.newest_first().first()
-        is_download_due = latest and latest.job == JobCode.UPLOAD
-        turn = JobCode.DOWNLOAD if is_download_due else JobCode.UPLOAD
-        start_job(JOBS[turn], channels=codes, started_by=StartedBy.SCHEDULE)
+    slow_runs = JobRun.objects.filter(visits=Visits.SLOW)
+    if not codes or is_recent(slow_runs):
+        return
+    latest = slow_runs.newest_first().first()
+    # What was done the last time comes last.
+    for job in sorted(SLOW_CHANNEL_JOBS, key=lambda job: bool(latest and latest.job == job)):
+        if channels := scheduled_often(job, codes):
+            start_job(
+                JOBS[job], channels=channels, started_by=StartedBy.SCHEDULE, visits=Visits.SLOW
+            )
+            return
+
+
+def scheduled_often(job: JobCode, codes: list[str]) -> list[str]:
+    """Those of the channels for which a schedule often starts a job of the pipeline."""
+    covered = [schedule.codes for schedule in Schedule.objects.often(job, database_clock())]
+    return [code for code in codes if any(own is None or code in own for own in covered)]
 
 
 def start_scheduled() -> list[str]:
-    """Start the jobs whose time has come, and those of the day that had not done all."""
+    """Start the jobs whose time has come, and those that had not done everything."""
     now = database_clock()
-    schedules = [*Schedule.objects.due(now), *Schedule.objects.to_retry(now)]
-    return [sentence for schedule in schedules if (sentence := start_due(schedule, now))]
+    schedules = Schedule.objects.select_related("last_run")
+    due = [*schedules.due(now), *schedules.to_retry(now), *schedules.planned_ahead(now)]
+    return [sentence for schedule in due if (sentence := start_due(schedule, now))]
 
 
 def start_due(schedule: Schedule, now: datetime) -> str:
@@ -117,10 +125,19 @@ def start_due(schedule: Schedule, now: datetime) -> str:
         if not schedule.claim_start(now):
             return ""
         codes = schedule.codes
-        if codes == []:
-            return f"{schedule.job}: no channel of its schedule is switched on."
-        started = start_job(JOBS[schedule.job], channels=codes or (), started_by=StartedBy.SCHEDULE)
-        Schedule.objects.filter(pk=schedule.pk).update(last_run=started.run)
+        if codes != []:
+            started = start_job(
+                JOBS[schedule.job],
+                channels=codes or (),
+                started_by=StartedBy.SCHEDULE,
+                visits=schedule.visits(now),
+            )
+            Schedule.objects.filter(pk=schedule.pk).update(last_run=started.run)
+    # What starts every few seconds is not worth a line each time.
+    if schedule.is_continuous:
+        return ""
+    if codes == []:
+        return f"{schedule.job}: no channel of its schedule is switched on."
     return f"{schedule.job}: started, as {schedule.rhythm}."
 
 

@@ -14,7 +14,7 @@ from stores.jobs.catalog import Job
 from stores.jobs.plan import plan_steps
 from stores.jobs.stages import move_on
 from stores.models import JobRun
-from stores.models.run import EVERYTHING, StartedBy
+from stores.models.run import EVERYTHING, StartedBy, Visits
 
 # Of a scope in the ledger; what is longer is told apart by a digest.
 MAX_SCOPE_LENGTH = 500
@@ -41,6 +41,7 @@ def create_run(
     order_number: str = "",
     started_by: str = StartedBy.COMMAND,
     user: Any = None,
+    visits: str = Visits.ALL,
 ) -> StartResult:
     """Put a run and its steps into the ledger, unless one of the same job and scope is live.
 
@@ -54,6 +55,7 @@ def create_run(
         order_number=order_number,
         started_by=started_by,
         requested_by=user,
+        visits=visits,
     )
     run.scope = scope_of(run)
     while True:

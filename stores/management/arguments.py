@@ -258,7 +258,7 @@ def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
             )
 
 
-def raise_form_errors(bound_forms: Sequence[forms.Form]) -> None:
+def raise_form_errors(bound_forms: Sequence[forms.BaseForm]) -> None:
     """Refuse what was typed if a form has errors. Errors: CommandError with all of them."""
     errors = []
     for form in bound_forms:

@@ -20,13 +20,12 @@ class JobCode(models.TextChoices):
     REPAIR = "repair", "Compare and repair"
 
 
-# What a schedule starts again moments after it ended.
+# Where a schedule starts one of these often, each run leaves slow channels, and those in trouble,
+# to runs of their own.
 RECURRING_JOBS = (JobCode.PIPELINE, JobCode.UPLOAD, JobCode.DOWNLOAD)
-# What may have schedules of its own.
-SCHEDULED_JOBS = (
-    *(JobCode.ORDERS, JobCode.END_OF_DAY, JobCode.VERIFY, JobCode.RECONCILE),
-    *(JobCode.CHANNEL_CONFIGURATION, JobCode.GLOBAL_CONFIGURATION),
-)
+# What a schedule may start again moments after it ended: these are done at once if there is
+# nothing to do.
+CONTINUOUS_JOBS = (*RECURRING_JOBS, JobCode.CONVERT, JobCode.ORDERS)
 COMPARING_JOBS = (JobCode.RECONCILE, JobCode.REPAIR)
 # What sends settings to the channels, and what sends anything.
 CONFIGURATION_JOBS = (JobCode.CHANNEL_CONFIGURATION, JobCode.GLOBAL_CONFIGURATION)

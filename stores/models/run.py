@@ -11,7 +11,6 @@ from django.urls import reverse
 
 from stores.messages.field import MessageField
 from stores.messages.message import Message, count_of
-from stores.models.job import RECURRING_JOBS
 from stores.models.transaction import RetailTransaction
 
 
@@ -44,6 +43,22 @@ class StartedBy(models.TextChoices):
     ADMIN = "admin", "Admin"
     COMMAND = "command", "Command"
     SCHEDULE = "schedule", "Schedule"
+
+
+class Visits(models.TextChoices):
+    """Which of its channel databases a run visits.
+
+    All of them, unless a schedule starts it often: then the quick ones, and slow ones have runs of
+    their own. Neither visits those in trouble until their next try.
+    """
+
+    ALL = "all", "All"
+    QUICK = "quick", "Quick"
+    SLOW = "slow", "Slow"
+
+
+# A scheduler makes several of these a minute.
+IS_IDLE = Q(started_by=StartedBy.SCHEDULE, status=RunStatus.NOTHING_TO_DO)
 
 
 class RunLost(Exception):
@@ -152,6 +167,9 @@ class JobRun(Outcome):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
+    visits = models.CharField(
+        max_length=5, choices=Visits.choices, default=Visits.ALL, db_default=Visits.ALL
+    )
     # The stage whose steps may be claimed; the later ones wait for it.
     stage = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
@@ -178,6 +196,9 @@ class JobRun(Outcome):
                 condition=(Q(ended_at__isnull=True) & IS_LIVE)
                 | (~IS_LIVE & Q(ended_at__isnull=False)),
                 name="a_run_has_an_end_once_it_ended",
+            ),
+            models.CheckConstraint(
+                condition=Q(visits__in=Visits.values), name="visits_of_a_run_are_known"
             ),
         ]
         indexes = [
@@ -218,8 +239,8 @@ class JobRun(Outcome):
 
     @property
     def is_recurring(self) -> bool:
-        """Whether a schedule starts it again in a moment: the next run takes what this leaves."""
-        return self.started_by == StartedBy.SCHEDULE and self.job in RECURRING_JOBS
+        """Whether a schedule soon starts it again: the next run takes what this leaves."""
+        return self.visits != Visits.ALL
 
     @property
     def has_ended(self) -> bool:

@@ -33,6 +33,7 @@ for function in (
     formats.amount,
     formats.because,
     formats.capped,
+    formats.clock,
     formats.control,
     formats.figure,
     formats.length_words,

@@ -34,6 +34,11 @@ def ago(moment: datetime | None) -> str:
     return "just now" if seconds < 5 else f"{age(seconds)} ago"
 
 
+def clock(moment: datetime) -> str:
+    """Day and time by the clock of the moment's own time zone: Tue 2026-12-01 22:30 CST."""
+    return f"{moment:%a %Y-%m-%d %H:%M %Z}"
+
+
 def age(seconds: float | None) -> str:
     if seconds is None:
         return ""

@@ -70,6 +70,10 @@ LOOKS = {
     "off": Look("secondary", "slash-circle"),
     "error": BAD,
     "never": QUIET,
+    # Schedules.
+    "paused": Look("warning", "pause-circle"),
+    "late": WARNING,
+    "over": QUIET,
     # Sales, orders and statements; an order on hold waits for a person.
     "none": QUIET,
     "successful": GOOD,

@@ -49,7 +49,7 @@ from stores.models import (
 from stores.models.job import JobCode
 from stores.models.run import RunLost
 from stores.traffic import write_traffic
-from tests.support.make import carry_out, make_customer, make_event, run
+from tests.support.make import carry_out, make_customer, make_event, make_schedule, run
 from tests.support.name_server import IS_GLIBC, silent_name_server
 from tests.support.processes import dying_at, manage, running, until
 
@@ -776,7 +776,7 @@ class Impatient(threading.Event):
 @pytest.mark.fault("F-08")  # two schedulers run at once
 def test_of_two_schedulers_one_acts(hq, monkeypatch):
     acted = []
-    monkeypatch.setattr(scheduler, "start_pipeline", lambda: acted.append(threading.get_ident()))
+    monkeypatch.setattr(scheduler, "start_scheduled", lambda: acted.append(threading.get_ident()))
     barrier = threading.Barrier(2)
 
     def schedule_some_rounds() -> None:
@@ -797,7 +797,7 @@ def test_of_two_schedulers_one_acts(hq, monkeypatch):
 
 def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch):
     acted = []
-    monkeypatch.setattr(scheduler, "start_pipeline", lambda: acted.append("second"))
+    monkeypatch.setattr(scheduler, "start_scheduled", lambda: acted.append("second"))
     with Locks() as first, Locks() as second:
         assert first.acquire("scheduler")
         scheduler.run_as_leader(second, Impatient(3), print)
@@ -814,6 +814,7 @@ def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch
 @pytest.mark.slow
 def test_a_scheduler_starts_the_pipeline_and_a_worker_runs_it(houston, queue):
     make_customer(houston)
+    make_schedule("pipeline", is_continuous=True)
 
     with running("manage.py", "scheduler"):
         until(JobRun.objects.filter(started_by="schedule").exists)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 
 import django_rq
 import pytest
@@ -24,7 +25,12 @@ from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.jobs.claim import claim_step, claim_turn
 from stores.jobs.plan import databases_to_visit
-from stores.jobs.scheduler import delete_idle_runs, start_for_slow_channels, start_pipeline
+from stores.jobs.scheduler import (
+    database_clock,
+    delete_idle_runs,
+    start_for_slow_channels,
+    start_scheduled,
+)
 from stores.jobs.stages import waiting_steps
 from stores.jobs.stalled import is_hung, run_maintenance
 from stores.jobs.start import create_run, start_job
@@ -32,9 +38,16 @@ from stores.jobs.worker import EvictingQueue, require_noeviction
 from stores.messages.message import EMPTY, Message
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun, RunStep
 from stores.models.job import JobCode
-from stores.models.run import StartedBy
+from stores.models.run import StartedBy, Visits
 from stores.traffic import write_traffic
-from tests.support.make import carry_out, make_customer, query, run
+from tests.support.make import (
+    carry_out,
+    make_customer,
+    make_schedule,
+    pass_time,
+    query,
+    run,
+)
 from tests.support.processes import (
     ROOT,
     environment,
@@ -329,9 +342,9 @@ def test_schedules_pause_a_failing_channel_longer_each_time(houston, popup):
 
     assert houston.failures == 3
     assert pauses[0] < pauses[1] < pauses[2]
-    scheduled = create_run(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    scheduled = create_run(PIPELINE, visits=Visits.QUICK).run
     assert databases_to_visit(scheduled) == [popup]
-    scheduled.started_by = StartedBy.PAGE
+    scheduled.visits = Visits.ALL
     assert databases_to_visit(scheduled) == [houston, popup]
 
 
@@ -350,7 +363,9 @@ def test_a_good_visit_ends_the_pause(houston):
 def test_schedules_visit_slow_channels_in_runs_of_their_own(houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(last_duration_s=60)
 
-    start_pipeline()
+    make_schedule("pipeline", is_continuous=True)
+
+    start_scheduled()
     start_for_slow_channels()
     start_for_slow_channels()
 
@@ -363,7 +378,7 @@ def test_schedules_visit_slow_channels_in_runs_of_their_own(houston, popup):
 def test_a_scheduled_run_leaves_a_channel_s_rest_to_the_next(large, settings):
     settings.VISIT_SHARE_S = 0
     fill(large, 12_000)
-    scheduled = create_run(JOBS[JobCode.UPLOAD], started_by=StartedBy.SCHEDULE).run
+    scheduled = create_run(JOBS[JobCode.UPLOAD], visits=Visits.QUICK).run
 
     carry_out(scheduled)
 
@@ -373,17 +388,38 @@ def test_a_scheduled_run_leaves_a_channel_s_rest_to_the_next(large, settings):
 
 
 def test_the_next_pipeline_starts_soon_after_the_last_one(houston, settings):
-    start_pipeline()
-    start_pipeline()
+    make_schedule("pipeline", is_continuous=True)
+    start_scheduled()
     [first] = JobRun.objects.all()
+    # As if the first run took a minute.
+    pass_time(1)
+    start_scheduled()
     carry_out(first)
-    start_pipeline()
+    start_scheduled()
     assert JobRun.objects.count() == 1
 
     settings.PIPELINE_PAUSE_S = 0
-    start_pipeline()
+    start_scheduled()
 
     assert JobRun.objects.count() == 2
+
+
+def test_slow_channels_are_left_alone_where_no_schedule_visits_often(houston, popup):
+    ChannelDatabase.objects.update(last_duration_s=60)
+    make_schedule("P-0001", houston, every_minutes=10)
+    make_schedule("pipeline", every_minutes=600, now=database_clock() - timedelta(minutes=1))
+    start_scheduled()
+    for run_of_pipeline in JobRun.objects.filter(job="pipeline"):
+        assert databases_to_visit(run_of_pipeline) == [houston, popup]
+
+    for _ in range(2):
+        start_for_slow_channels()
+        for slow in JobRun.objects.live().filter(visits=Visits.SLOW):
+            carry_out(slow)
+        JobRun.objects.update(ended_at=database_clock() - timedelta(minutes=1))
+
+    slow_runs = JobRun.objects.filter(visits=Visits.SLOW)
+    assert [(run.job, run.channels) for run in slow_runs] == [("P-0001", ["houston"])] * 2
 
 
 def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings):

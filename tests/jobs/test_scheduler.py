@@ -4,12 +4,9 @@ From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store
 `popup` is one on SQLite.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
-from importlib import import_module
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from django.apps import apps
-from django.utils import timezone
 
 from stores.jobs.plan import databases_to_visit
 from stores.jobs.scheduler import (
@@ -31,8 +28,9 @@ from stores.models import (
     Statement,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.models.run import StartedBy
-from stores.models.schedule import RETRY_AFTER
+from stores.models.schedule import MINUTES_A_DAY, RETRY_AFTER
 from stores.models.statement import StatementState
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 from tests.support.invariants import Invariant
@@ -41,7 +39,9 @@ from tests.support.make import (
     make_customer,
     make_many,
     make_sale,
+    make_schedule,
     out_of_reach,
+    pass_time,
     run,
 )
 from tests.support.promises import broken_promises
@@ -49,13 +49,9 @@ from tests.support.promises import broken_promises
 
 @pytest.fixture
 def nightly(hq) -> None:
-    """The schedules that a new installation has."""
-    import_module("stores.migrations.0001_initial").make_nightly(apps, None)
-
-
-def night_comes() -> None:
-    """It is past the time of day of every schedule, and the last start was yesterday."""
-    Schedule.objects.update(at=time(0, 0), started_on=database_clock().date() - timedelta(days=1))
+    """The schedules of every night that a new installation has."""
+    Schedule.objects.restore_defaults(database_clock())
+    Schedule.objects.filter(job="pipeline").delete()
 
 
 def started() -> list[str]:
@@ -63,61 +59,63 @@ def started() -> list[str]:
     return sorted(runs.values_list("job", flat=True))
 
 
-def test_a_new_installation_is_checked_from_its_first_night_on(nightly):
-    tonight = datetime.combine(database_clock().date() + timedelta(days=1), time(3, 0), tzinfo=UTC)
+def test_a_new_installation_runs_its_pipeline_and_is_checked_every_night(hq):
+    now = datetime(2026, 11, 27, 0, 24, tzinfo=UTC)
+    Schedule.objects.restore_defaults(now)
 
-    assert not Schedule.objects.due(database_clock()).exists()
-    assert [schedule.job for schedule in Schedule.objects.due(tonight)] == ["verify", "reconcile"]
+    at_once, at_three = (
+        [schedule.job for schedule in Schedule.objects.due(now + timedelta(hours=hours))]
+        for hours in (0, 3)
+    )
 
-
-def test_an_installation_made_before_two_is_checked_that_night(hq, monkeypatch):
-    just_after_midnight = datetime(2026, 11, 27, 0, 24, tzinfo=UTC)
-    monkeypatch.setattr(timezone, "now", lambda: just_after_midnight)
-
-    import_module("stores.migrations.0001_initial").make_nightly(apps, None)
-
-    assert not Schedule.objects.due(just_after_midnight).exists()
-    assert Schedule.objects.due(datetime(2026, 11, 27, 3, tzinfo=UTC)).count() == 2
+    assert at_once == ["pipeline"]
+    assert at_three == ["pipeline", "reconcile", "verify"]
 
 
 def test_each_night_everything_is_checked_and_compared_once(nightly, houston):
-    night_comes()
+    pass_time(MINUTES_A_DAY)
 
     messages = start_scheduled()
     again = start_scheduled()
 
     assert started() == ["reconcile", "verify"]
     assert messages == [
-        "reconcile: started, as every day at 00:00 UTC.",
-        "verify: started, as every day at 00:00 UTC.",
+        "reconcile: started, as every day at 02:30 UTC.",
+        "verify: started, as every day at 02:00 UTC.",
     ]
     assert again == []
 
 
-def test_a_missed_schedule_starts_late_unless_it_is_disabled(nightly, houston):
-    Schedule.objects.filter(job="verify").update(is_enabled=False)
-    Schedule.objects.update(at=time(0, 0), started_on=date(2026, 1, 1))
+def test_a_missed_schedule_starts_late_unless_it_is_disabled_or_skips(nightly, houston):
+    off = Schedule.objects.get(job="verify")
+    off.is_enabled = False
+    off.save_settings(database_clock())
+    make_schedule("eod", cron="0 1 * * *", catches_up=False)
+    pass_time(3 * MINUTES_A_DAY)
 
     start_scheduled()
 
     assert started() == ["reconcile"]
-
-
-def test_of_two_schedulers_one_starts_the_job_of_the_day(nightly):
-    night_comes()
-    schedule, now = Schedule.objects.get(job="verify"), database_clock()
-
-    assert [schedule.claim_start(now), schedule.claim_start(now)] == [True, False]
+    assert Schedule.objects.get(job="eod").skipped_at is not None
 
 
 def test_of_two_schedulers_one_starts_the_retry(nightly):
-    night_comes()
     now, ended = database_clock(), database_clock() - 2 * RETRY_AFTER
     run = JobRun.objects.create(job="verify", status="failed", ended_at=ended)
-    Schedule.objects.update(last_run=run, started_on=now.date(), started_at=ended)
+    Schedule.objects.update(last_run=run)
     schedule = Schedule.objects.get(job="verify")
 
     assert [schedule.claim_start(now), schedule.claim_start(now)] == [True, False]
+
+
+@pytest.mark.parametrize("job", JobCode.values)
+def test_every_job_can_be_scheduled(houston, job):
+    make_schedule(job, every_minutes=1)
+
+    start_scheduled()
+
+    assert started() == [job]
+    assert not JobRun.objects.get().has_ended
 
 
 def test_every_channel_is_compared_also_one_in_trouble_or_slow(nightly, houston, popup):
@@ -125,7 +123,7 @@ def test_every_channel_is_compared_also_one_in_trouble_or_slow(nightly, houston,
         next_try_at=database_clock() + timedelta(hours=1)
     )
     ChannelDatabase.objects.filter(pk=popup.pk).update(last_duration_s=60)
-    night_comes()
+    pass_time(MINUTES_A_DAY)
 
     start_scheduled()
 
@@ -133,34 +131,46 @@ def test_every_channel_is_compared_also_one_in_trouble_or_slow(nightly, houston,
 
 
 def test_orders_are_synchronized_every_few_minutes(houston):
-    Schedule.objects.create(job="sync-orders", every_minutes=10)
+    make_schedule("sync-orders", every_minutes=10)
 
     messages = [start_scheduled() for _ in range(2)]
 
     first = Schedule.objects.get().last_run
     assert messages == [["sync-orders: started, as every 10 minutes."], []]
     carry_out(first)
-    Schedule.objects.update(started_at=database_clock() - timedelta(minutes=10))
+    pass_time(10)
     start_scheduled()
     assert Schedule.objects.get().last_run != first
     assert started() == ["sync-orders"] * 2
 
 
 def test_a_schedule_starts_no_run_beside_its_live_one(houston):
-    Schedule.objects.create(job="sync-orders", every_minutes=1)
+    make_schedule("sync-orders", every_minutes=1)
     start_scheduled()
-    Schedule.objects.update(started_at=database_clock() - timedelta(minutes=1))
+    pass_time(1)
 
     start_scheduled()
 
     assert JobRun.objects.count() == 1
 
 
+def test_a_schedule_is_for_its_channels_and_those_of_its_groups(houston, seattle, popup):
+    coast = ChannelDatabaseGroup.objects.create(name="Coast")
+    ChannelDatabase.objects.filter(pk=seattle.pk).update(group=coast)
+    make_schedule("P-0001", houston, groups=[coast], every_minutes=5)
+
+    start_scheduled()
+
+    started_run = JobRun.objects.get()
+    assert started_run.channels == ["houston", "seattle"]
+    assert databases_to_visit(started_run) == [houston, seattle]
+
+
 @pytest.mark.slow
 def test_a_store_s_own_schedule_posts_its_day(houston, seattle):
     for shop in (houston, seattle):
         make_sale(shop, business_date=date(2026, 3, 1))
-    Schedule.objects.create(job="eod", channel=houston.channel, at=time(0, 0))
+    make_schedule("eod", houston, every_minutes=60)
 
     start_scheduled()
     carry_out(JobRun.objects.get())
@@ -173,7 +183,7 @@ def test_a_group_s_schedule_leaves_out_disabled_channels(houston, seattle, popup
     coast = ChannelDatabaseGroup.objects.create(name="Coast")
     ChannelDatabase.objects.exclude(pk=houston.pk).update(group=coast)
     Channel.objects.filter(code="popup").update(is_enabled=False)
-    Schedule.objects.create(job="eod", group=coast, at=time(0, 0))
+    make_schedule("eod", groups=[coast], every_minutes=60)
 
     start_scheduled()
 
@@ -182,7 +192,7 @@ def test_a_group_s_schedule_leaves_out_disabled_channels(houston, seattle, popup
 
 def test_a_schedule_without_a_channel_that_is_on_starts_nothing(houston, popup):
     Channel.objects.filter(code="popup").update(is_enabled=False)
-    Schedule.objects.create(job="eod", channel=popup.channel, at=time(0, 0))
+    make_schedule("eod", popup, every_minutes=60)
 
     assert start_scheduled() == ["eod: no channel of its schedule is switched on."]
     assert not JobRun.objects.exists()
@@ -190,11 +200,11 @@ def test_a_schedule_without_a_channel_that_is_on_starts_nothing(houston, popup):
 
 def test_the_latest_run_of_a_schedule_is_kept_though_empty(houston, settings):
     settings.IDLE_RUNS_KEPT_S = 0
-    Schedule.objects.create(job="sync-orders", every_minutes=1)
+    make_schedule("sync-orders", every_minutes=1)
     for _ in range(2):
         start_scheduled()
         carry_out(Schedule.objects.get().last_run)
-        Schedule.objects.update(started_at=database_clock() - timedelta(minutes=1))
+        pass_time(1)
 
     delete_idle_runs()
 
@@ -224,7 +234,7 @@ def test_old_runs_lose_the_visits_that_went_well(houston, popup, settings):
 def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):
     settings.VISIT_SHARE_S = 0
     make_many(houston, EVENTS_PER_CHUNK + 1)
-    Schedule.objects.create(job="eod", at=time(0, 0))
+    make_schedule("eod", every_minutes=60)
 
     start_scheduled()
     carry_out(JobRun.objects.get())

@@ -35,7 +35,7 @@ from stores.models import ChannelDatabase, Company, JobRun, RunStep
 from stores.models.job import JobCode
 from stores.models.run import RunLost, StartedBy
 from stores.traffic import write_traffic
-from tests.support.make import carry_out, make_customer, query, run
+from tests.support.make import carry_out, make_customer, make_schedule, query, run
 from tests.support.processes import children_of, is_running, kill, manage, pid_of, running, until
 
 pytestmark = pytest.mark.slow
@@ -366,6 +366,8 @@ def test_channels_never_visited_come_first_then_those_visited_longest_ago(housto
 def test_slow_channels_never_occupy_a_second_worker(houston, seattle, web):
     ChannelDatabase.objects.update(last_duration_s=60)
     ChannelDatabase.objects.filter(pk=web.pk).update(last_duration_s=0.1)
+
+    make_schedule("pipeline", is_continuous=True)
 
     start_for_slow_channels()
 

@@ -74,9 +74,13 @@ COMMANDS = {
     "let-go": "transactions let-go",
     "release-order": "orders release",
     "cancel-statement": "statements cancel",
+    "add-schedule": "schedules add",
+    "change-schedule": "schedules change",
+    "pause-schedule": "schedules pause",
+    "remove-schedule": "schedules remove",
 }
 # What the set-up pages do, and jobs cannot be without.
-IN_THE_SET_UP = ("schedules add", "schedules change", "schedules remove", "create_channel")
+IN_THE_SET_UP = ("create_channel",)
 # What only a browser has: its session.
 OF_A_BROWSER = {"sign-in", "sign-in-link", "sign-out"}
 
@@ -439,19 +443,42 @@ def test_a_schedule_is_added_once(houston, call):
     assert [schedule["id"] for schedule in listed["schedules"]] == [added["id"]]
 
 
-def test_a_schedule_is_changed_and_removed(houston, call):
+def test_a_schedule_is_changed_and_removed(houston, seattle, hq_user, call):
     _, added = call(*ADD_SCHEDULE)
     schedule = str(added["id"])
+    words = (
+        *("--at", "21:00", "--days", "mon", "fri", "--zone", "America/Chicago"),
+        *("--channel", "houston", "seattle", "--from", "2027-01-01", "--until", "2027-12-31"),
+        *("--if-missed", "skip", "--retries", "2", "--user", "robin"),
+    )
 
-    _, changed = call("schedules", "change", schedule, "--every", "30", "--off")
-    assert changed == added | {
-        "rhythm": "every 30 minutes",
-        "is_enabled": False,
-        "next_start": None,
-    }
+    _, changed = call("schedules", "change", schedule, *words)
+    _, fields = call("schedules", "show", schedule)
+    _, again = call("schedules", "change", schedule, "--every", "30", "--from", "-", "--off")
 
+    assert changed["rhythm"] == "Monday and Friday at 21:00 America/Chicago"
+    assert fields["next_start"] == "2027-01-02 03:00:00+00:00"
+    assert fields["next_starts"][:2] == ["2027-01-01 21:00:00-06:00", "2027-01-04 21:00:00-06:00"]
+    assert (fields["channels"], fields["if_missed"]) == ("houston, seattle", "skip")
+    assert (fields["retries"], fields["changed_by"]) == (2, "robin")
+    assert (again["rhythm"], again["state"]) == ("every 30 minutes", "off")
+    assert (again["next_start"], again["first_day"]) == (None, None)
+    assert (again["last_day"], again["time_zone"]) == ("2027-12-31", "America/Chicago")
+    assert call("schedules", "change", schedule, "--all-channels")[1]["channels"] == "all"
     assert call("schedules", "remove", schedule)[0] == 0
     assert not Schedule.objects.exists()
+
+
+def test_a_schedule_is_paused_and_resumed(houston, hq_user, call):
+    _, added = call("schedules", "add", "pipeline", "--continuous")
+    schedule, reason = str(added["id"]), ("--reason", "Stocktaking.", "--user", "robin")
+
+    _, paused = call("schedules", "pause", schedule, *reason)
+    _, resumed = call("schedules", "resume", schedule)
+
+    assert (paused["state"], paused["paused_by"]) == ("paused", "robin")
+    assert (paused["pause_reason"], paused["next_start"]) == ("Stocktaking.", None)
+    assert (resumed["state"], resumed["pause_reason"]) == ("on", None)
 
 
 @pytest.mark.parametrize(
@@ -575,13 +602,21 @@ WRONG = [
     ("transactions causes --channel nowhere", "There is no channel 'nowhere'."),
     (
         "schedules add dance --at 10:00",
-        "argument JOB: invalid choice: 'dance' (choose from 'sync-orders'",
+        "argument JOB: invalid choice: 'dance' (choose from 'pipeline', 'P-0001'",
     ),
     ("schedules add eod --at 25:00", "--at: '25:00' is not a time of day such as 22:30"),
     ("schedules add eod --every 0", "argument --every: 0 is less than 1"),
-    ("schedules add eod", "one of the arguments --at --every is required"),
+    ("schedules add eod", "one of the arguments --at --every --continuous --cron is required"),
+    ("schedules add eod --continuous", "This job cannot start again moments after it ended"),
+    ("schedules add verify --every 9 --channel nowhere", "There is no channel 'nowhere'."),
+    ("schedules add eod --cron tonight", "cron: A cron expression has five fields"),
+    ("schedules add eod --at 10:00 --zone Texas", "time_zone: Not a time zone"),
+    ("schedules add eod --at 10:00 --days monday", "argument --days: invalid choice: 'monday'"),
+    ("schedules add eod --at 10:00 --from 1/2/2026 --user nobody", "There is no user 'nobody'."),
+    ("schedules add eod --at 10:00 --from soon", "first_day: Enter a valid date."),
+    ("schedules pause 9 --reason x", "There is no schedule 9."),
+    ("schedules pause 9", "the following arguments are required: --reason"),
     ("schedules add eod --at 10:00 --on", "unrecognized arguments: --on"),
-    ("schedules add eod --at 10:00 --channel a --group b", "--group: not allowed with argument"),
     ("schedules add eod --at 10:00 --group nowhere", "There is no group 'nowhere'."),
     ("schedules change 9", "There is no schedule 9."),
     ("quarantine correct", "the following arguments are required: ID"),

@@ -856,6 +856,11 @@ RUNS = [
         "UPDATE job_run SET status = 'tired' WHERE id = %(ended)s",
     ),
     Violation(
+        "a run that visits unknown databases",
+        "visits_of_a_run_are_known",
+        "UPDATE job_run SET visits = 'some' WHERE id = %(ended)s",
+    ),
+    Violation(
         "an unknown status of a step",
         "step_status_is_known",
         "UPDATE run_step SET status = 'tired'",
@@ -970,45 +975,54 @@ CONFLICTS = [
 # Triggers that refuse nothing.
 COUNTING = {"arrivals_are_counted", "the_erased_leave_no_package"}
 
-INSERT_SCHEDULE = (
-    "INSERT INTO schedule (job, is_enabled, channel_id, group_id, at, every_minutes) VALUES "
-)
+INSERT_SCHEDULE = "INSERT INTO schedule (is_enabled, job, {}) VALUES (true, "
 SCHEDULES = [
     Violation(
         "a schedule of an unknown job",
         "scheduled_job_is_known",
-        INSERT_SCHEDULE + "('raffle', true, NULL, NULL, '22:00', NULL)",
+        INSERT_SCHEDULE.format("cron") + "'raffle', '0 22 * * *')",
     ),
     Violation(
-        "a schedule that is both daily and recurring",
-        "a_schedule_is_daily_or_recurring",
-        INSERT_SCHEDULE + "('eod', true, NULL, NULL, '22:00', 10)",
+        "a schedule that says when in two ways",
+        "a_schedule_says_when_in_one_way",
+        INSERT_SCHEDULE.format("cron, every_minutes") + "'eod', '0 22 * * *', 10)",
     ),
     Violation(
         "a schedule that says no time",
-        "a_schedule_is_daily_or_recurring",
-        INSERT_SCHEDULE + "('eod', true, NULL, NULL, NULL, NULL)",
+        "a_schedule_says_when_in_one_way",
+        "INSERT INTO schedule (is_enabled, job) VALUES (true, 'eod')",
     ),
     Violation(
-        "a schedule that never pauses",
-        "a_schedule_is_daily_or_recurring",
-        INSERT_SCHEDULE + "('eod', true, NULL, NULL, NULL, 0)",
+        "a schedule without a pause",
+        "a_schedule_says_when_in_one_way",
+        INSERT_SCHEDULE.format("every_minutes") + "'eod', 0)",
     ),
     Violation(
-        "a schedule for a channel and a group",
-        "a_schedule_is_for_a_channel_or_a_group",
-        INSERT_SCHEDULE + "('eod', true, %(houston)s, 1, '22:00', NULL)",
+        "a long job again and again",
+        "only_jobs_that_are_soon_done_are_continuous",
+        INSERT_SCHEDULE.format("is_continuous") + "'reconcile', true)",
     ),
     Violation(
-        "promises checked in one channel",
-        "promises_are_checked_everywhere",
-        INSERT_SCHEDULE + "('verify', true, %(houston)s, NULL, '22:00', NULL)",
+        "a schedule that ends before it begins",
+        "a_schedule_ends_after_it_begins",
+        INSERT_SCHEDULE.format("every_minutes, first_day, last_day")
+        + "'eod', 10, '2026-03-02', '2026-03-01')",
     ),
     Violation(
-        "one schedule twice",
-        "nothing_is_scheduled_twice",
-        INSERT_SCHEDULE + "('eod', true, NULL, NULL, '22:00', NULL),"
-        " ('eod', false, NULL, NULL, '22:00', NULL)",
+        "endless retries",
+        "retries_have_a_limit",
+        INSERT_SCHEDULE.format("every_minutes, retries") + "'eod', 10, 21)",
+    ),
+    Violation(
+        "a schedule paused for no reason",
+        "schedules_are_paused_for_a_reason",
+        INSERT_SCHEDULE.format("every_minutes, paused_at") + "'eod', 10, now())",
+    ),
+    Violation(
+        "a paused schedule that starts",
+        "a_schedule_that_is_off_has_no_next_start",
+        INSERT_SCHEDULE.format("every_minutes, paused_at, pause_reason, planned_at, next_start_at")
+        + "'eod', 10, now(), 'Stocktaking', now(), now())",
     ),
 ]
 INSERT_INTO_TOKENS = """

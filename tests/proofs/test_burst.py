@@ -21,7 +21,7 @@ from stores.channeldb.connect.url import sqlite_path
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import create_run
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, GuidMap
-from stores.models.run import StartedBy
+from stores.models.run import Visits
 from stores.pipeline.register import register_channel
 from tests.support.make import carry_out, make_customer, make_many, query
 from tests.support.processes import ROOT, environment
@@ -125,7 +125,7 @@ def test_many_channels_do_not_wait_for_one_with_a_burst(
         make_customer(channel, "Bo")
     settings.VISIT_SHARE_S = 0.01
 
-    carry_out(create_run(JOBS["pipeline"], started_by=StartedBy.SCHEDULE).run)
+    carry_out(create_run(JOBS["pipeline"], visits=Visits.QUICK).run)
 
     assert GuidMap.objects.filter(company="USRT").count() == CHANNELS
     for channel in (sqlite_channels[0], sqlite_channels[-1]):

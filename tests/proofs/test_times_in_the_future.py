@@ -18,7 +18,7 @@ from stores.jobs import stalled
 from stores.jobs.catalog import JOBS
 from stores.jobs.claim import claim_step
 from stores.jobs.plan import databases_to_visit
-from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
+from stores.jobs.scheduler import compare_after_incidents, start_scheduled
 from stores.jobs.stages import waiting_steps
 from stores.jobs.start import create_run, start_job
 from stores.messages.message import Message
@@ -35,13 +35,14 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
-from stores.models.run import StartedBy
+from stores.models.run import Visits
+from stores.models.schedule import MINUTES_A_DAY
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,
     correct_transaction,
     lease_transaction,
 )
-from tests.support.make import make_customer, make_sale, run
+from tests.support.make import make_customer, make_sale, make_schedule, pass_time, run
 
 pytestmark = pytest.mark.finding(id="V5")
 
@@ -53,34 +54,36 @@ def tomorrow():
 
 
 def test_a_pipeline_starts_though_the_last_one_ended_tomorrow(houston):
-    run("pipeline")
-    JobRun.objects.update(ended_at=tomorrow(), started_by=StartedBy.SCHEDULE)
+    make_schedule("pipeline", is_continuous=True)
+    Schedule.objects.update(last_run=run("pipeline")["run"])
+    JobRun.objects.update(ended_at=tomorrow())
 
-    start_pipeline()
+    start_scheduled()
 
     assert JobRun.objects.live().filter(job="pipeline").count() == 1
 
 
 def test_a_minutely_job_starts_though_it_last_started_tomorrow(houston):
-    Schedule.objects.create(job="eod", every_minutes=1, started_at=tomorrow())
+    make_schedule("eod", every_minutes=1)
+    pass_time(-MINUTES_A_DAY)
 
-    start_scheduled()
-    # Now the last start is right, and the next minute has not come.
-    start_scheduled()
-
-    assert JobRun.objects.filter(job="eod").count() == 1
-    assert Schedule.objects.get().next_start <= tomorrow()
-
-
-def test_a_daily_job_starts_though_it_last_started_tomorrow(houston):
-    Schedule.objects.create(job="eod", at="00:00", started_on=timezone.localdate() + ONE_DAY)
-
-    start_scheduled()
-    # Now it has started today.
-    start_scheduled()
+    # The first time sees the mistake, and plans anew. After the second, the next minute has not
+    # come.
+    for _ in range(3):
+        start_scheduled()
 
     assert JobRun.objects.filter(job="eod").count() == 1
-    assert Schedule.objects.get().next_start <= tomorrow()
+    assert Schedule.objects.get().next_start_at <= tomorrow()
+
+
+def test_a_daily_job_planned_tomorrow_starts_at_its_next_time(houston):
+    schedule = make_schedule("eod", cron="0 0 * * *")
+    pass_time(-MINUTES_A_DAY)
+
+    start_scheduled()
+
+    assert Schedule.objects.get().next_start_at == schedule.next_start_at
+    assert not JobRun.objects.exists()
 
 
 def test_a_run_started_tomorrow_is_enqueued_again(houston):
@@ -99,7 +102,7 @@ def test_a_channel_to_be_tried_again_tomorrow_is_not_paused(houston):
 
 def test_a_channel_to_be_tried_again_tomorrow_is_visited(houston):
     ChannelDatabase.objects.update(next_try_at=tomorrow())
-    job_run = start_job(JOBS[JobCode.UPLOAD], started_by=StartedBy.SCHEDULE).run
+    job_run = start_job(JOBS[JobCode.UPLOAD], visits=Visits.QUICK).run
 
     assert [database.pk for database in databases_to_visit(job_run)] == [houston.pk]
 

@@ -1,20 +1,30 @@
 """Write events and sales as a till would, run jobs, and read what a channel holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connections, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from stores.channeldb.connect.connection import connect
 from stores.jobs.inline import run_inline
 from stores.jobs.run import execute
+from stores.jobs.scheduler import database_clock
 from stores.jobs.stages import waiting_steps
-from stores.models import Case, ChannelDatabase, Customer, DownloadException, JobRun
+from stores.models import (
+    Case,
+    ChannelDatabase,
+    ChannelDatabaseGroup,
+    Customer,
+    DownloadException,
+    JobRun,
+    Schedule,
+)
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.faults import RawText
 
@@ -211,6 +221,28 @@ def carry_out(started: JobRun) -> None:
 def run(job: str, **scope: Any) -> dict[str, Any]:
     """Run a job in this process, to its end. Returns its JSON document."""
     return run_inline(job, **scope)
+
+
+def make_schedule(
+    job: str,
+    *channels: ChannelDatabase,
+    groups: Sequence[ChannelDatabaseGroup] = (),
+    now: datetime | None = None,
+    **values: Any,
+) -> Schedule:
+    """A schedule as a person makes it at a time; for all channels, if none is given."""
+    schedule = Schedule(job=job, **values)
+    schedule.save_settings(now or database_clock())
+    schedule.channels.set(database.channel_id for database in channels)
+    schedule.groups.set(groups)
+    return schedule
+
+
+def pass_time(minutes: float) -> None:
+    """Move what schedules have noted into the past, as if so many minutes had passed."""
+    passed = timedelta(minutes=minutes)
+    for column in ("next_start_at", "planned_at", "started_at", "skipped_at", "changed_at"):
+        Schedule.objects.update(**{column: F(column) - passed})
 
 
 def lookup(database: ChannelDatabase) -> list[tuple[Any, ...]]:

@@ -62,6 +62,7 @@ PAGES = [
     "quarantine-case",
     "quarantine-cause",
     "run",
+    "schedule",
     "schedules",
     "statement",
     "trace",
@@ -70,10 +71,13 @@ PAGES = [
 ]
 # Only the roles that may send these forms may open them.
 FORMS = {
+    "add-schedule": {"administrator"},
     "change-customer": {"manager"},
+    "change-schedule": {"administrator"},
     "correct-transaction": {"manager"},
     "hold-downloads": {"administrator"},
     "quarantine-correct": RUNNERS,
+    "remove-schedule": {"administrator"},
     "send-everything": RUNNERS,
     "tokens": {"administrator", "manager"},
 }
@@ -86,6 +90,7 @@ BUTTONS = FORMS | {
     "delete-download": RUNNERS,
     "failed-cause": {"manager"},
     "let-go": {"manager"},
+    "pause-schedule": {"administrator"},
     "quarantine-dismiss": {"manager"},
     "quarantine-release": RUNNERS,
     "quarantine-reopen": {"manager"},

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from stores.jobs.liveness import liveness_problems
 from stores.messages.message import Message
-from stores.models import ChannelDatabase, Incident, Quarantine, Schedule, UploadSession
+from stores.models import ChannelDatabase, Incident, Quarantine, UploadSession
 from stores.models.job import JobCode
 from stores.web.views import statements
-from tests.support.make import make_customer, make_sale, run
+from tests.support.make import make_customer, make_sale, make_schedule, run
 from tests.support.pages import rows_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.finding(id="U3")]
@@ -85,7 +85,7 @@ def test_the_statements_beyond_the_limit_are_counted_and_linked(reader, houston,
 def test_the_overdue_schedules_beyond_ten_are_counted(houston):
     yesterday = timezone.now() - timedelta(days=1)
     for minutes in range(1, 14):
-        Schedule.objects.create(job="eod", every_minutes=minutes, started_at=yesterday)
+        make_schedule("eod", every_minutes=minutes, now=yesterday)
 
     texts = [problem.text for problem in liveness_problems() if problem.code == "schedule_missed"]
 

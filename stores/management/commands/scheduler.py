@@ -8,8 +8,8 @@ from stores.management.base import SynclineCommand
 
 class Command(SynclineCommand):
     help = (
-        "Starts the pipeline again and again and other jobs on their schedules, gives back lost "
-        "steps, and enqueues waiting steps again. Stops on SIGTERM."
+        "Starts jobs on their schedules, gives back lost steps, and enqueues waiting steps again. "
+        "Stops on SIGTERM."
     )
     example = "scheduler"
     failures = (worker.EvictingQueue,)

@@ -1,9 +1,7 @@
-"""List, add, change and remove schedules.
+"""List, add, change, pause, resume and remove schedules.
 
-A schedule starts a job by itself: every day at a time (UTC), or again and again, so many minutes
-after its last start. It applies to all channels, to one, or to a *group* of channel databases. To
-apply it to all channels again, remove it and add it anew. The pipeline needs no schedule: the
-scheduler always starts it again.
+A schedule starts a job by itself: at a time of day, every so many minutes, continuously, or by a
+cron expression. It is for all channels, or for some channels and groups of channel databases.
 """
 
 from argparse import ArgumentTypeError, _ActionsContainer
@@ -11,69 +9,110 @@ from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from stores.cron import DAYS
 from stores.management import arguments
 from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.messages.labels import counted
 from stores.models import ChannelDatabaseGroup, Schedule
-from stores.models.job import SCHEDULED_JOBS
-from stores.models.schedule import MINUTES_A_DAY
+from stores.models.job import JobCode
+from stores.models.schedule import MAX_RETRIES, MINUTES_A_DAY
+from stores.web.forms.schedule import AT, CONTINUOUS, CRON, EVERY, ScheduleForm
 
 
 class Command(SynclineCommand):
     help = (
-        "Lists, adds, changes or removes schedules: what starts on its own besides the pipeline. "
+        "Lists, adds, changes, pauses, resumes or removes schedules: what starts on its own. "
         "Exit status: 0 done, 2 wrong arguments."
     )
-    example = "schedules add eod --at 22:30 --channel houston"
+    example = "schedules add eod --at 22:30 --zone America/Chicago --channel houston"
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
         # The help of an action is the docstring of its method.
         add_action(actions, "list", self.list_schedules)
+        show_parser = add_action(actions, "show", self.show_schedule)
+        arguments.add_id(show_parser, "schedule")
 
         add_parser = add_action(actions, "add", self.add_schedule)
-        jobs = [job.value for job in SCHEDULED_JOBS]
         add_parser.add_argument(
-            "job", choices=jobs, metavar="JOB", help=f"The job: {', '.join(jobs)}."
+            "job",
+            choices=JobCode.values,
+            metavar="JOB",
+            help=f"The job: {', '.join(JobCode.values)}.",
         )
         add_times(add_parser, required=True)
-        add_places(add_parser)
+        add_settings(add_parser)
         add_switch(add_parser, "--off", is_enabled=False, help_text="Adds it switched off.")
 
         change_parser = add_action(actions, "change", self.change_schedule)
         arguments.add_id(change_parser, "schedule")
         add_times(change_parser, required=False)
-        add_places(change_parser)
+        add_settings(change_parser)
+        change_parser.add_argument(
+            "--all-channels", action="store_true", help="For all channels again."
+        )
         switch = change_parser.add_mutually_exclusive_group()
         add_switch(switch, "--on", is_enabled=True, help_text="Switches it on.")
         add_switch(switch, "--off", is_enabled=False, help_text="Switches it off.")
 
+        pause_parser = add_action(actions, "pause", self.pause_schedule)
+        arguments.add_id(pause_parser, "schedule")
+        arguments.add_reason(pause_parser)
+        arguments.add_user(pause_parser, required=False)
+        resume_parser = add_action(actions, "resume", self.resume_schedule)
+        arguments.add_id(resume_parser, "schedule")
         remove_parser = add_action(actions, "remove", self.remove_schedule)
         arguments.add_id(remove_parser, "schedule")
 
     def list_schedules(self, options: dict[str, Any]) -> None:
         """Lists the schedules."""
-        schedules = Schedule.objects.select_related("channel", "group")
-        rows = [schedule_as_dict(schedule) for schedule in schedules]
+        rows = [schedule_as_dict(schedule) for schedule in Schedule.objects.with_details()]
         lines = [schedule_line(row) for row in rows]
         total = f"{counted(len(rows), 'schedule')}."
         self.print_json_or_text({"schedules": rows}, *lines, total)
 
+    def show_schedule(self, options: dict[str, Any]) -> None:
+        """Shows all of a schedule, with its next five starts."""
+        row = schedule_as_dict(get_schedule(options["id"]))
+        lines = [
+            f"{name:<16} {'-' if value is None else value}"
+            for name, value in row.items()
+            if name != "next_starts"
+        ]
+        starts = [f"{start:%a %Y-%m-%d %H:%M %Z}" for start in row["next_starts"]]
+        self.print_json_or_text(row, *lines, f"{'next_starts':<16} {', '.join(starts) or '-'}")
+
     def add_schedule(self, options: dict[str, Any]) -> None:
         """Adds a schedule."""
-        schedule = Schedule(job=options["job"])
-        update_schedule(schedule, options)
-        self.print_json_or_text(schedule_as_dict(schedule), f"{schedule}: added.")
+        self.save(Schedule(job=options["job"]), options, "added")
 
     def change_schedule(self, options: dict[str, Any]) -> None:
-        """Changes a schedule."""
+        """Changes a schedule; what is not given stays."""
+        self.save(get_schedule(options["id"]), options, "changed")
+
+    def save(self, schedule: Schedule, options: dict[str, Any], done: str) -> None:
+        saved = save_schedule(schedule, options)
+        self.print_json_or_text(schedule_as_dict(saved), f"{saved}: {done}.")
+
+    def pause_schedule(self, options: dict[str, Any]) -> None:
+        """Lets a schedule start nothing until resume."""
+        schedule, user = get_schedule(options["id"]), options["user"]
+        by = arguments.get_user(user) if user else None
+        schedule.pause(timezone.now(), options["reason"], by=by)
+        self.report(schedule, "paused")
+
+    def resume_schedule(self, options: dict[str, Any]) -> None:
+        """Ends the pause of a schedule; starts of that time are not made up for."""
         schedule = get_schedule(options["id"])
-        update_schedule(schedule, options)
-        self.print_json_or_text(schedule_as_dict(schedule), f"{schedule}: changed.")
+        schedule.resume(timezone.now())
+        self.report(schedule, "resumed")
+
+    def report(self, schedule: Schedule, done: str) -> None:
+        row = schedule_as_dict(get_schedule(schedule.pk))
+        self.print_json_or_text(row, f"{schedule}: {done}.")
 
     def remove_schedule(self, options: dict[str, Any]) -> None:
         """Removes a schedule."""
@@ -86,7 +125,7 @@ class Command(SynclineCommand):
 def add_times(parser: CommandParser, *, required: bool) -> None:
     times = parser.add_mutually_exclusive_group(required=required)
     times.add_argument(
-        "--at", type=parse_time, metavar="HH:MM", help="Starts every day at this time (UTC)."
+        "--at", type=parse_time, metavar="HH:MM", help="Starts at this time of the day."
     )
     times.add_argument(
         "--every",
@@ -94,6 +133,48 @@ def add_times(parser: CommandParser, *, required: bool) -> None:
         metavar="MINUTES",
         help="Starts again so many minutes after the last start.",
     )
+    times.add_argument(
+        "--continuous",
+        action="store_true",
+        help="Starts again moments after the last run ended.",
+    )
+    times.add_argument(
+        "--cron", metavar="EXPRESSION", help='Starts by a cron expression: "0 22 * * mon-fri".'
+    )
+    parser.add_argument(
+        "--days",
+        nargs="+",
+        choices=DAYS,
+        metavar="DAY",
+        help=f"With --at: only on these days ({', '.join(DAYS)}).",
+    )
+    parser.add_argument("--zone", metavar="NAME", help="The time zone, such as America/Chicago.")
+    for option, words in (("--from", "The first day"), ("--until", "The last day")):
+        parser.add_argument(
+            option, metavar="YYYY-MM-DD", help=f"{words} on which it starts; - for none."
+        )
+
+
+def add_settings(parser: CommandParser) -> None:
+    arguments.add_codes(parser, "--channel", "Only for these channels.")
+    parser.add_argument(
+        "--group",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="Only for the channels of these groups.",
+    )
+    parser.add_argument(
+        "--if-missed", choices=("start", "skip"), help="What becomes of a start that was missed."
+    )
+    parser.add_argument(
+        "--retries",
+        type=arguments.whole_number(0, MAX_RETRIES),
+        metavar="N",
+        help="How often a run is tried again that failed or was done in part.",
+    )
+    arguments.add_user(parser, required=False)
 
 
 def add_switch(parser: _ActionsContainer, option: str, *, is_enabled: bool, help_text: str) -> None:
@@ -101,12 +182,6 @@ def add_switch(parser: _ActionsContainer, option: str, *, is_enabled: bool, help
     parser.add_argument(
         option, dest="is_enabled", action="store_const", const=is_enabled, help=help_text
     )
-
-
-def add_places(parser: CommandParser) -> None:
-    places = parser.add_mutually_exclusive_group()
-    places.add_argument("--channel", metavar="CODE", help="Only for this channel.")
-    places.add_argument("--group", metavar="NAME", help="Only for the channels of this group.")
 
 
 def parse_time(text: str) -> time:
@@ -118,8 +193,7 @@ def parse_time(text: str) -> time:
 
 def get_schedule(pk: int) -> Schedule:
     """Return the schedule with this id. Errors: CommandError with status 2 if there is none."""
-    schedules = Schedule.objects.select_related("channel", "group")
-    return arguments.get_row("schedule", pk, schedules)
+    return arguments.get_row("schedule", pk, Schedule.objects.with_details())
 
 
 def get_group(name: str) -> ChannelDatabaseGroup:
@@ -127,64 +201,95 @@ def get_group(name: str) -> ChannelDatabaseGroup:
     return arguments.get_named("group", name, ChannelDatabaseGroup.objects.filter(name=name))
 
 
-def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set what the options give, leave the rest as it is, and save.
+def save_schedule(schedule: Schedule, options: dict[str, Any]) -> Schedule:
+    """Fill in the form of the pages with what the options give, leave the rest, and save.
 
     Errors: CommandError with status 2 if the values do not go together.
     """
-    if options["is_enabled"] is not None:
-        schedule.is_enabled = options["is_enabled"]
-    set_time(schedule, options)
-    set_place(schedule, options)
-    try:
-        schedule.full_clean()
-    except ValidationError as error:
-        raise arguments.wrong_argument(" ".join(error.messages)) from error
-    schedule.save()
+    user = arguments.get_user(options["user"]) if options["user"] else None
+    unbound = ScheduleForm(instance=schedule)
+    values = {name: unbound[name].value() for name in unbound.fields}
+    form = ScheduleForm(values | {"job": schedule.job} | given(options), instance=schedule)
+    arguments.raise_form_errors([form])
+    return get_schedule(form.save_as(user).pk)
 
 
-def set_time(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set the time of day or the minutes, each of which replaces the other."""
-    if options["at"] is not None:
-        schedule.at = options["at"]
-        schedule.every_minutes = None
-        # A time that is already over today is first due tomorrow.
-        schedule.skip_past_start(timezone.now())
-    elif options["every"] is not None:
-        # Counted from the last start, so it may be due at once.
-        schedule.at = None
-        schedule.every_minutes = options["every"]
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as values of the form's fields."""
+    is_limited = options["channel"] or options["group"]
+    values = {
+        "at": options["at"],
+        "days": options["days"],
+        "every_minutes": options["every"],
+        "cron": options["cron"],
+        "time_zone": options["zone"],
+        "first_day": options["from"],
+        "last_day": options["until"],
+        "catches_up": {"start": "true", "skip": "false"}.get(options["if_missed"]),
+        "retries": options["retries"],
+        "is_enabled": options["is_enabled"],
+    }
+    values = {name: value for name, value in values.items() if value is not None}
+    for name in ("first_day", "last_day"):
+        if values.get(name) == "-":
+            values[name] = ""
+    if is_limited or options.get("all_channels"):
+        values["channels"] = [arguments.get_channel(code).pk for code in options["channel"]]
+        values["groups"] = [get_group(name).pk for name in options["group"]]
+    if (rhythm := chosen_rhythm(options)) is not None:
+        values["rhythm"] = rhythm
+    if rhythm == AT:
+        # Another time is for every day, unless it says so.
+        values.setdefault("days", [])
+    return values
 
 
-def set_place(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set the channel or the group, each of which replaces the other."""
-    if options["channel"] is not None:
-        schedule.channel = arguments.get_channel(options["channel"])
-        schedule.group = None
-    elif options["group"] is not None:
-        schedule.channel = None
-        schedule.group = get_group(options["group"])
+def chosen_rhythm(options: dict[str, Any]) -> str | None:
+    if options["continuous"]:
+        return CONTINUOUS
+    chosen = {AT: options["at"], EVERY: options["every"], CRON: options["cron"]}
+    return next((rhythm for rhythm, value in chosen.items() if value is not None), None)
 
 
 def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
     """The schedule as JSON output shows it."""
-    if schedule.channel:
-        channels = schedule.channel.code
-    elif schedule.group:
-        channels = f"group {schedule.group}"
-    else:
-        channels = "all"
+    run = schedule.last_run
     return {
         "id": schedule.pk,
         "job": schedule.job,
         "rhythm": schedule.rhythm,
-        "channels": channels,
+        "channels": schedule.about,
         "is_enabled": schedule.is_enabled,
-        "next_start": schedule.next_start,
+        "next_start": schedule.next_start_at,
+        "state": schedule.state,
+        "is_late": schedule.is_late(timezone.now()),
+        "cron": schedule.cron or None,
+        "every_minutes": schedule.every_minutes,
+        "is_continuous": schedule.is_continuous,
+        "time_zone": schedule.time_zone,
+        "first_day": schedule.first_day,
+        "last_day": schedule.last_day,
+        "if_missed": "start" if schedule.catches_up else "skip",
+        "retries": schedule.retries,
+        "retries_made": schedule.retries_made,
+        "paused_at": schedule.paused_at,
+        "paused_by": schedule.paused_by.get_username() if schedule.paused_by else None,
+        "pause_reason": schedule.pause_reason or None,
+        "changed_at": schedule.changed_at,
+        "changed_by": schedule.changed_by.get_username() if schedule.changed_by else None,
+        "last_start": schedule.started_at,
+        "last_skipped": schedule.skipped_at,
+        "last_run": str(run.pk) if run else None,
+        "last_outcome": run.status if run else None,
+        "next_starts": schedule.next_starts,
     }
 
 
 def schedule_line(row: Mapping[str, Any]) -> str:
     """The line of a list for a row of schedule_as_dict()."""
-    switch = "on" if row["is_enabled"] else "off"
-    return f"{row['id']:<6} {row['job']:<12} {row['rhythm']:<26} {switch:<4} {row['channels']}"
+    state = "late" if row["is_late"] else row["state"]
+    start = f"{row['next_start']:%Y-%m-%d %H:%M}" if row["next_start"] else "-"
+    return (
+        f"{row['id']:<6} {row['job']:<12} {row['rhythm']:<40} {state:<7} {start:<17} "
+        f"{row['channels']}"
+    )

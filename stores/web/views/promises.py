@@ -22,7 +22,7 @@ def promise_list(request: Request) -> HttpResponse:
     promises = list(Promise.objects.select_related("run"))
     comparisons = JobRun.objects.filter(job__in=COMPARING_JOBS, ended_at__isnull=False)
     last_comparison = comparisons.defer("error").newest_first().first()
-    schedules = Schedule.objects.filter(channel=None, group=None, is_enabled=True)
+    schedules = Schedule.objects.active().filter(channels=None, groups=None)
     context = {
         "promises": promises,
         "broken": [promise for promise in promises if not promise.ok],

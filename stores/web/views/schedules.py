@@ -1,26 +1,98 @@
-"""The page of schedules, with the next start and the last run of each."""
+"""The pages of schedules: what starts when and how it went, and the form that changes it."""
+
+from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stores.jobs.catalog import JOBS
-from stores.models import JobRun, Schedule
-from stores.models.job import JobCode
-from stores.models.run import StartedBy
+from stores.models import Schedule
+from stores.web.forms.reason import posted_reason
+from stores.web.forms.schedule import ScheduleForm
+from stores.web.permissions import require_permission
 from stores.web.request import Request
+
+may_add = require_permission("stores.add_schedule", "add schedules")
+may_change = require_permission("stores.change_schedule", "change schedules")
+may_delete = require_permission("stores.delete_schedule", "remove schedules")
 
 
 @require_safe
 def schedule_list(request: Request) -> HttpResponse:
-    """The pipeline, which starts again after each run, and the jobs that have schedules."""
-    pipeline = JobRun.objects.filter(job=JobCode.PIPELINE, started_by=StartedBy.SCHEDULE)
-    schedules = Schedule.objects.select_related("channel", "group", "last_run")
     context = {
-        "scheduled": [(JOBS[schedule.job], schedule) for schedule in schedules],
-        "pipeline": JOBS[JobCode.PIPELINE],
+        "schedules": [described(schedule) for schedule in Schedule.objects.with_details()],
         "pause_s": settings.PIPELINE_PAUSE_S,
-        "last_pipeline": pipeline.defer("error").newest_first().first(),
     }
     return render(request, "schedules/list.html", context)
+
+
+@require_safe
+def schedule_detail(request: Request, number: int) -> HttpResponse:
+    return render(request, "schedules/detail.html", described(get_schedule(number)))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_add
+def add_schedule(request: Request) -> HttpResponse:
+    return edit(request, Schedule(), "added")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_change
+def change_schedule(request: Request, number: int) -> HttpResponse:
+    return edit(request, get_schedule(number), "changed")
+
+
+def edit(request: Request, schedule: Schedule, done: str) -> HttpResponse:
+    form = ScheduleForm(request.POST if request.method == "POST" else None, instance=schedule)
+    if form.is_valid():
+        saved = form.save_as(request.user)
+        messages.success(request, f"Schedule {done}: {JOBS[saved.job].title}, {saved.rhythm}.")
+        return redirect(saved)
+    back_url = schedule.get_absolute_url() if schedule.pk else reverse("schedules")
+    context = {"form": form, "schedule": schedule, "back_url": back_url}
+    return render(request, "schedules/form.html", context)
+
+
+@require_POST
+@may_change
+def pause_schedule(request: Request, number: int) -> HttpResponse:
+    """Pause a schedule for a reason, or resume it."""
+    schedule, now = get_schedule(number), timezone.now()
+    if request.POST.get("action") == "resume":
+        schedule.resume(now)
+        messages.success(request, "The schedule is resumed.")
+    # Without a reason, posted_reason() has told the user so.
+    elif reason := posted_reason(request):
+        schedule.pause(now, reason, by=request.user)
+        messages.success(request, "The schedule is paused: it starts nothing until you resume it.")
+    return redirect(schedule)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_delete
+def remove_schedule(request: Request, number: int) -> HttpResponse:
+    schedule = get_schedule(number)
+    if request.method == "POST":
+        schedule.delete()
+        messages.success(request, f"Schedule removed: {JOBS[schedule.job].title}.")
+        return redirect("schedules")
+    return render(request, "schedules/remove.html", described(schedule))
+
+
+def get_schedule(number: int) -> Schedule:
+    return get_object_or_404(Schedule.objects.with_details(), pk=number)
+
+
+def described(schedule: Schedule) -> dict[str, Any]:
+    """The schedule with its job and whether its start is late."""
+    return {
+        "schedule": schedule,
+        "job": JOBS[schedule.job],
+        "is_late": schedule.is_late(timezone.now()),
+    }

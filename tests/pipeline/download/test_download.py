@@ -30,7 +30,7 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
-from stores.models.run import StartedBy
+from stores.models.run import Visits
 from stores.models.session import DownloadStatus
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.convert.accounts import import_account
@@ -330,7 +330,7 @@ def test_a_scheduled_download_over_its_time_leaves_the_rest(store, settings, mon
         import_account(store.channel.company, f"00400{number}", first_name="Bo", last_name="Berg")
 
     for shown in (2, 3):
-        carry_out(create_run(JOBS[JobCode.DOWNLOAD], started_by=StartedBy.SCHEDULE).run)
+        carry_out(create_run(JOBS[JobCode.DOWNLOAD], visits=Visits.QUICK).run)
         assert len(lookup(store)) == shown
 
 

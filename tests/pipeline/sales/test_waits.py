@@ -4,7 +4,7 @@ From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once o
 once on SQLite.
 """
 
-from datetime import date, time, timedelta
+from datetime import date, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,11 +25,12 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
+from stores.models.schedule import MINUTES_A_DAY
 from stores.models.statement import StatementState
 from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.sales.statements import start_statements
 from tests.support.concurrency import count_blocked_sessions, start_in_thread
-from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.make import make_customer, make_event, make_sale, make_schedule, pass_time, run
 from tests.support.orders import get_order, make_order, status_and_reason
 from tests.support.processes import until
 
@@ -242,31 +243,35 @@ def test_a_business_date_may_be_near_arrival_or_today(houston, clock_error_days,
     [("partly", 5, False), ("partly", 16, True), ("succeeded", 16, False)],
 )
 def test_a_daily_end_of_day_that_ended_partly_is_retried(houston, status, minutes_ago, is_retried):
-    Schedule.objects.create(job="eod", at=time(0, 0))
+    make_schedule("eod", cron="0 0 * * *")
+    pass_time(MINUTES_A_DAY)
     start_scheduled()
     first = Schedule.objects.get()
     ended_at = database_clock() - timedelta(minutes=minutes_ago)
     JobRun.objects.filter(pk=first.last_run_id).update(status=status, ended_at=ended_at)
-    Schedule.objects.update(started_at=ended_at)
 
     started = start_scheduled()
 
     schedule = Schedule.objects.get()
     assert len(started) == is_retried
     assert (schedule.last_run != first.last_run) is is_retried
-    assert schedule.started_on == first.started_on
+    assert schedule.started_at == first.started_at
 
 
 @pytest.mark.finding(id="A16")
-def test_a_daily_end_of_day_is_retried_until_it_succeeds(houston):
-    Schedule.objects.create(job="eod", at=time(0, 0))
-    quarter_of_an_hour_ago = database_clock() - timedelta(minutes=16)
+@pytest.mark.parametrize(
+    ("retries", "statuses", "runs"),
+    [(5, ["partly", "succeeded"], 2), (2, ["partly", "failed", "busy"], 3), (0, ["partly"], 1)],
+    ids=["until it succeeds", "so often as it says", "never"],
+)
+def test_a_daily_end_of_day_is_retried(houston, retries, statuses, runs):
+    make_schedule("eod", cron="0 0 * * *", retries=retries)
+    pass_time(MINUTES_A_DAY)
 
-    # The first run ends partly, and the second succeeds.
-    for status in ("partly", "succeeded"):
+    for status in statuses:
         assert len(start_scheduled()) == 1
         last_run = JobRun.objects.filter(pk=Schedule.objects.get().last_run_id)
-        last_run.update(status=status, ended_at=quarter_of_an_hour_ago)
-        Schedule.objects.update(started_at=quarter_of_an_hour_ago)
+        last_run.update(status=status, ended_at=database_clock() - timedelta(minutes=16))
 
     assert start_scheduled() == []
+    assert JobRun.objects.count() == runs

@@ -18,7 +18,7 @@ from stores.jobs import queue
 from stores.jobs.liveness import liveness_problems
 from stores.models import JobRun, Schedule
 from stores.models.job import JobCode
-from tests.support.make import run
+from tests.support.make import make_schedule, run
 
 ONE_DAY = timedelta(days=1)
 
@@ -26,7 +26,8 @@ ONE_DAY = timedelta(days=1)
 @pytest.fixture
 def everything_runs(houston) -> Iterator[None]:
     """A scheduler and a worker are running, and a pipeline has just ended."""
-    run("pipeline")
+    make_schedule("pipeline", is_continuous=True)
+    Schedule.objects.update(last_run=run("pipeline")["run"])
     worker = rq.Worker([queue.get_queue()], connection=queue.get_queue().connection)
     worker.register_birth()
     with Locks() as locks:
@@ -41,11 +42,14 @@ def problem_codes() -> list[str]:
 
 @pytest.mark.finding(id="A15")
 def test_the_overview_and_the_command_name_each_problem(houston, reader, command):
+    make_schedule("pipeline", is_continuous=True)
     problems = json.loads(command("channels", "--json"))["concerns"]
     alerts = {alert.text: alert for alert in reader.get("/").context["alerts"]}
     output = command("channels")
 
-    assert [problem["code"] for problem in problems] == ["no_scheduler", "no_worker", "no_pipeline"]
+    assert [problem["code"] for problem in problems] == [
+        *("no_scheduler", "no_worker", "no_pipeline"),
+    ]
     for problem in problems:
         alert = alerts[problem["text"]]
         assert alert.next_step == problem["next_step"]
@@ -93,37 +97,53 @@ def test_a_queue_that_does_not_answer_is_a_problem(everything_runs, settings):
     assert problem_codes() == ["queue_away"]
 
 
+DAILY = {"cron": "0 0 * * *"}
+
+
 @pytest.mark.finding(id="A15")
 @pytest.mark.parametrize(
-    ("since_last_start", "codes"),
+    ("times", "minutes_late", "codes"),
     [
-        (-timedelta(minutes=11), ["schedule_missed"]),
-        (-timedelta(minutes=7), []),
-        (ONE_DAY, []),
+        ({"every_minutes": 1}, 0.5, []),
+        ({"every_minutes": 1}, 1.5, ["schedule_missed"]),
+        ({"every_minutes": 60}, 4, []),
+        ({"every_minutes": 60}, 6, ["schedule_missed"]),
+        (DAILY, 4, []),
+        (DAILY, 6, ["schedule_missed"]),
     ],
-    ids=["11 minutes ago", "7 minutes ago", "tomorrow"],
 )
-def test_a_five_minute_job_that_did_not_start_is_a_problem(
-    everything_runs, since_last_start, codes
+def test_a_start_that_is_not_made_is_a_problem_within_one_interval(
+    everything_runs, times, minutes_late, codes
 ):
-    last_start = timezone.now() + since_last_start
-    Schedule.objects.create(job="eod", every_minutes=5, started_at=last_start)
+    schedule = make_schedule("eod", **times)
+    due = timezone.now() - timedelta(minutes=minutes_late)
+    Schedule.objects.filter(pk=schedule.pk).update(next_start_at=due)
 
     assert problem_codes() == codes
 
 
-@pytest.mark.finding(id="A15")
-@pytest.mark.parametrize(
-    ("days_since_last_start", "codes"),
-    [(1, ["schedule_missed"]), (0, [])],
-    ids=["yesterday", "today"],
-)
-def test_a_daily_job_not_started_today_is_a_problem(everything_runs, days_since_last_start, codes):
-    due = timezone.now() - timedelta(minutes=6)
-    last_day = due.date() - timedelta(days=days_since_last_start)
-    Schedule.objects.create(job="eod", at=due.time(), started_on=last_day)
+def test_channels_that_no_schedule_visits_are_named(houston, popup):
+    make_schedule("P-0001", houston, every_minutes=5)
+    make_schedule("sync-customers", every_minutes=5)
 
-    assert problem_codes() == codes
+    texts = [problem.text for problem in liveness_problems() if problem.code == "not_scheduled"]
+
+    assert [text.partition(":")[0] for text in texts] == [
+        "No schedule covers upload for popup",
+        "No schedule covers send accounts for houston, popup",
+    ]
+
+
+def test_a_pipeline_that_somebody_paused_is_told_with_the_reason(everything_runs, hq_user, reader):
+    schedule = Schedule.objects.get()
+    schedule.pause(timezone.now(), "The line is being replaced.", by=hq_user)
+
+    texts = [alert.text for alert in reader.get("/").context["alerts"]]
+
+    assert problem_codes() == ["not_scheduled", "schedule_paused"]
+    assert "by robin: The line is being replaced." in texts[1]
+    schedule.resume(timezone.now())
+    assert problem_codes() == []
 
 
 @pytest.mark.parametrize("job", [JobCode.DOWNLOAD, JobCode.UPLOAD])

@@ -5,14 +5,12 @@ user who may also start jobs; `people` has Ann with an account, Bo who is pendin
 quarantine.
 """
 
-from datetime import time
-
 import pytest
 
-from stores.models import JobRun, Promise, RunStep, Schedule
+from stores.models import JobRun, Promise, RunStep
 from tests.support.damage import damage
 from tests.support.invariants import Invariant
-from tests.support.make import run
+from tests.support.make import make_schedule, run
 from tests.support.pages import page_at
 
 
@@ -137,8 +135,8 @@ def test_a_busy_comparison_keeps_the_results_of_the_last(reader, checked):
 
 
 def test_the_page_shows_the_next_scheduled_check(reader, hq):
-    Schedule.objects.create(job="verify", at=time(2, 0))
-    Schedule.objects.create(job="reconcile", at=time(2, 30), is_enabled=False)
+    make_schedule("verify", cron="0 2 * * *")
+    make_schedule("reconcile", cron="30 2 * * *", is_enabled=False)
 
     page = page_at(reader, "/promises/")
 

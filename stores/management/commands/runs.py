@@ -8,6 +8,7 @@ from stores.jobs.stages import cancel_run
 from stores.management.arguments import get_row_starting, parse_id_start
 from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.models import JobRun
+from stores.models.run import IS_IDLE
 
 LINE_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
 MAX_LISTED = 100
@@ -27,7 +28,8 @@ class Command(SynclineCommand):
         list_parser.add_argument(
             "--all",
             action="store_true",
-            help=f"Runs that have ended, too; the latest {MAX_LISTED}.",
+            help=f"Runs that have ended, too: the latest {MAX_LISTED}, without scheduled ones that "
+            "found nothing to do.",
         )
         cancel_parser = add_action(actions, "cancel", self.cancel_run)
         cancel_parser.add_argument(
@@ -39,7 +41,7 @@ class Command(SynclineCommand):
 
     def list_runs(self, options: dict[str, Any]) -> None:
         """Lists waiting and executing runs."""
-        runs = JobRun.objects.newest_first()
+        runs = JobRun.objects.exclude(IS_IDLE).newest_first()
         if not options["all"]:
             runs = runs.live()
         self.print_rows("run", map(run_as_dict, runs[:MAX_LISTED]), LINE_FORMAT)

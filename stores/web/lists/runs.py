@@ -5,32 +5,40 @@ from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 
 from stores.jobs.catalog import JOBS
 from stores.models import JobRun
-from stores.models.run import EVERYTHING, RunStatus, StartedBy
+from stores.models.run import EVERYTHING, IS_IDLE, RunStatus, StartedBy
 from stores.web.format import took
 from stores.web.lists import base
 
-NOT_IDLE = "not_idle"
-STATUS_CHOICES = [(NOT_IDLE, "All but nothing to do"), *RunStatus.choices]
+NOT_IDLE, ANY = "not_idle", "any"
+STATUS_CHOICES = [(ANY, "All"), (NOT_IDLE, "All but nothing to do"), *RunStatus.choices]
 
 
 class RunFilter(base.ListFilter):
-    """The status "All but nothing to do" hides the many scheduled runs that found no work."""
+    """Without a status, the many scheduled runs that found nothing to do are left out."""
 
     job = base.choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
-    status = base.choice_filter(STATUS_CHOICES, "Status", method="filter_status")
+    status = base.choice_filter(
+        STATUS_CHOICES, "Status", empty="All but idle scheduled", method="filter_status"
+    )
     started_by = base.choice_filter(StartedBy.choices, "Started by", field="started_by")
     since = base.FirstDayFilter("From", "created_at")
     until = base.LastDayFilter("To", "created_at")
 
     def filter_status(self, runs: QuerySet[JobRun], name: str, status: str) -> QuerySet[JobRun]:
+        if status == ANY:
+            return runs
         if status == NOT_IDLE:
             return runs.exclude(status=RunStatus.NOTHING_TO_DO)
         return runs.filter(status=status)
 
+    def filter_queryset(self, queryset: QuerySet[JobRun]) -> QuerySet[JobRun]:
+        runs = super().filter_queryset(queryset)
+        return runs if self.form.cleaned_data.get("status") else runs.exclude(IS_IDLE)
+
 
 class RunTable(base.ListTable):
     title = "Runs"
-    lead = "All runs of all jobs, newest first."
+    lead = "Runs of all jobs, newest first, but for scheduled ones that found nothing to do."
     if_empty = "No runs yet. Start one on the Jobs page."
     # An index supports this order, so that pages without a filter need no sort.
     indexed_orders = (("created_at", "pk"),)

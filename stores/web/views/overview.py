@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from stores.models import Customer, JobRun
 from stores.models.job import JobCode
-from stores.models.run import RunStatus, StartedBy
+from stores.models.run import IS_IDLE
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.web.components import query_url
@@ -26,8 +26,6 @@ from stores.web.views.alerts import alerts, waiting_rows
 from stores.web.views.balance import latest_balance
 
 MAX_RUNS_SHOWN = 5
-# Of these a scheduler makes several a minute.
-IS_IDLE = Q(started_by=StartedBy.SCHEDULE, status=RunStatus.NOTHING_TO_DO)
 
 
 @require_safe

@@ -5,6 +5,7 @@ may see every page; `starter` is a client of a user who may also start jobs; `ne
 the run that was created last.
 """
 
+import json
 from datetime import date
 
 import pytest
@@ -13,8 +14,10 @@ from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.jobs.claim import claim_step
 from stores.jobs.stages import waiting_steps
+from stores.jobs.start import create_run
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.models.job import JobCode
+from stores.models.run import StartedBy
 from tests.support.make import carry_out, make_customer, make_event, make_sale, run
 from tests.support.orders import make_order
 from tests.support.pages import links_of, page_at, rows_of
@@ -64,6 +67,20 @@ def test_the_list_leaves_out_runs_with_nothing_to_do(starter, ended_run):
     rows = rows_of(starter.get("/runs/", {"status": "not_idle"}))
 
     assert [row.pk for row in rows] == [ended_run.pk]
+
+
+def test_the_list_leaves_out_idle_scheduled_runs_unless_asked(starter, ended_run, command):
+    idle = create_run(JOBS["pipeline"], started_by=StartedBy.SCHEDULE).run
+    carry_out(idle)
+
+    lists = [
+        [row.pk for row in rows_of(starter.get("/runs/", {"status": status}))]
+        for status in ("", "any", "nothing_to_do")
+    ]
+
+    assert lists == [[ended_run.pk], [idle.pk, ended_run.pk], [idle.pk]]
+    listed = json.loads(command("runs", "list", "--all", "--json"))["runs"]
+    assert [row["id"] for row in listed] == [str(ended_run.pk)]
 
 
 def test_pressing_the_button_twice_leads_to_the_same_run(starter, houston):

@@ -21,7 +21,7 @@ from stores.channeldb.errors import ChannelError
 from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.management.arguments import whole_number, wrong_argument
 from stores.management.base import SynclineCommand, exit_status
-from stores.models import ChannelDatabase
+from stores.models import ChannelDatabase, Schedule
 from stores.models.job import JobCode
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.pipeline.register import RegistrationRefused, register_channel
@@ -49,6 +49,22 @@ CHANNELS = (
     DemoChannel("seattle", "Seattle", "store", "embedded", 25),
     DemoChannel("web", "Web shop", "online", "embedded", 30),
     DemoChannel("popup", "Pop-up store", "store", "sqlite:///channels/popup.sqlite3", 10),
+)
+
+# Besides those of every installation: for which channels, and when.
+SCHEDULES: tuple[tuple[str, tuple[str, ...], dict[str, Any]], ...] = (
+    (JobCode.ORDERS, (), {"every_minutes": 10}),
+    (
+        JobCode.END_OF_DAY,
+        ("houston", "popup"),
+        {"cron": "30 22 * * *", "time_zone": "America/Chicago"},
+    ),
+    (
+        JobCode.END_OF_DAY,
+        ("seattle",),
+        {"cron": "30 22 * * *", "time_zone": "America/Los_Angeles"},
+    ),
+    (JobCode.END_OF_DAY, ("web",), {"cron": "30 0 * * *"}),
 )
 
 
@@ -170,7 +186,10 @@ def prepare_demo(customers: int) -> dict[str, int]:
             call_command("migrate", interactive=False, verbosity=0)
             databases = {channel.code: register_demo_channel(channel) for channel in CHANNELS}
             make_users()
-            return load_traffic(databases, customers) if are_empty(databases.values()) else {}
+            if not are_empty(databases.values()):
+                return {}
+            make_schedules(databases)
+            return load_traffic(databases, customers)
     except TimeoutError as error:
         raise Unavailable("Another demo is loading its traffic: try again later") from error
 
@@ -212,6 +231,17 @@ def make_users() -> None:
             user.set_unusable_password()
             user.save(update_fields=["password"])
         user.groups.add(*Group.objects.filter(name=name))
+
+
+def make_schedules(databases: dict[str, ChannelDatabase]) -> None:
+    """Schedule orders and the end of each store's day, unless somebody has scheduled such jobs."""
+    jobs = [job for job, _, _ in SCHEDULES]
+    if Schedule.objects.filter(job__in=jobs).exists():
+        return
+    for job, codes, times in SCHEDULES:
+        schedule = Schedule(job=job, **times)
+        schedule.save_settings(timezone.now())
+        schedule.channels.set(databases[code].channel_id for code in codes)
 
 
 def are_empty(databases: Iterable[ChannelDatabase]) -> bool:

@@ -1,6 +1,8 @@
 """All configuration. Only this module reads the environment; the contract names the variables."""
 
+import binascii
 import os
+from base64 import urlsafe_b64decode
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,22 @@ def secret_key() -> str:
     if PRODUCTION and len(key) < 50:
         raise ImproperlyConfigured("SYNCLINE_SECRET_KEY needs at least 50 characters in production")
     return key or "development-only-" + "0" * 40
+
+
+def secrets_keys() -> list[str]:
+    """The keys for stored passwords: the first encrypts, and each decrypts."""
+    keys = [key.strip() for key in text("SYNCLINE_SECRETS_KEY").split(",") if key.strip()]
+    for key in keys:
+        try:
+            is_valid = len(urlsafe_b64decode(key)) == 32
+        except (binascii.Error, ValueError):
+            is_valid = False
+        if not is_valid:
+            raise ImproperlyConfigured(
+                "SYNCLINE_SECRETS_KEY must hold 32 random bytes in URL-safe base64, or several of "
+                "these, separated by commas"
+            )
+    return keys
 
 
 def allowed_hosts() -> list[str]:
@@ -247,6 +265,10 @@ RUN_LIMIT_S = 4 * 60 * 60
 # production these are the networks of the stores, and have to be named.
 NEARBY = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
 CHANNEL_HOSTS = env.list("SYNCLINE_CHANNEL_HOSTS", default=[] if PRODUCTION else NEARBY)
+# Passwords of channels' databases: the folder of those that are kept in files, and the keys for
+# those that HQ's database holds.
+SECRETS_DIR = text("SYNCLINE_SECRETS_DIR")
+SECRETS_KEYS = secrets_keys()
 # Timeouts of a channel's connections, in seconds: to connect, of a statement, of a lock, of an idle
 # transaction, and how much longer than a statement a connection may be silent.
 CHANNEL_CONNECT_S = 5

@@ -193,16 +193,17 @@ class PaymentRoundingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class DatabaseInline(NeverAdded, NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
     model = models.ChannelDatabase
     fields = (
-        *("name", "group", "url", "is_enabled", "strict_order"),
+        *("name", "group", "address", "is_enabled", "strict_order"),
         *("last_visited_at", "last_error"),
     )
-    readonly_fields = ("name", "last_visited_at", "last_error")
+    # The address is changed on a page of the portal, which tests it.
+    readonly_fields = ("name", "address", "last_visited_at", "last_error")
     extra = 0
 
 
 @admin.register(models.Channel)
 class ChannelAdmin(NeverAdded, NeverDeleted, Listed):
-    """The command create_channel adds channels: it also makes their databases."""
+    """A page of the portal and create_channel add channels: they also make their databases."""
 
     list_display = ("code", "name", "kind", "company", "is_enabled")
     list_filter = ("is_enabled", "kind", "company")
@@ -237,11 +238,11 @@ class ChannelDatabaseAdmin(NeverAdded, NeverDeleted, Listed):
     list_filter = ("is_enabled", "group")
     list_select_related = ("channel", "group")
     fields = (
-        *("channel", "name", "group", "url", "is_enabled", "strict_order"),
+        *("channel", "name", "group", "address", "is_enabled", "strict_order"),
         *("database_id", "generation", "last_visited_at", "last_error"),
     )
     readonly_fields = (
-        *("channel", "name", "database_id", "generation"),
+        *("channel", "name", "address", "database_id", "generation"),
         *("last_visited_at", "last_error"),
     )
 

@@ -63,7 +63,7 @@ REFUSAL_POINTS = (
     "statements:before_stopped",
 )
 # What a download comes by only where a channel refused customers, is to be sent something again,
-# has more than HQ noted, or is on hold.
+# has more than HQ noted, or is paused.
 EXCEPTION_POINTS = (
     "download:after_noting",
     "download:after_refused",

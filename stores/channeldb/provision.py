@@ -51,6 +51,11 @@ def create_database(database: Database) -> None:
         require_intact_file(database, connections[alias])
 
 
+def embedded_server_runs() -> bool:
+    """Whether the embedded server answers on this computer, so that HQ can make databases in it."""
+    return (settings.EMBEDDED.sockets / ".s.PGSQL.5432").exists()
+
+
 def create_file(database: Database) -> None:
     """Make an empty file that only this user may read; an existing one is left alone."""
     path = url.sqlite_path(database)

@@ -32,10 +32,13 @@ RECORD_FAILURE = """
 def record_visit(row: RunStep, seconds: float) -> None:
     """Remember at the channel database how the visit of a step went that has ended.
 
-    A download that brought nothing did not visit it. Effects: in the caller's transaction.
+    A download that brought nothing did not visit it, nor did a paused upload. Effects: in the
+    caller's transaction.
     """
     if row.status == RunStatus.FAILED:
         record_failure(row, row.message, seconds)
+        return
+    if row.step == StepCode.UPLOAD and not row.has_entered:
         return
     database, was_there = row.database_id, row.step != StepCode.DOWNLOAD or bool(row.counts)
     if was_there:

@@ -12,6 +12,7 @@ from stores.models import DownloadSession, JobRun, RunStep, UploadSession
 from stores.models.job import StepCode
 from stores.models.run import RunStatus
 from stores.pipeline.download.stopped import stopped_downloads
+from stores.pipeline.pauses import paused_uploads
 
 # Words that mean that a run did something: those of the contract, and of the jobs that look.
 EFFECT_COUNTS = (
@@ -87,14 +88,20 @@ def run_message(run: JobRun, steps: Sequence[RunStep]) -> Message:
 
 
 def nothing_to_do(run: JobRun, steps: Sequence[RunStep]) -> Message:
-    """That nothing was to do; of a run for one order, and of stopped downloads, also why."""
+    """That nothing was to do; of a run for one order, and where work is stopped, also why."""
     if not run.order_number:
-        downloads = [step for step in steps if step.step == StepCode.DOWNLOAD]
-        databases = [step.database_id for step in downloads if step.database_id]
-        return join([Message("nothing_to_do"), *stopped_downloads(databases)])
+        stopped = [
+            *paused_uploads(databases_of(steps, StepCode.UPLOAD)),
+            *stopped_downloads(databases_of(steps, StepCode.DOWNLOAD)),
+        ]
+        return join([Message("nothing_to_do"), *stopped])
     if made := run.orders.exclude(sales_order=None).select_related("sales_order").first():
         return Message("order_made", order=str(made.sales_order))
     return Message("order_taken")
+
+
+def databases_of(steps: Sequence[RunStep], code: str) -> list[int]:
+    return [step.database_id for step in steps if step.step == code and step.database_id]
 
 
 def order_obstacle(run: JobRun) -> Message:

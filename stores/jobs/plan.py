@@ -85,5 +85,5 @@ def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
         databases = databases.filter(channel__company__in=run.companies)
     if not run.is_recurring:
         return list(databases)
-    databases = databases.not_paused()
+    databases = databases.not_backing_off()
     return list(databases.slow() if run.visits == Visits.SLOW else databases.quick())

@@ -87,7 +87,7 @@ def start_for_slow_channels() -> None:
 
     These are uploads and downloads in turn, where a schedule starts such often.
     """
-    slow = ChannelDatabase.objects.enabled().not_paused().slow()
+    slow = ChannelDatabase.objects.enabled().not_backing_off().slow()
     codes = sorted(set(slow.values_list("channel__code", flat=True)))
     slow_runs = JobRun.objects.filter(visits=Visits.SLOW)
     if not codes or is_recent(slow_runs):

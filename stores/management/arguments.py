@@ -19,7 +19,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model, QuerySet
 
 from stores.management.base import WRONG_ARGUMENTS
-from stores.models import Channel, Company, RetailTransaction
+from stores.models import Channel, ChannelDatabase, Company, RetailTransaction
 from stores.pipeline.dates import InvalidBusinessDate, parse_business_date
 from stores.web.forms.reason import ReasonField
 
@@ -143,6 +143,20 @@ def add_user(parser: CommandParser, *, required: bool = True) -> None:
         metavar="NAME",
         help="The portal user who is recorded as doing it.",
     )
+
+
+def add_database(parser: CommandParser) -> None:
+    parser.add_argument("database", metavar="DATABASE", help="As printed by channels.")
+
+
+def get_database(label: str) -> ChannelDatabase:
+    """Return the channel database with this label. Errors: CommandError with status 2."""
+    code, _, register = label.partition("/")
+    databases = ChannelDatabase.objects.with_channel()
+    database = databases.filter(channel__code=code, name=register).first()
+    if database is None:
+        raise wrong_argument(f"There is no channel database {label!r}.")
+    return database
 
 
 def known_channels(codes: Sequence[str]) -> list[str]:

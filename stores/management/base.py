@@ -138,10 +138,10 @@ def exit_status(outcome: str) -> int:
     return BUSY if outcome == "busy" else FAILED
 
 
-def add_actions(parser: CommandParser) -> Any:
+def add_actions(parser: CommandParser, *, required: bool = True) -> Any:
     """Give a command actions, which `add_action` adds to the result."""
     return parser.add_subparsers(
-        dest="action", required=True, parser_class=ActionParser, help="What to do."
+        dest="action", required=required, parser_class=ActionParser, help="What to do."
     )
 
 

@@ -25,7 +25,7 @@ TEXTS: dict[str, Any] = {
     "cancelled": _("Cancelled."),
     "counts": _("%(counts)s."),
     "done": _("Done."),
-    "downloads_on_hold": _("%(customers)s pending for %(database)s, whose downloads are on hold."),
+    "downloads_on_hold": _("%(customers)s pending for %(database)s, whose downloads are paused."),
     "downloads_suspended": _(
         "%(customers)s pending for %(database)s, whose downloads are suspended."
     ),
@@ -40,6 +40,7 @@ TEXTS: dict[str, Any] = {
     "run_follows": _("This run follows it."),
     "starter_refused": _("Refused: %(user)s no longer has permission to start this."),
     "stopped": _("Stopped. Committed changes are kept."),
+    "uploads_paused": _("Uploads from %(database)s are paused."),
     "unexpected_error": _("Unexpected error; see the run's technical details."),
     "unexpected_error_of_kind": _("Unexpected error (%(error)s); see the run's technical details."),
     "worker_gone": _("The process running it is gone."),
@@ -354,7 +355,7 @@ TEXTS: dict[str, Any] = {
     ),
     "download_canceled_by_hand": _("Canceled by hand."),
     "download_replaced": _("Another package brings what it would have brought."),
-    "downloads_held": _("Downloads to this database are on hold."),
+    "downloads_held": _("Downloads to this database are paused."),
     "package_blocks": _(
         "The channel refuses some of its customers; in strict order, later packages wait for it."
     ),
@@ -434,9 +435,94 @@ TEXTS: dict[str, Any] = {
         "Channel %(channel)s has no Syncline tables, or old ones: run migrate_channels %(code)s."
     ),
     "channel_unreachable": _("Channel %(channel)s cannot be reached."),
+    # Why it cannot be reached, where that is known.
+    "channel_database_closed": _(
+        "Channel %(channel)s cannot be reached: HQ's user may not connect to its database."
+    ),
+    "channel_database_gone": _(
+        "Channel %(channel)s cannot be reached: its server has no such database."
+    ),
+    "channel_file_gone": _(
+        "Channel %(channel)s cannot be reached: its file is missing or cannot be opened."
+    ),
+    "channel_line_insecure": _(
+        "Channel %(channel)s cannot be reached: its server offers no TLS, or a certificate that HQ"
+        " does not trust."
+    ),
+    "channel_name_unknown": _(
+        "Channel %(channel)s cannot be reached: the name of its server is unknown."
+    ),
+    "channel_newer": _(
+        "Channel %(channel)s: its tables were made by a newer version of Syncline (%(migration)s)."
+        " Update headquarters first."
+    ),
+    "channel_of_another": _(
+        "Channel %(channel)s: its database is that of channel %(other)s, or a copy of it."
+    ),
+    "channel_of_another_hq": _(
+        "Channel %(channel)s: its database belongs to another headquarters, which visits it or has"
+        " visited it."
+    ),
+    "channel_no_route": _("Channel %(channel)s cannot be reached: no network leads to its server."),
+    "channel_not_let_in": _(
+        "Channel %(channel)s cannot be reached: the access rules of its server (pg_hba.conf) do"
+        " not let HQ in."
+    ),
+    "channel_nothing_listens": _(
+        "Channel %(channel)s cannot be reached: nothing listens on the port of its server."
+    ),
+    "channel_password_refused": _(
+        "Channel %(channel)s cannot be reached: its server refuses HQ's user or password."
+    ),
+    "channel_server_starting": _(
+        "Channel %(channel)s cannot be reached: its server is starting or stopping."
+    ),
+    "channel_silent": _("Channel %(channel)s cannot be reached: its server does not answer."),
+    "channel_turned_away": _(
+        "Channel %(channel)s cannot be reached: its server does not let HQ in."
+    ),
     "channel_without_roles": _(
         "Channel %(channel)s is a SQLite file, which has no roles: give the till's user access to"
         " the file instead."
+    ),
+    "privileges_missing": _("Channel %(channel)s: HQ's user lacks %(privileges)s."),
+    # What a test of the connection says of a step that works, or that adding the database mends.
+    "check_address": _("It is complete, and HQ may connect there."),
+    "check_name": _("The name of the server is known."),
+    "check_line": _("The server answers."),
+    "check_sign_in": _("The server lets HQ in."),
+    "check_database": _("It is there."),
+    "check_database_to_make": _("It is not there yet. Adding it makes it."),
+    "check_rights": _("HQ may do what it needs."),
+    "check_tables": _("They are as this version needs them."),
+    "check_tables_to_make": _(
+        "There are none yet. Adding the database makes them, as does create_channel."
+    ),
+    "check_tables_to_update": _(
+        "They are of an older version. Adding the database updates them, as does migrate_channels."
+    ),
+    "check_owner": _("It belongs to no other channel, and to no other headquarters."),
+    "check_owner_changed": _(
+        "It is another database than the registered one. The next visit opens an incident, which"
+        " you close once you are sure."
+    ),
+    "check_owner_renewed": _("It is a copy. Adding it gives it an identity of its own."),
+    "renew_identity": _("If it is a copy, --renew-identity gives it an identity of its own."),
+    # What helps where a test of the connection fails.
+    "remedy_database_closed": _("Grant it CONNECT on the database."),
+    "remedy_database_gone": _("Create it there: empty, in UTF-8."),
+    "remedy_line_insecure": _(
+        "Give the server a certificate that names it, or name its authority as sslrootcert."
+    ),
+    "remedy_name_unknown": _("Check its spelling, and that HQ's name server knows it."),
+    "remedy_not_let_in": _("Add a line for HQ's address there."),
+    "remedy_nothing_listens": _(
+        "Check the port, and that the server runs and listens to other computers."
+    ),
+    "remedy_password_refused": _("Check both."),
+    "remedy_silent": _("Check the address, and the firewalls on the way."),
+    "remedy_privileges_missing": _(
+        "The administrator of the database can grant it: see Rights in the manual."
     ),
     "recreate_tables": _("Run migrate_channels %(code)s to create it again."),
     "table_of_another": _(
@@ -452,6 +538,14 @@ TEXTS: dict[str, Any] = {
     "environment_name_invalid": _("env: must name a variable CHANNEL_DSN_…"),
     "environment_value_invalid": _("%(name)s must hold postgresql://… or sqlite:///…"),
     "environment_value_missing": _("%(name)s is not set in the environment"),
+    "secret_file_invalid": _("file:%(name)s must hold one line of text"),
+    "secret_file_missing": _("there is no file %(name)s in SYNCLINE_SECRETS_DIR"),
+    "secret_file_outside": _("file:%(name)s leads out of SYNCLINE_SECRETS_DIR"),
+    "secret_file_unreadable": _("HQ may not read the file %(name)s in SYNCLINE_SECRETS_DIR"),
+    "secret_name_invalid": _("file: must name a file in SYNCLINE_SECRETS_DIR, without a folder"),
+    "secrets_folder_missing": _("file: needs the setting SYNCLINE_SECRETS_DIR"),
+    "secrets_key_missing": _("its password is encrypted, and SYNCLINE_SECRETS_KEY is not set"),
+    "secrets_key_wrong": _("no key in SYNCLINE_SECRETS_KEY decrypts its password"),
     "file_is_no_file": _("the path leads to something that is not a file"),
     "file_outside": _("the file lies outside SYNCLINE_DATA_DIR"),
     "host_not_allowed": _(
@@ -460,7 +554,9 @@ TEXTS: dict[str, Any] = {
     "parameters_not_allowed": _("of parameters it takes %(allowed)s only"),
     "path_invalid": _("sqlite:/// needs a plain path below SYNCLINE_DATA_DIR"),
     "path_unfollowable": _("the path cannot be followed"),
-    "scheme_unknown": _("it must be postgresql://…, sqlite:///…, env:CHANNEL_DSN_… or embedded"),
+    "scheme_unknown": _(
+        "it must be postgresql://…, sqlite:///…, env:CHANNEL_DSN_…, file:… or embedded"
+    ),
     "tls_required": _("in production a remote host needs sslmode=verify-full"),
     # What an error of each kind says if there is nothing more to say.
     "any_channel_already_open": _(

@@ -1,9 +1,11 @@
 """Channels and their databases. Only stores.channeldb opens the databases."""
 
 import uuid
-from datetime import time, timedelta
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from functools import cache
-from typing import Self
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -85,7 +87,8 @@ class StatementMode(models.TextChoices):
 class Channel(models.Model):
     """A store, a web shop or a call center that creates customers of one company.
 
-    The command create_channel adds it. It is never deleted, only switched off.
+    It is added on a page or with create_channel, and never deleted: what it sent refers to it. When
+    it has closed for good it is archived, which also switches it off.
     """
 
     # With the prefix "DEFAULT-" it fits into an account number.
@@ -93,7 +96,9 @@ class Channel(models.Model):
         max_length=12,
         unique=True,
         validators=[
-            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "Letters, digits, - and _ only.")
+            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "Letters, digits, - and _ only."),
+            # The address of the page that adds a channel stands in its place.
+            RegexValidator(r"^add$", "A channel cannot have the code add.", inverse_match=True),
         ],
     )
     name = models.CharField(max_length=100)
@@ -143,6 +148,12 @@ class Channel(models.Model):
         help_text="Corrected orders are put on hold with this code until someone releases them.",
     )
     is_enabled = models.BooleanField(default=True, help_text="If off, jobs skip the channel.")
+    # Since when it is archived, by whom (None: with a command), and why.
+    archived_at = models.DateTimeField(null=True, editable=False)
+    archived_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    archive_reason = models.CharField(max_length=300, blank=True, db_default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -152,6 +163,11 @@ class Channel(models.Model):
             models.CheckConstraint(
                 condition=Q(statement_mode__in=StatementMode.values),
                 name="statement_mode_is_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(archived_at__isnull=True, archived_by__isnull=True, archive_reason="")
+                | (Q(archived_at__isnull=False, is_enabled=False) & ~Q(archive_reason="")),
+                name="an_archived_channel_is_off_for_a_reason",
             ),
         ]
 
@@ -166,8 +182,17 @@ class Channel(models.Model):
         """The database that all registers share, which has no name."""
         return self.databases.select_related("channel__company").order_by("name").first()
 
+    @property
+    def is_archived(self) -> bool:
+        return self.archived_at is not None
+
     def clean(self) -> None:
-        """Refuse an unknown country, and another statement mode while a statement is open."""
+        """Refuse an unknown country, and another statement mode while a statement is open.
+
+        An archived channel is brought back on its page, not by switching it on.
+        """
+        if self.is_archived and self.is_enabled:
+            raise ValidationError({"is_enabled": "The channel is archived. Bring it back first."})
         if self.country and not is_country(self.country):
             raise ValidationError({"country": "Not a country of ISO 3166-1 (three letters)."})
         changed = Channel.objects.filter(pk=self.pk).exclude(statement_mode=self.statement_mode)
@@ -175,8 +200,32 @@ class Channel(models.Model):
             raise ValidationError({"statement_mode": "Post its open statements first."})
 
 
-def max_pause() -> timedelta:
-    """The longest pause of a database after errors, plus a second for the difference of clocks."""
+class Direction(models.TextChoices):
+    """What HQ does in a channel database, as a person can pause it."""
+
+    UPLOAD = "upload", "Uploads from"
+    DOWNLOAD = "download", "Downloads to"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Since when a direction of a channel database is paused, by whom and why; or that it is not.
+
+    By None: with a command.
+    """
+
+    direction: Direction
+    since: datetime | None
+    by: Any
+    reason: str
+
+    @property
+    def words(self) -> str:
+        return f"{self.direction.capitalize()}s paused"
+
+
+def max_back_off() -> timedelta:
+    """How long schedules leave a database alone after errors, at most, and a second for clocks."""
     return timedelta(seconds=settings.BACK_OFF_MOST_S + 1)
 
 
@@ -185,12 +234,12 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
         """Databases that jobs visit: they are enabled, and so is their channel."""
         return self.filter(is_enabled=True, channel__is_enabled=True)
 
-    def not_paused(self) -> Self:
+    def not_backing_off(self) -> Self:
         """Databases without errors, and those whose next try is due.
 
-        A next try that is later than the longest pause was set before the clock was set back.
+        A next try that is later than that can be was set before the clock was set back.
         """
-        too_far = Now() + max_pause()
+        too_far = Now() + max_back_off()
         return self.filter(
             Q(next_try_at=None) | Q(next_try_at__lte=Now()) | Q(next_try_at__gt=too_far)
         )
@@ -219,8 +268,9 @@ RECEIVED_UP_TO = Greatest("position", "received_no")
 class ChannelDatabase(models.Model):
     """One physical database: the channel's own, or that of an offline register.
 
-    The command create_channel adds it. `url` is resolved when the database is opened:
-    embedded:NAME, sqlite:///PATH below the data directory, env:CHANNEL_DSN_X, or postgresql://….
+    It is added on a page or with create_channel. `url` and `secret` are read anew whenever the
+    database is opened. `url` is embedded:NAME, sqlite:///PATH below the data directory,
+    postgresql://…, or a reference to one of these two: env:CHANNEL_DSN_X or file:NAME.
 
     Epoch and nonce say which visit was the last: the database holds the confirmed pair, or the
     intended one if a visit died between its steps. Anything else is an incident.
@@ -232,6 +282,9 @@ class ChannelDatabase(models.Model):
     )
     group = models.ForeignKey(ChannelDatabaseGroup, models.PROTECT, related_name="databases")
     url = models.CharField(max_length=500)
+    # The password of a postgresql:// address: encrypted as fernet:TOKEN, or a reference to it as
+    # env:CHANNEL_DSN_X or file:NAME. It is never shown.
+    secret = models.CharField(max_length=500, blank=True, db_default="", editable=False)
     database_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     # Raised when a database that was restored from a backup is accepted. Events with counters that
     # its tills then use again sort after the old ones.
@@ -261,14 +314,25 @@ class ChannelDatabase(models.Model):
         db_default=False,
         help_text="A package that the database refuses in part holds up all later ones.",
     )
-    # The hold on its downloads: since when, by whom (None: with a command), and why.
-    held_since = models.DateTimeField(null=True, editable=False)
-    held_by = models.ForeignKey(
+    # For each direction that a person has paused: since when, by whom (None: with a command), and
+    # why.
+    uploads_paused_at = models.DateTimeField(null=True, editable=False)
+    uploads_paused_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="+"
     )
-    hold_reason = models.CharField(max_length=300, blank=True, db_default="", editable=False)
-    # When the last hold ended.
-    resumed_at = models.DateTimeField(null=True, editable=False)
+    uploads_pause_reason = models.CharField(
+        max_length=300, blank=True, db_default="", editable=False
+    )
+    downloads_paused_at = models.DateTimeField(null=True, editable=False)
+    downloads_paused_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    downloads_pause_reason = models.CharField(
+        max_length=300, blank=True, db_default="", editable=False
+    )
+    # When the last pause of each direction ended.
+    uploads_resumed_at = models.DateTimeField(null=True, editable=False)
+    downloads_resumed_at = models.DateTimeField(null=True, editable=False)
     # The start of HQ's server since which the database was last recognised, and since which a visit
     # last failed. They are compared for equality only, so clocks do not matter.
     recognised_start = models.DateTimeField(null=True, editable=False)
@@ -297,9 +361,26 @@ class ChannelDatabase(models.Model):
                 name="an_intention_is_ahead_of_what_is_confirmed",
             ),
             models.CheckConstraint(
-                condition=Q(held_since__isnull=True, held_by__isnull=True, hold_reason="")
-                | (Q(held_since__isnull=False) & ~Q(hold_reason="")),
-                name="downloads_are_held_for_a_reason",
+                condition=Q(secret="") | Q(url__startswith="postgres"),
+                name="only_a_server_s_address_has_a_secret",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    uploads_paused_at__isnull=True,
+                    uploads_paused_by__isnull=True,
+                    uploads_pause_reason="",
+                )
+                | (Q(uploads_paused_at__isnull=False) & ~Q(uploads_pause_reason="")),
+                name="uploads_are_paused_for_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    downloads_paused_at__isnull=True,
+                    downloads_paused_by__isnull=True,
+                    downloads_pause_reason="",
+                )
+                | (Q(downloads_paused_at__isnull=False) & ~Q(downloads_pause_reason="")),
+                name="downloads_are_paused_for_a_reason",
             ),
         ]
 
@@ -307,15 +388,36 @@ class ChannelDatabase(models.Model):
         return self.label
 
     @property
-    def is_held(self) -> bool:
-        """Whether an administrator has put its downloads on hold."""
-        return self.held_since is not None
+    def address(self) -> str:
+        """Its URL, to be shown: without the password that an older one may hold."""
+        return split_password(self.url)[0]
 
     @property
-    def is_paused(self) -> bool:
+    def pauses(self) -> list[Pause]:
+        """Both directions, with who paused them."""
+        uploads = (self.uploads_paused_at, self.uploads_paused_by, self.uploads_pause_reason)
+        downloads = (
+            self.downloads_paused_at,
+            self.downloads_paused_by,
+            self.downloads_pause_reason,
+        )
+        return [Pause(Direction.UPLOAD, *uploads), Pause(Direction.DOWNLOAD, *downloads)]
+
+    @property
+    def uploads_paused(self) -> bool:
+        """Whether an administrator has paused what HQ fetches from it."""
+        return self.uploads_paused_at is not None
+
+    @property
+    def downloads_paused(self) -> bool:
+        """Whether an administrator has paused what HQ sends to it."""
+        return self.downloads_paused_at is not None
+
+    @property
+    def is_backing_off(self) -> bool:
         """Whether schedules leave it alone now, after errors."""
         now = timezone.now()
-        return self.next_try_at is not None and now < self.next_try_at <= now + max_pause()
+        return self.next_try_at is not None and now < self.next_try_at <= now + max_back_off()
 
     @property
     def label(self) -> str:
@@ -326,3 +428,20 @@ class ChannelDatabase(models.Model):
 def database_label(code: str, register: str) -> str:
     """The code of a channel, with the name of the register if there is one."""
     return f"{code}/{register}" if register else code
+
+
+def split_password(url: str) -> tuple[str, str]:
+    """Split the URL of a database into the same without its password, and the password.
+
+    Of what is no valid URL, only the scheme is left: who knows where in it a password is.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return f"{url.partition(':')[0]}:…", ""
+    user, _, host = parts.netloc.rpartition("@")
+    name, has_password, password = user.partition(":")
+    if not has_password:
+        return url, ""
+    return url.replace(parts.netloc, f"{name}@{host}", 1), unquote(password)

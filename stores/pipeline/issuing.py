@@ -67,7 +67,9 @@ def check_channels() -> None:
 def channels_to_check() -> ChannelDatabaseQuerySet:
     """Return the databases that nobody has tried to compare since HQ's server was started."""
     return (
-        databases_with_numbers().not_paused().exclude(WAS_COMPARED | Q(failed_start=SERVER_START))
+        databases_with_numbers()
+        .not_backing_off()
+        .exclude(WAS_COMPARED | Q(failed_start=SERVER_START))
     )
 
 

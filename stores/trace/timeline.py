@@ -135,9 +135,10 @@ def obstacles_to(database: ChannelDatabase, history: CustomerHistory) -> Iterato
     """The reasons why a database lacks the customer, each with the next step: two sentences."""
     if database.last_error:
         yield str(database.last_error), "Check the channel; 1010 then delivers automatically."
-    if database.is_held:
+    if database.downloads_paused:
         yield (
-            f"Downloads to {database.label} are on hold: {as_sentence(database.hold_reason)}",
+            f"Downloads to {database.label} are paused:"
+            f" {as_sentence(database.downloads_pause_reason)}",
             "Resume the downloads when the reason is gone.",
         )
     exception = history.exceptions.get(database.pk)
@@ -157,7 +158,7 @@ def obstacles_to(database: ChannelDatabase, history: CustomerHistory) -> Iterato
             f"Downloads to {database.label} are suspended{whom}.",
             "Open the download session and choose Send again or Cancel.",
         )
-    elif not is_refused and not database.is_held and (names := refused_names(database)):
+    elif not is_refused and not database.downloads_paused and (names := refused_names(database)):
         yield (
             f"{database.label} refuses {names}; in strict order, the others wait.",
             "Correct what it refuses; each download tries again.",

@@ -68,6 +68,7 @@ LOOKS = {
     "delivered": GOOD,
     "on": GOOD,
     "off": Look("secondary", "slash-circle"),
+    "archived": Look("secondary", "inbox"),
     "error": BAD,
     "never": QUIET,
     # Schedules.

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.core.management import load_command_class
 from django.core.management.base import CommandParser
@@ -21,11 +22,14 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from stores.channeldb.connect.secrets import decrypt
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import create_run
 from stores.messages.message import Message
 from stores.models import (
     AsyncCustomer,
+    Channel,
+    ChannelDatabase,
     Customer,
     DownloadSession,
     EditConflict,
@@ -66,7 +70,11 @@ COMMANDS = {
     "delete-download": "downloads delete",
     "resend-customer": "downloads resend",
     "send-everything": "downloads full",
-    "hold-downloads": "downloads hold",
+    "pause-channel": "channels pause",
+    "archive-channel": "channels archive",
+    "add-channel": "create_channel",
+    "add-database": "create_channel",
+    "change-address": "channels address",
     "tokens": "rts_token",
     "correct-transaction": "transactions correct",
     "failed-cause": "transactions correct-alike",
@@ -80,7 +88,7 @@ COMMANDS = {
     "remove-schedule": "schedules remove",
 }
 # What the set-up pages do, and jobs cannot be without.
-IN_THE_SET_UP = ("create_channel",)
+IN_THE_SET_UP = ("schedules add", "schedules change", "schedules remove")
 # What only a browser has: its session.
 OF_A_BROWSER = {"sign-in", "sign-in-link", "sign-out"}
 
@@ -575,6 +583,89 @@ def test_everything_is_sent_again_after_a_preview(applied_session, call):
     assert call("downloads", "list")[1] == {"sessions": [], "exceptions": []}
 
 
+def test_a_database_is_paused_in_both_directions_and_resumed(popup, hq_user, call):
+    pause = ("channels", "pause", "popup", "--reason", "Stocktaking.", "--user", "robin")
+
+    status, document = call(*pause)
+    one_way = call("channels", "resume", "popup", "--direction", "upload")
+    [listed] = call("channels")[1]["channels"]
+
+    assert status == 0
+    assert {pause["by"] for pause in document["paused"].values()} == {"robin"}
+    assert (one_way[0], one_way[1]["paused"]["upload"]) == (0, None)
+    assert listed["paused"] == one_way[1]["paused"]
+    assert call("channels", "resume", "popup")[0] == 0
+    assert call("channels", "resume", "popup")[0] == 1
+
+
+def test_a_channel_is_archived_unless_something_waits_and_restored(popup, hq_user, call):
+    make_customer(popup, "Ann")
+    words = ("channels", "archive", "popup", "--reason", "Closed.", "--user", "robin")
+
+    status, error = call(*words)
+    archived = call(*words, "--whatever-waits")
+    [listed] = call("channels", "list")[1]["channels"]
+
+    assert status == 1
+    assert "Channel popup is not archived: Not uploaded: 1 event of popup." in error
+    assert (archived[0], archived[1]["reason"]) == (0, "Closed.")
+    assert listed["status"] == "archived"
+    assert call("channels", "restore", "popup")[0] == 0
+    assert call("channels", "restore", "popup")[0] == 1
+
+
+def test_a_connection_is_tested_before_a_channel_is_added(popup, call):
+    new = ("create_channel", "austin", "--database")
+
+    passed = call(*new, "sqlite:///channels/austin.sqlite3", "--test")
+    failed = call(*new, "postgresql://shop@localhost:1/ch", "--test")
+    another = call(*new, popup.url, "--test")
+
+    assert (passed[0], passed[1]["passed"]) == (0, True)
+    assert (failed[0], failed[1]["passed"]) == (1, False)
+    outcomes = {step["step"]: step["outcome"] for step in failed[1]["steps"]}
+    assert (outcomes["name"], outcomes["line"], outcomes["database"]) == (
+        *("passed", "failed"),
+        "skipped",
+    )
+    assert another[1]["steps"][-1] == {
+        "step": "owner",
+        "outcome": "failed",
+        "message": "it belongs to channel popup already.",
+    }
+    assert Channel.objects.count() == 1
+
+
+def test_the_address_of_a_database_is_tested_and_changed(popup, call):
+    url = popup.url.replace("channels/", "channels//")
+    words = ("channels", "address", "popup", "--database")
+
+    assert call(*words, "postgresql://shop@localhost:1/ch", "--test")[0] == 1
+    assert call(*words, "postgresql://shop@localhost:1/ch")[0] == 1
+    assert call(*words, url)[0] == 2
+    changed = call(*words, popup.url)
+
+    assert changed == (0, {"database": "popup", "address": popup.url})
+
+
+def test_passwords_are_encrypted_with_the_first_key(houston, call, settings):
+    settings.SECRETS_KEYS = []
+    ChannelDatabase.objects.update(url="postgresql://shop:s3cret%40@localhost:1/ch")
+    status_without_key, _ = call("channels", "encrypt")
+
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode()]
+    first = call("channels", "encrypt")
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode(), *settings.SECRETS_KEYS]
+    second = call("channels", "encrypt")
+    settings.SECRETS_KEYS = settings.SECRETS_KEYS[:1]
+
+    houston.refresh_from_db()
+    assert status_without_key == 1
+    assert first == second == (0, {"encrypted": 1})
+    assert houston.url == "postgresql://shop@localhost:1/ch"
+    assert decrypt(houston.secret) == "s3cret@"
+
+
 NO_ID = "00000000-0000-0000-0000-000000000000"
 WRONG = [
     ("runs cancel x", "argument ID: 'x' is not an id such as 0"),
@@ -628,6 +719,19 @@ WRONG = [
     ("downloads cancel x", "argument ID: 'x' is not an id such as 0"),
     (f"downloads rerun {NO_ID}", f"There is no session {NO_ID}."),
     ("downloads full nowhere", "There is no channel database 'nowhere'."),
+    ("channels pause nowhere --reason x", "There is no channel database 'nowhere'."),
+    ("channels pause nowhere", "the following arguments are required: --reason"),
+    ("channels pause nowhere --direction up --reason x", "invalid choice: 'up'"),
+    ("channels archive nowhere --reason x", "There is no channel 'nowhere'."),
+    ("channels list --direction upload", "unrecognized arguments: --direction upload"),
+    (
+        "create_channel austin --database postgresql://a:b@c/d --secret file:x --test",
+        "--secret: The address has a password already.",
+    ),
+    (
+        "create_channel austin --database embedded --secret file:x --name A --kind store",
+        "--company is required",
+    ),
     ("downloads resend nowhere 1", "There is no channel database 'nowhere'."),
 ]
 

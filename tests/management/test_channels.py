@@ -41,7 +41,7 @@ def test_the_json_of_a_channel_has_the_keys_of_the_contract(popup, command):
         "database",
         "status",
         "error",
-        "hold",
+        "paused",
         "strict_order",
         "suspended",
         "counts",
@@ -74,7 +74,9 @@ def test_a_disabled_or_unreachable_channel_is_marked(houston, seattle, popup, co
         "seattle": "disabled",
         "popup": "unreachable",
     }
-    assert rows["popup"]["error"] == "Channel popup cannot be reached."
+    assert rows["popup"]["error"] == (
+        "Channel popup cannot be reached: its file is missing or cannot be opened."
+    )
 
 
 def test_listing_does_not_open_any_channel(popup, command):

@@ -264,7 +264,9 @@ def test_an_unreachable_channel_is_one_sentence_and_status_one(create):
     answer = create(url=NOWHERE)
 
     assert (answer.status, answer.out) == (1, "")
-    assert answer.err.strip() == "CommandError: Channel shop cannot be reached."
+    assert answer.err.strip() == (
+        "CommandError: Channel shop cannot be reached: nothing listens on the port of its server."
+    )
 
 
 def test_an_unknown_role_is_one_sentence_and_status_one(create, register):
@@ -327,7 +329,7 @@ def test_an_unreachable_channel_does_not_stop_migrations_of_others(houston, seat
     assert answer.status == 1
     assert "seattle: unchanged." in answer.out
     assert answer.err.splitlines() == [
-        "Channel houston cannot be reached.",
+        "Channel houston cannot be reached: its server has no such database.",
         "CommandError: 1 of 2 channel databases could not be migrated.",
     ]
 
@@ -525,7 +527,9 @@ def test_a_partly_or_failed_run_ends_with_status_one(houston, seattle, call):
     on_server("ALTER DATABASE ch_seattle_away RENAME TO ch_seattle")
     assert (partly.status, partly.document["outcome"]) == (1, "partly")
     assert (failed.status, failed.document["outcome"]) == (1, "failed")
-    assert failed.document["message"] == "Channel seattle cannot be reached."
+    assert failed.document["message"] == (
+        "Channel seattle cannot be reached: its server has no such database."
+    )
 
 
 # For developers

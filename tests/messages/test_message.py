@@ -51,8 +51,8 @@ JOURNAL = Message(
         ),
         (
             join([Message("nothing_to_do"), HOUSTON_HAS_MANY]),
-            "Nothing to do. More than 1,000 customers pending for houston, whose downloads are on"
-            " hold.",
+            "Nothing to do. More than 1,000 customers pending for houston, whose downloads are"
+            " paused.",
         ),
         (
             JOURNAL,

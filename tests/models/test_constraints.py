@@ -565,9 +565,24 @@ PACKAGES = [
            VALUES (%(houston_database)s, %(ann)s, 'requested', '[]', 0, true)""",
     ),
     Violation(
-        "downloads that are held for no reason",
-        "downloads_are_held_for_a_reason",
-        "UPDATE channel_database SET held_since = now()",
+        "uploads that are paused for no reason",
+        "uploads_are_paused_for_a_reason",
+        "UPDATE channel_database SET uploads_paused_at = now()",
+    ),
+    Violation(
+        "an archived channel that is visited",
+        "an_archived_channel_is_off_for_a_reason",
+        "UPDATE channel SET archived_at = now(), archive_reason = 'Closed.'",
+    ),
+    Violation(
+        "a secret of a database that has no password",
+        "only_a_server_s_address_has_a_secret",
+        "UPDATE channel_database SET secret = 'file:houston'",
+    ),
+    Violation(
+        "downloads that are paused for no reason",
+        "downloads_are_paused_for_a_reason",
+        "UPDATE channel_database SET downloads_paused_at = now()",
     ),
     Violation(
         "a second package that is being made for one database",

@@ -271,7 +271,7 @@ def test_a_failed_upload_still_counts_after_a_good_download(houston, popup):
 
     houston.refresh_from_db()
     assert (houston.failures, houston.failed_step) == (1, "upload")
-    assert houston.is_paused
+    assert houston.is_backing_off
     assert [name for _, name in lookup(houston)] == ["Ann", "Bo"]
 
     run("pipeline")

@@ -93,11 +93,11 @@ def test_a_run_started_tomorrow_is_enqueued_again(houston):
     assert stalled.requeue_steps() == ["Enqueued 1 step again."]
 
 
-def test_a_channel_to_be_tried_again_tomorrow_is_not_paused(houston):
+def test_a_channel_to_be_tried_again_tomorrow_is_not_backing_off(houston):
     ChannelDatabase.objects.update(next_try_at=tomorrow())
 
-    assert ChannelDatabase.objects.not_paused().exists()
-    assert not ChannelDatabase.objects.get().is_paused
+    assert ChannelDatabase.objects.not_backing_off().exists()
+    assert not ChannelDatabase.objects.get().is_backing_off
 
 
 def test_a_channel_to_be_tried_again_tomorrow_is_visited(houston):

@@ -27,6 +27,7 @@ class Channel:
     pk: int | None
     url: str
     label: str = "houston"
+    secret: str = ""
 
 
 class Till:

@@ -70,7 +70,9 @@ def test_an_unreachable_channel_is_an_event_of_the_trace(houston, popup, command
 
     last_event = document["events"][-1]
     assert last_event["kind"] == "unreachable"
-    assert last_event["text"] == "Channel popup cannot be reached."
+    assert last_event["text"] == (
+        "Channel popup cannot be reached: its file is missing or cannot be opened."
+    )
     assert document["state"] == "distributed"
 
 

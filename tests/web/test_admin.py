@@ -57,7 +57,6 @@ def channel_form(database: ChannelDatabase, **changes: str) -> dict[str, str]:
         "databases-0-id": str(database.pk),
         "databases-0-channel": str(channel.pk),
         "databases-0-group": str(database.group_id),
-        "databases-0-url": database.url,
     }
     return values | changes
 
@@ -170,7 +169,7 @@ def test_an_enabled_database_gets_the_customers_that_it_missed(boss, houston, po
     make_customer(houston)
     run("pipeline")
 
-    form = {"group": str(popup.group_id), "url": popup.url, "is_enabled": "on"}
+    form = {"group": str(popup.group_id), "is_enabled": "on"}
     boss.post(f"/admin/stores/channeldatabase/{popup.pk}/change/", form)
     run(JobCode.DOWNLOAD)
 

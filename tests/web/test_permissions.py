@@ -72,10 +72,14 @@ PAGES = [
 # Only the roles that may send these forms may open them.
 FORMS = {
     "add-schedule": {"administrator"},
+    "add-channel": {"administrator"},
+    "add-database": {"administrator"},
+    "archive-channel": {"administrator"},
+    "change-address": {"administrator"},
     "change-customer": {"manager"},
     "change-schedule": {"administrator"},
     "correct-transaction": {"manager"},
-    "hold-downloads": {"administrator"},
+    "pause-channel": {"administrator"},
     "quarantine-correct": RUNNERS,
     "remove-schedule": {"administrator"},
     "send-everything": RUNNERS,

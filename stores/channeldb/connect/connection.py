@@ -53,6 +53,7 @@ NOT_A_DATABASE = (ChannelUnreachable, "channel_file_is_another")
 LOSSY_ENCODING = (ChannelMisconfigured, "channel_encoding_lossy")
 UNDECODABLE_TEXT = (ChannelMisconfigured, "channel_text_invalid")
 PERMISSION_DENIED = (ChannelMisconfigured, "channel_denies_privilege")
+FILE_GONE = (ChannelUnreachable, "channel_file_gone")
 ERRORS_BY_CODE: dict[str | int, tuple[type[ChannelError], str]] = {
     errorcodes.LOCK_NOT_AVAILABLE: DATABASE_BUSY,
     errorcodes.DEADLOCK_DETECTED: DATABASE_BUSY,
@@ -72,10 +73,38 @@ ERRORS_BY_CODE: dict[str | int, tuple[type[ChannelError], str]] = {
     sqlite3.SQLITE_INTERRUPT: STATEMENT_TIMED_OUT,
     sqlite3.SQLITE_CORRUPT: FILE_DAMAGED,
     sqlite3.SQLITE_NOTADB: NOT_A_DATABASE,
+    sqlite3.SQLITE_CANTOPEN: FILE_GONE,
 }
-# Of a connection that the server turns away the driver keeps the words and drops the state.
-CONNECTION_REJECTED = re.compile(
-    r"FATAL: .*(too many (connections|clients)|connection slots are reserved)"
+# Of a connection that fails the driver keeps the words and drops the state. Those of libpq are in
+# English; those of a server may not be, and are then only known as such by the last entry.
+CAUSES_BY_WORDS: tuple[tuple[str, tuple[type[ChannelError], str]], ...] = (
+    (
+        r"FATAL: .*(too many (connections|clients)|connection slots are reserved)",
+        TOO_MANY_CONNECTIONS,
+    ),
+    (r"FATAL: .*database .* does not exist", (ChannelUnreachable, "channel_database_gone")),
+    (
+        r"FATAL: .*(permission denied for database|not currently accepting connections)",
+        (ChannelUnreachable, "channel_database_closed"),
+    ),
+    (
+        r"FATAL: .*(password authentication failed|role .* (does not exist|is not permitted)"
+        r"|authentication failed)|no password supplied|authentication method requirement",
+        (ChannelUnreachable, "channel_password_refused"),
+    ),
+    (r"FATAL: .*pg_hba\.conf", (ChannelUnreachable, "channel_not_let_in")),
+    (
+        r"FATAL: .*(starting up|shutting down|recovery)",
+        (ChannelUnreachable, "channel_server_starting"),
+    ),
+    (r"FATAL: ", (ChannelUnreachable, "channel_turned_away")),
+    (r"\bSSL\b|certificate", (ChannelUnreachable, "channel_line_insecure")),
+    (
+        r"Connection refused|failed: No such file or directory",
+        (ChannelUnreachable, "channel_nothing_listens"),
+    ),
+    (r"timeout expired|timed out", (ChannelUnreachable, "channel_silent")),
+    (r"No route to host|is unreachable", (ChannelUnreachable, "channel_no_route")),
 )
 # Classes of states, and SQLite's codes, that are about the server, the file or the line.
 UNREACHABLE_CLASSES = ("08", "53", "57", "58")
@@ -178,6 +207,11 @@ def missing_migrations(applied: set[tuple[str, str]]) -> frozenset[str]:
     return needed_migrations() - {name for app, name in applied if app == APP}
 
 
+def unknown_migrations(applied: set[tuple[str, str]]) -> list[str]:
+    """Those migrations of a database that only a newer version of Syncline knows."""
+    return sorted({name for app, name in applied if app == APP} - needed_migrations())
+
+
 def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate: bool) -> None:
     """Refuse HQ's own database, and one without our tables unless they are about to be made.
 
@@ -271,12 +305,8 @@ def raise_translated(database: Database, error: Exception) -> NoReturn:
 
     Errors: ChannelUnreachable, ChannelBusy, ChannelMisconfigured.
     """
-    otherwise = (
-        TOO_MANY_CONNECTIONS
-        if is_connection_limit(error)
-        else (ChannelUnreachable, "channel_unreachable")
-    )
-    kind, code = ERRORS_BY_CODE.get(sqlstate_of(error) or sqlite_primary_code(error), otherwise)
+    known = ERRORS_BY_CODE.get(sqlstate_of(error) or sqlite_primary_code(error))
+    kind, code = known or cause_by_words(error)
     raise kind(Message(code, channel=database.label)) from None
 
 
@@ -291,9 +321,11 @@ def is_connection_error(error: Exception) -> bool:
     return isinstance(driver, (psycopg2.OperationalError, psycopg2.InterfaceError))
 
 
-def is_connection_limit(error: Exception) -> bool:
-    """Whether a server, in English, let us not in because too many are there already."""
-    return bool(CONNECTION_REJECTED.search(str(driver_error(error))))
+def cause_by_words(error: Exception) -> tuple[type[ChannelError], str]:
+    """Why a connection failed, by the words of libpq and of the server."""
+    words = str(driver_error(error))
+    causes = (cause for pattern, cause in CAUSES_BY_WORDS if re.search(pattern, words))
+    return next(causes, (ChannelUnreachable, "channel_unreachable"))
 
 
 def is_from_channel(ours: tuple[Any, ...], error: Exception) -> bool:

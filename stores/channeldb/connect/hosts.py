@@ -43,7 +43,7 @@ def resolve_and_pin(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
         return conf
     addresses = addresses_of(host)
     if not addresses:
-        raise ChannelUnreachable(Message("channel_unreachable", channel=database.label))
+        raise ChannelUnreachable(Message("channel_name_unknown", channel=database.label))
     # All of them: which one answers first must not decide.
     if not all(is_allowed(address, host) for address in addresses):
         raise refusal(database, Message("host_not_allowed"))

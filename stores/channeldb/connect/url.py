@@ -1,13 +1,12 @@
 """Turn the URL of a channel's database into connection settings, or refuse it in one sentence.
 
-Four forms: `postgresql://user:password@host:port/name?sslmode=…`, `sqlite:///relative/path` (below
-SYNCLINE_DATA_DIR), `embedded:name` (a database of the embedded server) and
-`env:CHANNEL_DSN_NAME` (one of the first two, kept in the environment).
+Four forms: `postgresql://user@host:port/name?sslmode=…`, whose password may be kept apart,
+`sqlite:///relative/path` (below SYNCLINE_DATA_DIR), `embedded:name` (a database of the embedded
+server), and a reference to one of the first two, `env:CHANNEL_DSN_NAME` or `file:NAME`.
 
 Nothing here connects, and settings are fixed fields: what stands in a password stays a password.
 """
 
-import os
 import re
 import stat
 from pathlib import Path
@@ -16,13 +15,13 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.conf import settings
 
+from stores.channeldb.connect.secrets import SecretRefused, is_reference, read_secret
 from stores.channeldb.connect.timeouts import LimitedConnection, WatchedConnection, WatchedCursor
 from stores.channeldb.errors import ChannelMisconfigured
 from stores.messages.message import Message
 
 # What a URL may say beyond the address; hostaddr, options, service and passfile are not among it.
 URL_PARAMETERS = {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "require_auth"}
-ENVIRONMENT_NAME = re.compile(r"CHANNEL_DSN_[A-Z0-9_]{1,100}")
 DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # One folder or file name: letters of any language, no URL syntax, nothing that hides or ascends.
 PATH_PART = re.compile(r"(?!\.)[\w.+=@, -]{1,200}")
@@ -39,6 +38,10 @@ class Database(Protocol):
     @property
     def url(self) -> str:
         """Its address, in one of the four forms."""
+
+    @property
+    def secret(self) -> str:
+        """Where the password of its address is kept, in one of the forms of secrets.py, or ""."""
 
     @property
     def label(self) -> str:
@@ -122,21 +125,25 @@ def is_embedded(database: Database) -> bool:
 
 
 def resolved_url(database: Database) -> str:
-    """The address itself, fetched from the environment if the URL refers to it.
+    """The address itself, read from where the URL refers to. Errors: ChannelMisconfigured."""
+    if not is_reference(database.url):
+        return database.url
+    url = readable_secret(database, database.url)
+    if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        name = database.url.partition(":")[2]
+        raise refusal(database, Message("environment_value_invalid", name=name))
+    return url
+
+
+def readable_secret(database: Database, secret: str) -> str:
+    """What a reference or an encrypted password of the channel holds.
 
     Errors: ChannelMisconfigured.
     """
-    if not database.url.startswith("env:"):
-        return database.url
-    name = database.url.removeprefix("env:")
-    if not ENVIRONMENT_NAME.fullmatch(name):
-        raise refusal(database, Message("environment_name_invalid"))
-    url = os.environ.get(name, "")
-    if not url:
-        raise refusal(database, Message("environment_value_missing", name=name))
-    if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
-        raise refusal(database, Message("environment_value_invalid", name=name))
-    return url
+    try:
+        return read_secret(secret)
+    except SecretRefused as error:
+        raise refusal(database, error.message) from None
 
 
 def refusal(database: Database, why: Message) -> ChannelMisconfigured:
@@ -202,8 +209,9 @@ def embedded_settings(name: str) -> dict[str, Any]:
 
 def postgresql_settings(database: Database, url: str) -> dict[str, Any]:
     """Settings for a server of the channel's own. Errors: ChannelMisconfigured."""
+    password = readable_secret(database, database.secret) if database.secret else ""
     try:
-        return read_postgresql_url(url)
+        return read_postgresql_url(url, password)
     except InvalidAddress as error:
         raise refusal(database, error.message) from None
 
@@ -216,8 +224,8 @@ class InvalidAddress(ValueError):
         self.message = message
 
 
-def read_postgresql_url(url: str) -> dict[str, Any]:
-    """Take a postgresql:// URL apart. Errors: InvalidAddress."""
+def read_postgresql_url(url: str, password: str = "") -> dict[str, Any]:
+    """Take a postgresql:// URL apart, whose password may be elsewhere. Errors: InvalidAddress."""
     try:
         parts = urlsplit(url)
         port, query = parts.port, dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
@@ -235,14 +243,15 @@ def read_postgresql_url(url: str) -> dict[str, Any]:
     if not name or "\0" in unquote(url) or len(name.encode()) > 63:
         raise InvalidAddress(Message("address_needs_database"))
     host = host_of(parts.netloc) or query.get("host", "")
+    password = password or unquote(parts.password or "")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": name,
         "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
+        "PASSWORD": password,
         "HOST": one_host(host),
         "PORT": str(port or query.get("port", "")),
-        "OPTIONS": postgresql_options() | transport(host, bool(parts.password), query),
+        "OPTIONS": postgresql_options() | transport(host, bool(password), query),
     }
 
 

@@ -1,4 +1,4 @@
-"""What HQ's role may do in a channel on PostgreSQL beyond what it needs.
+"""What HQ's role may do in a channel on PostgreSQL beyond what it needs, and what it lacks.
 
 HQ needs to read events and to acknowledge them, and to write its own tables; docs/channel-schema.md
 has the grants. A role that may do more works as well, but a fault of HQ, or a stolen password,
@@ -36,6 +36,20 @@ SELECT 'it has UPDATE on ' || relname || '.' || attname
    AND has_column_privilege(pg_class.oid, attnum, 'UPDATE')
    AND NOT (attname = 'acknowledged_at' AND relname = ANY (%(acknowledged)s))
  ORDER BY 1"""
+READ_MISSING = """
+SELECT privilege || ' on ' || name FROM (
+    SELECT name, 'SELECT' AS privilege FROM unnest(%(all)s) AS name
+    UNION ALL
+    SELECT name, privilege FROM unnest(%(written)s) AS name, unnest('{INSERT,UPDATE}'::text[])
+        AS privilege) AS needed
+ WHERE NOT has_table_privilege('public.' || name, privilege)
+UNION ALL
+SELECT 'UPDATE on ' || name || '.acknowledged_at' FROM unnest(%(acknowledged)s) AS name
+ WHERE NOT has_column_privilege('public.' || name, 'acknowledged_at', 'UPDATE')
+UNION ALL
+SELECT 'TEMPORARY on the database'
+ WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+ ORDER BY 1"""
 
 
 def excess_privileges(wrapper: BaseDatabaseWrapper) -> list[str]:
@@ -52,3 +66,26 @@ def excess_privileges(wrapper: BaseDatabaseWrapper) -> list[str]:
         cursor.execute(READ_PRIVILEGES, names)
         privileges = [privilege for (privilege,) in cursor.fetchall()]
     return [privilege for privilege in privileges if "superuser" in privilege] or privileges
+
+
+def missing_privileges(wrapper: BaseDatabaseWrapper) -> list[str]:
+    """What the role may not do, although HQ needs it; the tables must be there."""
+    written = [table.name for table in HQ_TABLES]
+    acknowledged = [table.name for table in EVENT_TABLES]
+    names = {
+        "all": [*written, *acknowledged, *(table.name for table in PART_TABLES)],
+        "written": written,
+        "acknowledged": acknowledged,
+    }
+    with wrapper.cursor() as cursor:
+        cursor.execute(READ_MISSING, names)
+        return [privilege for (privilege,) in cursor.fetchall()]
+
+
+def may_create_tables(wrapper: BaseDatabaseWrapper) -> bool:
+    with wrapper.cursor() as cursor:
+        cursor.execute(
+            "SELECT has_schema_privilege('public', 'CREATE')"
+            " AND has_schema_privilege('public', 'USAGE')"
+        )
+        return bool(cursor.fetchone()[0])

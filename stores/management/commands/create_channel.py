@@ -8,9 +8,16 @@ from stores.channeldb.connect.url import till_url
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured
 from stores.management.arguments import parse_whole_number, wrong_argument
 from stores.management.base import SynclineCommand
+from stores.management.connections import ADDRESS_FORMS, add_secret, print_test
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
-from stores.pipeline.register import RegistrationRefused, add_register, register_channel
+from stores.pipeline.register import (
+    RegistrationRefused,
+    add_register,
+    check_connection,
+    new_database,
+    register_channel,
+)
 
 # Options that describe a channel, which a register has already.
 CHANNEL_OPTIONS = (
@@ -19,6 +26,7 @@ CHANNEL_OPTIONS = (
     "company",
     "profile",
     "country",
+    "time_zone",
     "default_customer",
     "account_format",
     "first_number",
@@ -30,8 +38,9 @@ class Command(SynclineCommand):
     help = (
         "Registers a channel, and its company if that is new, and creates its database; with "
         "--register, adds the database of an offline register to a channel. The same call again "
-        "changes nothing. Exit status: 0 done, 1 the database cannot be created, 2 invalid "
-        "values, or other values than those registered."
+        "changes nothing. With --test, only tests the connection. Exit status: 0 done, 1 the "
+        "database cannot be created or a test fails, 2 invalid values, or other values than those "
+        "registered."
     )
     example = "create_channel kiosk --name Kiosk --kind store --company USRT --database embedded"
     failures = (ChannelError,)
@@ -45,9 +54,9 @@ class Command(SynclineCommand):
             "--database",
             metavar="URL",
             required=True,
-            help="The database: postgresql://…, sqlite:///PATH below SYNCLINE_DATA_DIR, "
-            "env:CHANNEL_DSN_X, or embedded.",
+            help=f"The database: {ADDRESS_FORMS}",
         )
+        add_secret(parser)
         parser.add_argument(
             "--register",
             metavar="NAME",
@@ -60,6 +69,9 @@ class Command(SynclineCommand):
         parser.add_argument("--profile", metavar="NAME", help="The functionality profile.")
         parser.add_argument(
             "--country", metavar="XXX", help="Three letters, for addresses without a country."
+        )
+        parser.add_argument(
+            "--time-zone", metavar="ZONE", help="Such as Europe/Amsterdam (default: UTC)."
         )
         parser.add_argument(
             "--default-customer",
@@ -94,6 +106,10 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            if options["test"]:
+                renews = options["renew_identity"]
+                print_test(self, check_connection(candidate(options), renew_identity=renews))
+                return
             if options["register"]:
                 database = add_register_database(options)
             else:
@@ -108,6 +124,17 @@ class Command(SynclineCommand):
         )
 
 
+def candidate(options: dict[str, Any]) -> ChannelDatabase:
+    """The database that the options name: the registered one, or one that is not saved."""
+    code, register = options["code"], options["register"] or ""
+    database = new_database(code, register, options["database"], options["secret"])
+    known = ChannelDatabase.objects.with_channel().filter(channel__code=code, name=register).first()
+    if known is None:
+        return database
+    known.url, known.secret = database.url, database.secret
+    return known
+
+
 def create_channel(options: dict[str, Any]) -> ChannelDatabase:
     """Register a channel with its database, or find it registered with the same values."""
     for option in ("name", "kind", "company"):
@@ -120,6 +147,7 @@ def create_channel(options: dict[str, Any]) -> ChannelDatabase:
         company=options["company"],
         profile=options["profile"],
         country=options["country"],
+        time_zone=options["time_zone"],
         default_customer=options["default_customer"],
         account_format=options["account_format"],
         first_number=options["first_number"],
@@ -128,6 +156,7 @@ def create_channel(options: dict[str, Any]) -> ChannelDatabase:
         group=options["group"],
         till_role=options["till_role"],
         renew_identity=options["renew_identity"],
+        secret=options["secret"],
     )
 
 
@@ -146,4 +175,5 @@ def add_register_database(options: dict[str, Any]) -> ChannelDatabase:
         group=options["group"],
         till_role=options["till_role"],
         renew_identity=options["renew_identity"],
+        secret=options["secret"],
     )

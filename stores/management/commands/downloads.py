@@ -6,14 +6,15 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from stores.management.arguments import (
-    add_reason,
+    add_database,
+    get_database,
     get_row_starting,
     parse_id_start,
     wrong_argument,
 )
 from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.messages.labels import counted
-from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
+from stores.models import Customer, DownloadException, DownloadSession
 from stores.models.package import ExceptionReason
 from stores.pipeline.download import sessions
 from stores.pipeline.download.exceptions import add_exceptions
@@ -38,8 +39,7 @@ EFFECTS = {
 class Command(SynclineCommand):
     help = (
         "Lists the download sessions that are not applied yet and the customers that channels "
-        "reject; cancels, reruns or deletes a session; sends customers, or everything, again; "
-        "holds and resumes the downloads of a database. "
+        "reject; cancels, reruns or deletes a session; sends customers, or everything, again. "
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
     example = "downloads full kiosk/till-1 --dry-run"
@@ -67,11 +67,6 @@ class Command(SynclineCommand):
         full_parser = add_action(actions, "full", self.send_everything)
         add_database(full_parser)
         full_parser.add_argument("--dry-run", action="store_true", help="Only counts the rows.")
-        hold_parser = add_action(actions, "hold", self.hold)
-        add_database(hold_parser)
-        add_reason(hold_parser)
-        resume_parser = add_action(actions, "resume", self.resume)
-        add_database(resume_parser)
         order_parser = add_action(actions, "strict-order", self.set_order)
         add_database(order_parser)
         order_parser.add_argument("switch", choices=("on", "off"))
@@ -140,25 +135,6 @@ class Command(SynclineCommand):
             sessions.next_download(database, f"{verb} {database.label} these rows: {counts}"),
         )
 
-    def hold(self, options: dict[str, Any]) -> None:
-        """Sends a database nothing until resume."""
-        database, reason = get_database(options["database"]), options["reason"]
-        suspended = sessions.hold(database, reason)
-        self.print_json_or_text(
-            {"database": database.label, "hold": reason, "suspended": suspended},
-            f"Downloads to {database.label} are on hold; "
-            f"{counted(suspended, 'session')} suspended.",
-        )
-
-    def resume(self, options: dict[str, Any]) -> None:
-        """Ends the hold of a database: its next download sends what it lacks."""
-        database = get_database(options["database"])
-        resumed = sessions.resume(database)
-        self.print_json_or_text(
-            {"database": database.label, "hold": None, "resumed": resumed},
-            f"The next download sends {database.label} what it lacks.",
-        )
-
     def set_order(self, options: dict[str, Any]) -> None:
         """Sets whether a package that is refused in part holds up others."""
         database, is_strict = get_database(options["database"]), options["switch"] == "on"
@@ -169,20 +145,6 @@ class Command(SynclineCommand):
             {"database": database.label, "strict_order": is_strict},
             f"{database.label} is sent customers {words}.",
         )
-
-
-def add_database(parser: CommandParser) -> None:
-    parser.add_argument("database", metavar="DATABASE", help="As printed by channels.")
-
-
-def get_database(label: str) -> ChannelDatabase:
-    """Return the channel database with this label. Errors: CommandError with status 2."""
-    code, _, register = label.partition("/")
-    databases = ChannelDatabase.objects.with_channel()
-    database = databases.filter(channel__code=code, name=register).first()
-    if database is None:
-        raise wrong_argument(f"There is no channel database {label!r}.")
-    return database
 
 
 def session_as_dict(session: DownloadSession) -> dict[str, Any]:

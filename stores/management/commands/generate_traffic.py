@@ -73,6 +73,8 @@ class Command(SynclineCommand):
         if all(options[name] is None for name in COUNTS):
             raise wrong_argument("Enter at least one of --customers, --edits, --sales or --orders.")
         database = get_database(options["code"], options["register"])
+        if database.channel.is_archived:
+            raise wrong_argument(f"Channel {database.channel.code} is archived.")
         if options["sales"] or options["orders"]:
             require_date_in_seed(options["seed"], database)
         # None tells a number that is not given from an explicit 0: above, at least one is required.

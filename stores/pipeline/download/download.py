@@ -73,13 +73,13 @@ MAX_COUNTED_TRIES = 1 << 14
 def download_accounts(step: RunStep) -> None:
     """Send a channel database the customers that it lacks, in the order of their changes.
 
-    A database is not opened if it lacks none, is on hold, or waits for a person and has no customer
+    A database is not opened if it lacks none, is paused, or waits for a person and has no customer
     to try again. Effects: packages; the channel's tables, one transaction for each package; then
     sessions and position in HQ.
     """
     if step.is_dry:
         with step.chunk():
-            if not step.its_database.is_held and not is_suspended(step.its_database):
+            if not step.its_database.downloads_paused and not is_suspended(step.its_database):
                 step.add(distributed=count_pending(step.its_database))
     elif with_pending([step.its_database.pk]):
         ChannelDownload(step).visit()
@@ -150,12 +150,12 @@ class ChannelDownload:
         try:
             # Requested before the channel is opened, so that a failure to open it is recorded.
             self.session = self.next_session()
-            if self.database.is_held:
+            if self.database.downloads_paused:
                 return
             with enter(self.step) as channel:
                 self.copy_position(channel)
                 self.send_packages(channel)
-                if not self.database.is_held:
+                if not self.database.downloads_paused:
                     self.repeat_packages(channel)
                     self.retry_exceptions(channel)
         except SessionCanceled:
@@ -174,10 +174,10 @@ class ChannelDownload:
         Return None if there is no package, or if its session is suspended.
         """
         self.session = None
-        fields = ["position", "starts_over", "held_since", "strict_order"]
+        fields = ["position", "starts_over", "downloads_paused_at", "strict_order"]
         self.database.refresh_from_db(fields=fields)
         package = self.next_package(self.database.channel.company_id, self.database.position)
-        if self.database.is_held:
+        if self.database.downloads_paused:
             suspend_session(self.step, package)
             return None
         return request_session(self.step, package) if package else None

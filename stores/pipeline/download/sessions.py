@@ -1,8 +1,9 @@
 """Download sessions: each brings one channel database one package, or single customers.
 
 A session is *open* from the moment its package is offered to the database until it is applied or
-canceled; a *suspended* one is open, but waits for a person. While a database is *on hold*, all its
-sessions are suspended. With strict order, each session waits until the one before is applied.
+canceled; a *suspended* one is open, but waits for a person. While downloads to a database are
+*paused*, all its sessions are suspended. With strict order, each session waits until the one before
+is applied.
 """
 
 from collections.abc import Sequence
@@ -29,14 +30,14 @@ ARRIVED = Message("download_arrived")
 BLOCKING = Message("package_blocks")
 REFUSED = Message("single_customers_refused")
 DROPPED = Message("package_dropped")
-ON_HOLD = Message("downloads_held")
+PAUSED = Message("downloads_held")
 NO_DATA = Message("package_empty")
 # The status of a session that fails, by the status in which it fails.
 FAILED_AS: dict[str | None, DownloadStatus] = {
     DownloadStatus.STARTED: DownloadStatus.CREATE_FAILED,
     DownloadStatus.DOWNLOADED: DownloadStatus.APPLY_FAILED,
 }
-# A hold suspends these sessions. A session whose data is on its way still arrives.
+# A pause suspends these sessions. A session whose data is on its way still arrives.
 SUSPENDABLE = (
     DownloadStatus.AVAILABLE,
     DownloadStatus.DOWNLOAD_FAILED,
@@ -86,7 +87,7 @@ def request_session(step: RunStep, package: Package) -> DownloadSession | None:
 
 
 def suspend_session(step: RunStep, package: Package | None) -> None:
-    """Offer the package to the step's database, which is on hold, and suspend all its sessions."""
+    """Offer the package to the step's database, which is paused, and suspend all its sessions."""
     with step.chunk():
         if package:
             offer_package(step.its_database, package).save()
@@ -242,7 +243,7 @@ def repeated_sessions(database: ChannelDatabase) -> list[DownloadSession]:
 def suspended_in_strict_order() -> QuerySet[DownloadSession]:
     """Return the suspended sessions for which all later ones of their databases wait.
 
-    Sessions of databases on hold are left out, and those that a database does not need, or not yet.
+    Sessions of paused databases are left out, and those that a database does not need, or not yet.
     """
     needed_before = Customer.objects.filter(
         company=OuterRef("package__company"),
@@ -253,7 +254,7 @@ def suspended_in_strict_order() -> QuerySet[DownloadSession]:
         ~Exists(needed_before),
         status=DownloadStatus.SUSPENDED,
         database__strict_order=True,
-        database__held_since=None,
+        database__downloads_paused_at=None,
         package__dropped_at=None,
         package__to_no__gt=F("database__position"),
     )
@@ -267,10 +268,10 @@ def next_download(database: ChannelDatabase, does: str) -> str:
 
     `does` is a verb phrase, such as "sends it again".
     """
-    if database.is_held:
+    if database.downloads_paused:
         return (
-            f"Once downloads to {database.label} are resumed (on hold: {database.hold_reason}),"
-            f" the next one {does}."
+            f"Once downloads to {database.label} are resumed (paused:"
+            f" {database.downloads_pause_reason}), the next one {does}."
         )
     return f"The next download {does}."
 
@@ -305,7 +306,7 @@ def is_offered(session: DownloadSession) -> bool:
 def can_rerun(session: DownloadSession) -> bool:
     """Return whether rerun() accepts the session."""
     if session.status == DownloadStatus.SUSPENDED:
-        return not session.database.is_held
+        return not session.database.downloads_paused
     package = session.package
     return package is not None and not package.dropped_at and not is_offered(session)
 
@@ -318,8 +319,8 @@ def rerun(session: DownloadSession, *, by: Any = None) -> DownloadSession:
     with transaction.atomic():
         suspended = DownloadSession.objects.filter(pk=session.pk, status=DownloadStatus.SUSPENDED)
         if suspended.exists():
-            if session.database.is_held:
-                raise SessionRefused(str(ON_HOLD))
+            if session.database.downloads_paused:
+                raise SessionRefused(str(PAUSED))
             suspended.update(status=DownloadStatus.AVAILABLE, message=EMPTY, changed_by=by)
             return session
         package = Package.objects.select_for_update().filter(sessions=session).first()
@@ -342,14 +343,14 @@ def delete(session: DownloadSession) -> None:
         raise SessionRefused("Only a session that brought nothing can be deleted.")
 
 
-def hold(database: ChannelDatabase, reason: str, *, by: Any = None) -> int:
-    """Put a database on hold until a person resumes it. Return how many sessions are suspended.
+def pause_downloads(database: ChannelDatabase, reason: str, *, by: Any = None) -> int:
+    """Send a database nothing until a person resumes it. Return how many sessions are suspended.
 
     Data that is on its way still arrives. Sessions that were suspended before are counted too.
     """
     with transaction.atomic():
         ChannelDatabase.objects.filter(pk=database.pk).update(
-            held_since=Now(), held_by=by, hold_reason=reason
+            downloads_paused_at=Now(), downloads_paused_by=by, downloads_pause_reason=reason
         )
         suspend_all(database)
         return DownloadSession.objects.filter(
@@ -358,21 +359,26 @@ def hold(database: ChannelDatabase, reason: str, *, by: Any = None) -> int:
 
 
 def suspend_all(database: ChannelDatabase) -> None:
-    """Suspend the sessions of a database on hold, in the caller's transaction."""
+    """Suspend the sessions of a paused database, in the caller's transaction."""
     DownloadSession.objects.filter(database=database, status__in=SUSPENDABLE).update(
-        status=DownloadStatus.SUSPENDED, message=ON_HOLD
+        status=DownloadStatus.SUSPENDED, message=PAUSED
     )
 
 
-def resume(database: ChannelDatabase) -> int:
-    """End the hold of a database. Return how many sessions were suspended.
+def resume_downloads(database: ChannelDatabase) -> int:
+    """End the pause of a database. Return how many sessions were suspended.
 
-    Raise SessionRefused if it is not on hold.
+    Raise SessionRefused if it is not paused.
     """
     with transaction.atomic():
-        held = ChannelDatabase.objects.filter(pk=database.pk, held_since__isnull=False)
-        if not held.update(held_since=None, held_by=None, hold_reason="", resumed_at=Now()):
-            raise SessionRefused(f"Downloads to {database.label} are not on hold.")
+        paused = ChannelDatabase.objects.filter(pk=database.pk, downloads_paused_at__isnull=False)
+        if not paused.update(
+            downloads_paused_at=None,
+            downloads_paused_by=None,
+            downloads_pause_reason="",
+            downloads_resumed_at=Now(),
+        ):
+            raise SessionRefused(f"Downloads to {database.label} are not paused.")
         return DownloadSession.objects.filter(
             database=database, status=DownloadStatus.SUSPENDED
         ).update(status=DownloadStatus.AVAILABLE, message=EMPTY)

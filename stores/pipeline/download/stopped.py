@@ -1,4 +1,4 @@
-"""Databases that lack customers and are sent none: on hold, or suspended in strict order."""
+"""Databases that lack customers and are sent none: paused, or suspended in strict order."""
 
 from collections.abc import Collection, Iterator
 
@@ -14,14 +14,14 @@ MAX_COUNTED = 1000
 
 def stopped_downloads(databases: Collection[int]) -> Iterator[Message]:
     """Which of the databases, given by their ids, lack customers and are sent none."""
-    is_stopped = Q(held_since__isnull=False) | Q(
+    is_stopped = Q(downloads_paused_at__isnull=False) | Q(
         pk__in=suspended_in_strict_order().values("database")
     )
     stopped = ChannelDatabase.objects.with_channel().filter(is_stopped, pk__in=databases)
     for database in stopped:
         if customers := count_lacking(database):
             yield Message(
-                "downloads_on_hold" if database.is_held else "downloads_suspended",
+                "downloads_on_hold" if database.downloads_paused else "downloads_suspended",
                 customers=Message("customers", count=customers)
                 if customers <= MAX_COUNTED
                 else Message("more_customers", count=MAX_COUNTED),

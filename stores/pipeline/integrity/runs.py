@@ -22,7 +22,7 @@ def cutoffs_of_steps() -> AbstractContextManager[WorkTable]:
 
     A row written before the cutoff must have been processed by the step; a later one is late, which
     is no error. The cutoff is five minutes before the start of the last successful run. Runs before
-    an incident or a repair of the database do not count, nor downloads while they were on hold.
+    an incident or a repair of the database do not count, nor steps while they were paused.
     """
     return query_table(
         "step_cutoff",
@@ -34,12 +34,16 @@ def cutoffs_of_steps() -> AbstractContextManager[WorkTable]:
              LEFT JOIN (SELECT database_id, max(ended_at) AS at
                           FROM run_step WHERE step = 'repair'
                          GROUP BY database_id) repair USING (database_id)
-             LEFT JOIN channel_database held
-                    ON held.id = step.database_id AND step.step = 'download'
+             LEFT JOIN (SELECT id AS database_id, 'download' AS step,
+                               downloads_paused_at AS paused_at, downloads_resumed_at AS resumed_at
+                          FROM channel_database
+                        UNION ALL
+                        SELECT id, 'upload', uploads_paused_at, uploads_resumed_at
+                          FROM channel_database) pause USING (database_id, step)
             WHERE step.status IN ('succeeded', 'nothing_to_do')
               AND step.started_at
-                  > coalesce(greatest(incident.at, repair.at, held.resumed_at), '-infinity')
-              AND held.held_since IS NULL
+                  > coalesce(greatest(incident.at, repair.at, pause.resumed_at), '-infinity')
+              AND pause.paused_at IS NULL
             GROUP BY step.step, step.database_id, step.company_id""",
     )
 

@@ -44,12 +44,15 @@ TABLES = {table.event: table for table in STAGED_TABLES}
 def upload_events(step: RunStep) -> None:
     """Stage the events that the channel database has not acknowledged, oldest first.
 
-    Effects: staging, quarantine, upload session and counts in HQ, one transaction for each batch;
-    after it, acknowledged_at in the channel. Raises ChannelError if the channel cannot be visited
-    any longer; what was committed stays.
+    While a person has paused this, the database is not opened. Effects: staging, quarantine, upload
+    session and counts in HQ, one transaction for each batch; after it, acknowledged_at in the
+    channel. Raises ChannelError if the channel cannot be visited any longer; what was committed
+    stays.
     """
     session: UploadSession | None = None
     refused: RefusedRows = {}
+    if is_paused(step.its_database):
+        return
     try:
         with enter(step) as channel:
             for number, batch in enumerate(read_batches(step, channel, refused), 1):
@@ -79,9 +82,10 @@ def read_batches(
 ) -> Iterator[list[EventBatch]]:
     """Yield batch after batch, which the caller commits, and acknowledge each in the channel.
 
-    Ends when nothing is left, or the time slice of the step is used. A dry run acknowledges
-    nothing. Effects: acknowledged_at in the channel; incidents about events that are too large to
-    be read, or were deleted in between. Rows that the channel refuses to update go to `refused`.
+    Ends when nothing is left, the time slice of the step is used, or a person pauses it. A dry run
+    acknowledges nothing. Effects: acknowledged_at in the channel; incidents about events that are
+    too large to be read, or were deleted in between. Rows that the channel refuses to update go to
+    `refused`.
     """
     beyond: dict[str, int] = {}
     while True:
@@ -99,10 +103,16 @@ def read_batches(
             vanished = acknowledge(channel, batch, refused)
             failpoint("upload:after_acknowledge")
             report_vanished(step, vanished)
-            if step.time_slice_used:
+            if step.time_slice_used or is_paused(step.its_database):
                 return
         skipped = [events for events in batch if events.waiting or step.is_dry]
         beyond |= {events.table: events.last_counter for events in skipped}
+
+
+def is_paused(database: ChannelDatabase) -> bool:
+    """Whether a person has paused uploads from the database by now."""
+    database.refresh_from_db(fields=["uploads_paused_at"])
+    return database.uploads_paused
 
 
 def stage_tables(

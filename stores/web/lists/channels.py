@@ -47,7 +47,11 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
     excepted = DownloadException.objects.lacking().filter(
         database=OuterRef("pk"), customer__change_no__lte=OuterRef("received")
     )
-    databases = ChannelDatabase.objects.with_channel().annotate(received=RECEIVED_UP_TO)
+    databases = (
+        ChannelDatabase.objects.with_channel()
+        .select_related("uploads_paused_by", "downloads_paused_by")
+        .annotate(received=RECEIVED_UP_TO)
+    )
     return databases.annotate(
         waiting=CappedCount(waiting.values("event_id")),
         # A sum of two such counts may be larger; every number above MAX_COUNTED is shown alike.
@@ -62,7 +66,7 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
 class ChannelTable(base.ListTable):
     title = "Channels"
     lead = "Stores, web shops and call centers with their databases, as headquarters last saw them."
-    if_empty = "No channels yet. Run create_channel to add one with its database."
+    if_empty = "No channels yet. Add one with its database, here or with create_channel."
 
     label = base.TemplateColumn("Channel", "channel", order_by=("channel__code", "name"))
     kind = tables.Column("Kind", accessor="channel__kind", attrs=base.wide_only("xl"))

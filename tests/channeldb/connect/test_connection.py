@@ -210,19 +210,19 @@ def test_the_database_of_hq_is_refused(migrate):
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "cause"),
     [
-        "embedded:ch_not_there",
-        "postgresql://shop:s3cret@localhost:1/ch",
-        "postgresql://shop@/ch?host=/nowhere",
-        "sqlite:///not_there.sqlite3",
+        ("embedded:ch_not_there", "its server has no such database"),
+        ("postgresql://shop:s3cret@localhost:1/ch", "nothing listens on the port of its server"),
+        ("postgresql://shop@/ch?host=/nowhere", "nothing listens on the port of its server"),
+        ("sqlite:///not_there.sqlite3", "its file is missing or cannot be opened"),
     ],
 )
-def test_a_channel_that_does_not_exist_is_unreachable(url):
-    with pytest.raises(ChannelUnreachable, match=r"^Channel houston cannot be reached\.$") as error:
-        with connect(Channel(1, url)):
-            pass
+def test_a_channel_that_does_not_exist_is_unreachable_and_the_cause_is_named(url, cause):
+    with pytest.raises(ChannelUnreachable) as error, connect(Channel(1, url)):
+        pass
 
+    assert str(error.value) == f"Channel houston cannot be reached: {cause}."
     assert error.value.__suppress_context__
 
 

@@ -1,4 +1,4 @@
-"""The states of a session whose package is made, cannot be, has no data, or is on hold.
+"""The states of a session whose package is made, cannot be, has no data, or is paused.
 
 From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
 another store on PostgreSQL; `popup` is one on SQLite.
@@ -168,27 +168,27 @@ def test_a_session_fails_if_its_worker_dies_making_the_package(houston, point):
     assert (session.status, session.package) == (DownloadStatus.APPLIED, Package.objects.get())
 
 
-# ------------------------------------------------------------------------------- on hold
+# -------------------------------------------------------------------------------- paused
 
 
 @pytest.fixture
-def held(houston, popup) -> ChannelDatabase:
-    """Popup's database, whose downloads were put on hold before Ann came to houston."""
-    sessions.hold(popup, "Stocktaking.")
+def paused(houston, popup) -> ChannelDatabase:
+    """Popup's database, whose downloads were paused before Ann came to houston."""
+    sessions.pause_downloads(popup, "Stocktaking.")
     make_customer(houston, "Ann")
     run("pipeline")
     return popup
 
 
-def test_a_database_on_hold_has_a_suspended_session(houston, held):
+def test_a_paused_database_has_a_suspended_session(houston, paused):
     assert len(lookup(houston)) == 1
-    assert lookup(held) == []
-    session = DownloadSession.objects.get(database=held)
+    assert lookup(paused) == []
+    session = DownloadSession.objects.get(database=paused)
     assert (session.status, session.package) == (DownloadStatus.SUSPENDED, Package.objects.get())
     assert failed_checks() == {}
 
 
-def test_visits_to_a_database_on_hold_do_nothing(houston, held, monkeypatch):
+def test_visits_to_a_paused_database_do_nothing(houston, paused, monkeypatch):
     monkeypatch.setattr("stores.pipeline.download.download.enter", lambda step: 1 / 0)
 
     outcomes = [
@@ -196,57 +196,59 @@ def test_visits_to_a_database_on_hold_do_nothing(houston, held, monkeypatch):
     ]
 
     assert outcomes == ["nothing_to_do"] * 3
-    assert DownloadSession.objects.filter(database=held).count() == 1
+    assert DownloadSession.objects.filter(database=paused).count() == 1
 
 
-def test_a_resumed_database_is_sent_what_it_missed(houston, held):
+def test_a_resumed_database_is_sent_what_it_missed(houston, paused):
     make_customer(houston, "Bo")
     run("pipeline")
 
-    sessions.resume(held)
+    sessions.resume_downloads(paused)
     run(JobCode.DOWNLOAD)
 
-    assert lookup(held) == lookup(houston)
+    assert lookup(paused) == lookup(houston)
     assert not DownloadSession.objects.unfinished().exists()
     assert failed_checks() == {}
 
 
-def test_what_is_on_offer_when_the_hold_begins_is_suspended(houston, popup):
+def test_what_is_on_offer_when_the_pause_begins_is_suspended(houston, popup):
     make_customer(houston, "Ann")
     with out_of_reach(popup):
         run("pipeline")
     session = DownloadSession.objects.get(database=popup)
     assert session.status == DownloadStatus.DOWNLOAD_FAILED
 
-    assert sessions.hold(popup, "Stocktaking.") == 1
+    assert sessions.pause_downloads(popup, "Stocktaking.") == 1
 
     session.refresh_from_db()
     assert session.status == DownloadStatus.SUSPENDED
-    assert sessions.resume(popup) == 1
+    assert sessions.resume_downloads(popup) == 1
     session.refresh_from_db()
     assert session.status == DownloadStatus.AVAILABLE
 
 
-def test_a_package_to_resend_waits_for_the_hold_to_end(houston, popup):
+def test_a_package_to_resend_waits_for_the_pause_to_end(houston, popup):
     make_customer(houston, "Ann")
     run("pipeline")
-    sessions.hold(popup, "Stocktaking.")
+    sessions.pause_downloads(popup, "Stocktaking.")
 
     again = sessions.rerun(DownloadSession.objects.get(database=popup))
     run(JobCode.DOWNLOAD)
 
     again.refresh_from_db()
     assert again.status == DownloadStatus.SUSPENDED
-    sessions.resume(popup)
+    sessions.resume_downloads(popup)
     run(JobCode.DOWNLOAD)
     again.refresh_from_db()
     assert again.status == DownloadStatus.APPLIED
 
 
-def test_a_hold_does_not_stop_a_package_on_its_way(houston, popup, monkeypatch):
+def test_a_pause_does_not_stop_a_package_on_its_way(houston, popup, monkeypatch):
     convert(houston, "Ann")
     monkeypatch.setitem(
-        failpoints.actions, "download:after_request", lambda: sessions.hold(popup, "Stocktaking.")
+        failpoints.actions,
+        "download:after_request",
+        lambda: sessions.pause_downloads(popup, "Stocktaking."),
     )
     run(JobCode.DOWNLOAD, channels=["popup"])
     monkeypatch.delitem(failpoints.actions, "download:after_request")
@@ -259,26 +261,26 @@ def test_a_hold_does_not_stop_a_package_on_its_way(houston, popup, monkeypatch):
     assert {name for _, name in lookup(houston)} == {"Ann", "Bo"}
 
 
-def test_packages_that_wait_for_a_hold_are_not_skipped(houston, held):
+def test_packages_that_wait_for_a_pause_are_not_skipped(houston, paused):
     Customer.objects.update(
         created_at=Now() - timedelta(hours=1), modified_at=Now() - timedelta(hours=1)
     )
     run(JobCode.DOWNLOAD)
     assert failed_checks() == {}
 
-    sessions.resume(held)
+    sessions.resume_downloads(paused)
 
     assert failed_checks() == {}
 
 
-def test_a_trace_says_why_a_database_lacks_a_customer(houston, held):
+def test_a_trace_says_why_a_database_lacks_a_customer(houston, paused):
     waiting_for = trace("005001").waiting_for
 
     assert waiting_for.code == "not_distributed"
-    assert "Downloads to popup are on hold: Stocktaking." in waiting_for.text
+    assert "Downloads to popup are paused: Stocktaking." in waiting_for.text
     assert waiting_for.next_step == "Resume the downloads when the reason is gone."
 
 
-def test_only_downloads_on_hold_are_resumed(popup):
+def test_only_paused_downloads_are_resumed(popup):
     with pytest.raises(sessions.SessionRefused):
-        sessions.resume(popup)
+        sessions.resume_downloads(popup)

@@ -257,14 +257,14 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, point
     if point == "download:after_noting":
         ChannelDatabase.objects.update(position=0)
     if point == "download:after_suspended":
-        sessions.hold(store, "Stocktaking.")
+        sessions.pause_downloads(store, "Stocktaking.")
     with dying_at(point):
         run(JobCode.DOWNLOAD, channels=[store.channel.code])
     # What kept the customer from arriving is over.
     if point == "download:after_refused":
         allow_customers(store)
     if point == "download:after_suspended":
-        sessions.resume(store)
+        sessions.resume_downloads(store)
 
     run(JobCode.DOWNLOAD)
 

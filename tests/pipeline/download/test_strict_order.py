@@ -234,14 +234,14 @@ def test_without_strict_order_again_the_others_go_on(strict, seattle):
     assert names(strict) == names(seattle)
 
 
-def test_a_hold_that_ends_tries_a_suspended_package_again(strict, seattle):
+def test_a_pause_that_ends_tries_a_suspended_package_again(strict, seattle):
     fail_thrice(seattle)
     allow_customers(strict)
 
-    sessions.hold(strict, "Stocktaking.")
+    sessions.pause_downloads(strict, "Stocktaking.")
     with pytest.raises(sessions.SessionRefused):
         sessions.rerun(session_of(strict))
-    sessions.resume(strict)
+    sessions.resume_downloads(strict)
     run(JobCode.DOWNLOAD)
 
     assert names(strict) == names(seattle)

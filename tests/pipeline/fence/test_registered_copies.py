@@ -27,7 +27,9 @@ def register_copy(backup):
     """Register the backup of a channel as the new store Austin."""
     url = f"sqlite:///channels/{backup.file.name}" if backup.file else f"embedded:{backup.name}"
     values = {"code": "austin", "name": "Austin", "kind": "store", "company": "USRT"}
-    with pytest.raises(RegistrationRefused, match=r"another channel's\. --renew-identity"):
+    with pytest.raises(
+        RegistrationRefused, match=r"or a copy of it\. If it is a copy, --renew-identity"
+    ):
         register_channel(**values, database=url)
     return register_channel(**values, database=url, renew_identity=True)
 

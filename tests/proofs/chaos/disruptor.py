@@ -74,7 +74,7 @@ class Disruptor:
             self.ask_a_worker_to_end: 1,
             self.kill_the_scheduler: 1,
             self.kill_at_a_package: 6,
-            self.hold_or_resume: 3,
+            self.pause_or_resume: 3,
             self.freeze_a_horse: 4,
             self.freeze_a_worker: 2,
             self.empty_the_queue: 3,
@@ -113,7 +113,7 @@ class Disruptor:
         self.done[appointment.word] += 1
 
     def make_peace(self) -> None:
-        """Nothing stays frozen, cut, slow, marked or on hold."""
+        """Nothing stays frozen, cut, slow, marked or paused."""
         self.count_kills_at_packages()
         for path in self.marked:
             path.unlink(missing_ok=True)
@@ -124,8 +124,8 @@ class Disruptor:
         for line in self.lines:
             line.heal()
         close_old_connections()
-        for database in ChannelDatabase.objects.filter(held_since__isnull=False):
-            sessions.resume(database)
+        for database in ChannelDatabase.objects.filter(downloads_paused_at__isnull=False):
+            sessions.resume_downloads(database)
 
     @property
     def cuts(self) -> int:
@@ -142,16 +142,16 @@ class Disruptor:
         if start_job(job, channels=channels).is_new:
             self.done["started"] += 1
 
-    def hold_or_resume(self) -> None:
-        """Somebody puts the downloads of a shop on hold, or ends that."""
+    def pause_or_resume(self) -> None:
+        """Somebody pauses the downloads to a shop, or ends that."""
         close_old_connections()
         databases = ChannelDatabase.objects.with_channel()
         database = databases.get(pk=self.dice.choice(self.places).pk)
-        if database.is_held:
-            sessions.resume(database)
+        if database.downloads_paused:
+            sessions.resume_downloads(database)
         else:
-            sessions.hold(database, "Stocktaking.")
-            self.done["put on hold"] += 1
+            sessions.pause_downloads(database, "Stocktaking.")
+            self.done["paused"] += 1
 
     def kill_a_horse(self) -> None:
         self.hit(self.horse(), signal.SIGKILL, "killed")

@@ -77,7 +77,9 @@ def test_a_missing_file_is_not_created(popup, houston, path):
 
     result = run("pipeline", channels=["popup"])
 
-    assert message_of(result) == "Channel popup cannot be reached."
+    assert message_of(result) == (
+        "Channel popup cannot be reached: its file is missing or cannot be opened."
+    )
     assert not path.exists()
     moved.rename(path)
 
@@ -205,7 +207,7 @@ def test_a_read_only_file_fails_the_upload(popup, path):
     # What SQLite says depends on whether it must create files beside this one.
     assert message_of(json.loads(process.stdout)) in (
         "Channel popup is read-only.",
-        "Channel popup cannot be reached.",
+        "Channel popup cannot be reached: its file is missing or cannot be opened.",
     )
     assert waiting(popup) == 1
     assert run(JobCode.UPLOAD)["counts"]["read"] == 1

@@ -124,7 +124,9 @@ def test_a_channel_whose_server_is_down_fails_alone(own_server, austin, popup, s
     own_server.start()
     retry = run("pipeline")
 
-    assert step_of(result, "austin")["message"] == "Channel austin cannot be reached."
+    assert step_of(result, "austin")["message"] == (
+        "Channel austin cannot be reached: nothing listens on the port of its server."
+    )
     assert lookup(popup)[0] == ("005001", "Bo")
     assert retry["counts"]["staged"] == 1
     assert lookup(austin) == lookup(popup) == [("005001", "Bo"), ("005002", "Ann")]

@@ -126,8 +126,8 @@ def test_a_customer_is_sent_again_to_one_channel(starter, session, popup):
 
 @pytest.fixture
 def requested(starter, failed_session, popup) -> list[str]:
-    """Three downloads that ann asked for while they are on hold. The page after each request."""
-    sessions.hold(popup, "Server move")
+    """Three downloads that ann asked for while they are paused. The page after each request."""
+    sessions.pause_downloads(popup, "Server move")
     customer = Customer.objects.get(number__isnull=False)
     form = {"database": popup.pk}
     responses = [
@@ -138,9 +138,9 @@ def requested(starter, failed_session, popup) -> list[str]:
     return [response.content.decode() for response in responses]
 
 
-def test_a_requested_download_mentions_a_hold(requested):
+def test_a_requested_download_mentions_a_pause(requested):
     for page in requested:
-        assert "Once downloads to popup are resumed (on hold: Server move), the next one" in page
+        assert "Once downloads to popup are resumed (paused: Server move), the next one" in page
         assert "The next download" not in page
 
 
@@ -174,47 +174,12 @@ def test_a_suspended_session_is_shown_where_its_channel_is(boss, houston, popup)
     assert f"suspended: it refuses {account}." in boss.get("/").content.decode()
 
 
-def post_hold(boss, popup, **form):
-    """Put downloads to popup on hold, or resume them. Returns the page that follows."""
-    response = boss.post("/channels/popup/hold/", {"database": popup.pk} | form, follow=True)
-    popup.refresh_from_db()
-    return response.content.decode()
-
-
-def test_downloads_are_put_on_hold_with_a_reason(boss, session, popup):
-    page = post_hold(boss, popup, reason="Stocktaking.")
-
-    assert "Stocktaking." in page
-    channel_page = boss.get("/channels/popup/").content.decode()
-    assert "Downloads on hold" in channel_page
-    assert "Resume downloads" in channel_page
-    assert (popup.is_held, popup.held_by.username) == (True, "boss")
-
-
-def test_downloads_are_not_put_on_hold_without_a_reason(boss, session, popup):
-    page = post_hold(boss, popup)
-
-    assert "Enter a reason." in page
-    assert not popup.is_held
-
-
-def test_downloads_on_hold_are_resumed_once(boss, session, popup):
-    post_hold(boss, popup, reason="Stocktaking.")
-
-    first = post_hold(boss, popup, action="resume")
-    second = post_hold(boss, popup, action="resume")
-
-    assert "The next download sends popup what it lacks." in first
-    assert "Downloads to popup are not on hold." in second
-    assert not popup.is_held
-
-
 @pytest.mark.parametrize("number", ["", "x", "-1", "0", "\u0663", "9" * 19, "9" * 5000], ids=ascii)
 def test_a_database_not_named_by_its_id_is_not_found(boss, houston, number):
     run("pipeline")
     account = Customer.objects.get().account_number
-    form = {"database": number, "reason": "Stocktaking."}
+    form = {"database": number, "direction": "download", "reason": "Stocktaking."}
 
-    paths = ("/channels/houston/full/", "/channels/houston/hold/", f"/customers/{account}/resend/")
+    paths = ("/channels/houston/full/", "/channels/houston/pause/", f"/customers/{account}/resend/")
 
     assert [boss.post(path, form).status_code for path in paths] == [404] * 3

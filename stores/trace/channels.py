@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from stores.models import GuidMap
+from stores.models import ChannelDatabase, GuidMap
 from stores.models.characters import normalize_key
 from stores.models.search import parse_guid, phone_digits
 from stores.pipeline.channel_search import ChannelResult, Criteria, KnownAccount, PendingEvent
@@ -74,7 +74,7 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
     now = timezone.now()
     events = list(trace.events)
     channels = {channel.database: channel for channel in trace.channels}
-    waiting_labels = []
+    waiting: list[ChannelDatabase] = []
     for result in results:
         database = result.database
         if result.error:
@@ -89,7 +89,7 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
             at = row.occurred_at or now
             events.append(TraceEvent(at, "pending_upload", database.label, text))
         if unfetched:
-            waiting_labels.append(database.label)
+            waiting.append(database)
         channels[database.label] = TraceChannel(
             database.channel.code, database.label, bool(received), min(received, default=None)
         )
@@ -98,7 +98,7 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
         trace,
         events=in_order(events),
         channels=list(channels.values()),
-        waiting_for=trace.waiting_for or waiting_for_upload(waiting_labels, is_known=is_known),
+        waiting_for=trace.waiting_for or waiting_for_upload(waiting, is_known=is_known),
     )
 
 
@@ -109,12 +109,22 @@ def is_about(row: PendingEvent | KnownAccount, trace: Trace) -> bool:
     )
 
 
-def waiting_for_upload(labels: Sequence[str], *, is_known: bool) -> WaitingFor | None:
+def waiting_for_upload(
+    databases: Sequence[ChannelDatabase], *, is_known: bool
+) -> WaitingFor | None:
     """What a customer waits for, if these channel databases have events that are not uploaded."""
-    if labels:
+    if databases:
+        labels = ", ".join(database.label for database in databases)
+        paused = [database for database in databases if database.uploads_paused]
+        sentences = [
+            f"Uploads from {database.label} are paused: {database.uploads_pause_reason}"
+            for database in paused
+        ]
         return WaitingFor(
             "pending_upload",
-            f"Not uploaded yet from {', '.join(labels)}.",
-            "Run P-0001, or wait for its schedule.",
+            " ".join([f"Not uploaded yet from {labels}.", *sentences]),
+            "Resume the uploads when the reason is gone."
+            if paused
+            else "Run P-0001, or wait for its schedule.",
         )
     return None if is_known else UNKNOWN_AT_HQ

@@ -659,11 +659,11 @@ def test_passwords_are_encrypted_with_the_first_key(houston, call, settings):
     second = call("channels", "encrypt")
     settings.SECRETS_KEYS = settings.SECRETS_KEYS[:1]
 
-    houston.refresh_from_db()
+    database = ChannelDatabase.objects.get()
     assert status_without_key == 1
     assert first == second == (0, {"encrypted": 1})
-    assert houston.url == "postgresql://shop@localhost:1/ch"
-    assert decrypt(houston.secret) == "s3cret@"
+    assert database.url == "postgresql://shop@localhost:1/ch"
+    assert decrypt(database.secret) == "s3cret@"
 
 
 NO_ID = "00000000-0000-0000-0000-000000000000"

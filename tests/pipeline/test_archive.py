@@ -30,7 +30,7 @@ def test_an_archived_channel_is_visited_no_more_and_stays_in_the_trace(houston, 
     make_customer(houston, "Bo")
     result = run("pipeline")
 
-    assert {step["channel"] for step in result["steps"]} == {"houston", "USRT"}
+    assert {step["channel"] for step in result["steps"]} == {"houston", None}
     assert [name for _, name in lookup(popup)] == ["Ann"]
     assert Customer.objects.get(guids__async_account=guid).guids.get().channel == popup.channel
     channel = popup.channel

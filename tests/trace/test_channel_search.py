@@ -10,7 +10,9 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
+from stores.models.channel import Direction
 from stores.pipeline.channel_search import Criteria, search_channels
+from stores.pipeline.pauses import pause
 from tests.support.make import make_customer, make_event, out_of_reach, query, run
 from tests.support.traces import trace_document
 
@@ -124,3 +126,14 @@ def test_malformed_rows_of_a_till_do_not_stop_the_search(popup):
     assert result.error == ""
     assert [event.async_account for event in result.pending] == [str(guid), "no guid", str(guid)]
     assert result.pending[1].occurred_at is None
+
+
+def test_a_customer_in_a_paused_channel_waits_for_the_uploads_to_be_resumed(popup, command):
+    guid = make_customer(popup)
+    pause(popup, Direction.UPLOAD, "Stocktaking.")
+
+    document = trace_document(command, guid, "--look-in-channels")
+
+    assert document["waiting_for"]["text"] == (
+        "Not uploaded yet from popup. Uploads from popup are paused: Stocktaking."
+    )

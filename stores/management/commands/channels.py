@@ -105,16 +105,16 @@ class Command(SynclineCommand):
         """Uploads nothing from a database, or downloads nothing to it, until resume."""
         database, reason = get_database(options["database"]), options["reason"]
         user = get_user(options["user"]) if options["user"] else None
-        for direction in options["directions"] or Direction:
-            pause(database, direction, reason, by=user)
+        for direction in options["directions"] or Direction.values:
+            pause(database, Direction(direction), reason, by=user)
         self.print_pauses(database)
 
     def resume(self, options: dict[str, Any]) -> None:
         """Ends a pause: the next runs make up for it."""
         database = get_database(options["database"])
         paused = [pause.direction for pause in database.pauses if pause.since]
-        for direction in options["directions"] or paused or Direction:
-            resume(database, direction)
+        for direction in options["directions"] or paused or Direction.values:
+            resume(database, Direction(direction))
         self.print_pauses(database)
 
     def print_pauses(self, database: ChannelDatabase) -> None:
@@ -187,8 +187,7 @@ def add_direction(parser: CommandParser) -> None:
         "--direction",
         action="append",
         dest="directions",
-        choices=list(Direction),
-        type=Direction,
+        choices=Direction.values,
         help="Only uploads, or only downloads; without it, both.",
     )
 

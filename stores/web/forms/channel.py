@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 from django import forms
 from django.conf import settings
 from django.forms.boundfield import BoundField
+from django.utils.ipv6 import is_valid_ipv6_address
 
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company
 from stores.models.channel import ChannelKind, time_zones
@@ -179,7 +180,8 @@ class AddressForm(forms.Form):
             user += f":{quote(values['password'], safe='')}"
         host, port = values["host"], values["port"] or 5432
         query = {"sslmode": values.get("tls", ""), "sslrootcert": values["authority"]}
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        name = f"[{host}]" if is_valid_ipv6_address(host) else quote(host, safe="")
+        place = f"{name}:{port}"
         if host.startswith("/"):
             place, query = "", query | {"host": host, "port": str(port)}
         parameters = urlencode({name: value for name, value in query.items() if value})
@@ -223,7 +225,11 @@ class ChannelForm(AddressForm):
     )
     name = forms.CharField(max_length=100)
     kind = forms.ChoiceField(choices=ChannelKind.choices)
-    company = forms.ModelChoiceField(Company.objects.order_by("code"), empty_label=None)
+    company = forms.ModelChoiceField(
+        Company.objects.order_by("code"),
+        empty_label=None,
+        help_text="Others are added in the settings.",
+    )
     time_zone = forms.ChoiceField(initial="UTC", help_text="Of the store.")
     country = forms.CharField(
         max_length=3,

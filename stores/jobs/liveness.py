@@ -74,20 +74,19 @@ def missing_worker() -> Iterator[LivenessProblem]:
 
 def unscheduled_steps() -> Iterator[LivenessProblem]:
     """Steps of the pipeline that no schedule starts in some channels: somebody has to."""
-    schedules = list(Schedule.objects.active())
+    schedules = list(Schedule.objects.active().with_details())
     enabled = ChannelDatabase.objects.enabled().values_list("channel__code", flat=True)
-    codes = sorted(set(enabled))
     uncovered: dict[tuple[str, ...], list[str]] = {}
     for step in JOBS[JobCode.PIPELINE].steps:
-        covered = [row.codes for row in schedules if step in JOBS[row.job].steps]
-        if None not in covered:
-            left = tuple(code for code in codes if not any(code in (own or ()) for own in covered))
-            uncovered.setdefault(left, []).append(str(step.code.label))
-    for left, steps in uncovered.items():
-        if left:
+        covering = [schedule for schedule in schedules if step in JOBS[schedule.job].steps]
+        if not any(schedule.is_for_all for schedule in covering):
+            left = set(enabled).difference(*(schedule.codes or () for schedule in covering))
+            uncovered.setdefault(tuple(sorted(left)), []).append(str(step.code.label))
+    for codes, steps in uncovered.items():
+        if codes:
             yield LivenessProblem(
                 "not_scheduled",
-                f"No schedule covers {', '.join(steps).lower()} for {summarize_codes([*left])}: "
+                f"No schedule covers {', '.join(steps).lower()} for {summarize_codes([*codes])}: "
                 "customers get no further by themselves.",
                 "Add a schedule of the pipeline, or switch it on or resume it.",
                 "schedules",
@@ -112,7 +111,7 @@ def stalled_pipeline() -> Iterator[LivenessProblem]:
     Only if a schedule starts one after the other, for all channels.
     """
     now = timezone.now()
-    if not any(is_whole_pipeline(schedule) for schedule in Schedule.objects.active()):
+    if not any(map(is_whole_pipeline, Schedule.objects.active())):
         return
     latest = now - continuous_pause() - LATE_AFTER
     runs = JobRun.objects.filter(job=JobCode.PIPELINE, scope=EVERYTHING)
@@ -132,7 +131,7 @@ def stalled_pipeline() -> Iterator[LivenessProblem]:
 
 def is_whole_pipeline(schedule: Schedule) -> bool:
     is_pipeline = schedule.job == JobCode.PIPELINE and schedule.is_continuous
-    return is_pipeline and schedule.codes is None
+    return is_pipeline and schedule.is_for_all
 
 
 def duration_words(moment: datetime | None, now: datetime) -> str:

@@ -432,14 +432,17 @@ class Schedule(models.Model):
         return ", ".join(names) or "all"
 
     @property
+    def is_for_all(self) -> bool:
+        """Whether it is for every channel, as the promises always are."""
+        return self.job == JobCode.VERIFY or not (self.channels.all() or self.groups.all())
+
+    @property
     def codes(self) -> list[str] | None:
         """The channels that it is for, of those that are switched on; None: every channel."""
-        if self.job == JobCode.VERIFY:
+        if self.is_for_all:
             return None
         own = [channel.pk for channel in self.channels.all()]
         groups = [group.pk for group in self.groups.all()]
-        if not own and not groups:
-            return None
         is_meant = Q(pk__in=own) | Q(databases__group__in=groups, databases__is_enabled=True)
         channels = Channel.objects.filter(is_meant, is_enabled=True)
         return sorted(set(channels.values_list("code", flat=True)))

@@ -10,7 +10,9 @@ from datetime import timedelta
 
 import pytest
 import rq
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from stores.hqdb.locks import Locks
@@ -172,3 +174,15 @@ def test_a_run_that_failed_tomorrow_is_not_the_last_one(everything_runs, reader)
 
     assert "Last run of pipeline: failed." in failed_now
     assert "Last run of pipeline: failed." not in failed_tomorrow
+
+
+def test_looking_for_problems_does_not_take_longer_with_every_schedule(
+    everything_runs, houston, django_assert_num_queries
+):
+    with CaptureQueriesContext(connection) as before:
+        problem_codes()
+    for hour in range(20):
+        make_schedule("eod", houston, cron=f"0 {hour} * * *")
+
+    with django_assert_num_queries(len(before)):
+        assert problem_codes() == []

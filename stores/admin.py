@@ -283,7 +283,7 @@ class ScheduleAdmin(Listed):
 
 @admin.register(models.Customer)
 class CustomerAdmin(ReadOnly, Listed):
-    """Customers are changed on their own page; here, what a default customer hands on."""
+    """Customers are changed on their own page; here, what new customers inherit."""
 
     list_display = ("account_number", "company", "is_active", "created_at")
     list_filter = ("company", "is_active")

@@ -54,32 +54,25 @@ SELECT 'TEMPORARY on the database'
 
 def excess_privileges(wrapper: BaseDatabaseWrapper) -> list[str]:
     """What the role may do beyond what it needs; of a superuser only that."""
-    written = [table.name for table in HQ_TABLES]
-    acknowledged = [table.name for table in EVENT_TABLES]
-    names = {
-        "all": [*written, *acknowledged, *(table.name for table in PART_TABLES)],
-        "written": written,
-        "acknowledged": acknowledged,
-        "privileges": PRIVILEGES,
-    }
     with wrapper.cursor() as cursor:
-        cursor.execute(READ_PRIVILEGES, names)
+        cursor.execute(READ_PRIVILEGES, table_names() | {"privileges": PRIVILEGES})
         privileges = [privilege for (privilege,) in cursor.fetchall()]
     return [privilege for privilege in privileges if "superuser" in privilege] or privileges
 
 
 def missing_privileges(wrapper: BaseDatabaseWrapper) -> list[str]:
     """What the role may not do, although HQ needs it; the tables must be there."""
+    with wrapper.cursor() as cursor:
+        cursor.execute(READ_MISSING, table_names())
+        return [privilege for (privilege,) in cursor.fetchall()]
+
+
+def table_names() -> dict[str, list[str]]:
+    """The tables of a channel: all, those HQ writes, and those whose events it acknowledges."""
     written = [table.name for table in HQ_TABLES]
     acknowledged = [table.name for table in EVENT_TABLES]
-    names = {
-        "all": [*written, *acknowledged, *(table.name for table in PART_TABLES)],
-        "written": written,
-        "acknowledged": acknowledged,
-    }
-    with wrapper.cursor() as cursor:
-        cursor.execute(READ_MISSING, names)
-        return [privilege for (privilege,) in cursor.fetchall()]
+    everything = [*written, *acknowledged, *(table.name for table in PART_TABLES)]
+    return {"all": everything, "written": written, "acknowledged": acknowledged}
 
 
 def may_create_tables(wrapper: BaseDatabaseWrapper) -> bool:

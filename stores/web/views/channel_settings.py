@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stores.messages.labels import label
+from stores.models import ChannelDatabase
 from stores.models.features import FEATURES, MANDATORY_FEATURES, capitalized
 from stores.models.profile import OrderMode
 from stores.pipeline.configuration.distributed import SettingState, is_same
@@ -33,6 +34,10 @@ class SettingRow:
     distributed: str
     # Of the badge: "distributed", "pending" or "excluded".
     state: str
+
+
+def settings_title(database: ChannelDatabase) -> str:
+    return f"Settings of register {database.name}" if database.name else "Settings of tills"
 
 
 def setting_rows(states: Iterable[SettingState]) -> list[SettingRow]:

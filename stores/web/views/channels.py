@@ -29,7 +29,7 @@ from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
 from stores.web.request import Request, posted_id
-from stores.web.views.channel_settings import setting_rows
+from stores.web.views.channel_settings import setting_rows, settings_title
 
 may_send_everything = require_permission("stores.control_job", "send everything again")
 
@@ -61,7 +61,7 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
         "folded": DownloadRange.objects.filter(database__channel=channel).aggregate(
             sessions=Sum("sessions"), until=Max("last_applied_at")
         ),
-        "settings": [(row, setting_rows(settings[row.pk])) for row in databases],
+        "settings": [(settings_title(row), setting_rows(settings[row.pk])) for row in databases],
     }
     return render(request, "channels/detail.html", context)
 

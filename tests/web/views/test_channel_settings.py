@@ -125,6 +125,7 @@ def test_a_page_shows_what_a_register_is_not_sent(boss, popup):
 
     page = text_of(boss, "/channels/popup/")
 
+    assert "Settings of register till-1" in page
     assert f"Create customer in async mode Yes {EMPTY_VALUE} Excluded 1070" in page
 
 

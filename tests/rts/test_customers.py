@@ -5,6 +5,7 @@ From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `ti
 account is 005001.
 """
 
+from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -323,24 +324,25 @@ def test_the_accounts_of_other_channels_are_found_once_they_were_sent(
 
 
 @pytest.mark.fault("F-33")  # HQ was restored from a backup
-def test_a_restored_headquarters_has_the_same_answer_once_it_is_recovered(
-    houston_till, houston, back_up_hq, recover_hq
+def test_a_recovered_headquarters_has_the_same_answer_and_the_customer(
+    till, store, back_up_hq, recover_hq
 ):
-    make_customer(houston, "Ann")
+    make_customer(store, "Ann")
     run("pipeline")
     backup = back_up_hq()
-    event = new_event("Bo")
-    answer = houston_till.post(event).json()
+    event = new_event("Bo", email="bo@example.com", birth_date="1990-02-03")
+    answer = till.post(event).json()
     run("pipeline")
     backup.restore()
 
-    stopped = houston_till.post(event)
+    stopped = till.post(event)
     run("pipeline")
     recover_hq()
     run("pipeline")
 
     assert code_of(stopped) == (503, "not_issuing")
-    assert houston_till.post(event).json() == answer
-    assert answer["account_number"] == "005002"
-    assert lookup(houston) == [("005001", "Ann"), ("005002", "Bo")]
+    assert till.post(event).json() == answer
+    bo = Customer.objects.get(account_number="005002")
+    assert (bo.first_name, bo.email, bo.birth_date) == ("Bo", "bo@example.com", date(1990, 2, 3))
+    assert lookup(store) == [("005001", "Ann"), ("005002", "Bo")]
     assert broken_promises() == []

@@ -8,20 +8,28 @@ reliability 3.7.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from psycopg2 import sql
 
+from stores.channeldb import models as channeldb
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.exchange.open import visit
+from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import batched, fetch, fetch_values, run_sql
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.messages.message import Message
 from stores.models import (
     ChannelDatabase,
+    Customer,
     DistributedSettings,
     Headquarters,
     Incident,
@@ -45,6 +53,8 @@ ACCOUNT_COLUMNS = """company text, account text, guid uuid, channel_id bigint, n
     is_creator boolean, is_home boolean"""
 SEEN_HEIGHT_COLUMNS = "database_id bigint, label text, company text, series text, number bigint"
 MAX_REPORTED_CONFLICTS = 100
+# How many accounts a statement names in a channel.
+MAX_NAMED_ACCOUNTS = 500
 # How far beyond all others the highest number of one channel is believed. It leaves void accounts.
 MAX_VOID = 100
 # The message that names the numbers of a series that were issued.
@@ -116,6 +126,7 @@ def import_everything(
             recovery.counters = raise_counters(sources)
             raise_change_numbers(sources, recovery.distrusted)
             recovery.accounts, recovery.guids = import_accounts(sources)
+            import_values(sources)
             recovery.void = fill_gaps()
             recovery.versions = raise_versions(sources)
             recovery.owed_again = send_lacking_again(sources)
@@ -500,6 +511,80 @@ def import_accounts(sources: Sources) -> tuple[int, int]:
     )
     number_imported()
     return accounts, guids
+
+
+# Imported customers of whom no channel has an event, because tills sent them to the real-time
+# service; each with the database that was sent the latest version.
+WITHOUT_EVENT = """
+    SELECT DISTINCT ON (customer.id) held.database_id, customer.account_number, customer.id
+      FROM customer
+      JOIN {customers} held ON held.company = customer.company_id
+                           AND held.account_number = customer.account_number
+     WHERE customer.event_at = '1900-01-01' AND customer.event_counter IS NULL
+       AND NOT EXISTS (SELECT FROM guid_map guid
+                         JOIN {customer_events} event ON event.async_account = guid.async_account
+                        WHERE guid.customer_id = customer.id)
+       AND NOT EXISTS (SELECT FROM {customer_events} event
+                         JOIN channel_database sent_by ON sent_by.id = event.database_id
+                         JOIN channel ON channel.id = sent_by.channel_id
+                        WHERE channel.company_id = customer.company_id
+                          AND event.account_number = customer.account_number)
+     ORDER BY customer.id, held.hq_version DESC, held.database_id"""
+
+
+def import_values(sources: Sources) -> None:
+    """Give imported customers without events the values that a channel was sent of them.
+
+    A customer whose values HQ cannot hold keeps those of the default customer. Raise ChannelError
+    if a channel cannot be reached any more.
+    """
+    lacking: dict[int, dict[str, int]] = defaultdict(dict)
+    created, *_ = COMPARED_CONTENTS
+    names = sources.names | {"customer_events": sources.copies.of(created)}
+    for database_id, account, customer_id in fetch(WITHOUT_EVENT, **names):
+        lacking[database_id][account] = customer_id
+    for database in ChannelDatabase.objects.with_channel().filter(pk__in=lacking):
+        with connect(database) as alias:
+            for accounts in batched(lacking[database.pk], MAX_NAMED_ACCOUNTS):
+                rows = held_customers(alias, database, accounts)
+                customers = {
+                    lacking[database.pk][account]: values for account, values in rows.items()
+                }
+                bisect_keys(partial(write_values, customers), list(customers))
+
+
+def held_customers(
+    alias: str, database: ChannelDatabase, accounts: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the columns of some customers as a channel has them, by account."""
+    rows = channeldb.Customer.objects.using(alias).filter(
+        company=database.channel.company_id, account_number__in=accounts
+    )
+    # As texts, since a SQLite channel may have anything in a column.
+    texts = {f"{column}_text": Cast(column, TextField()) for column in CUSTOMER.columns}
+    found = rows.annotate(**texts).values_list("account_number", "is_active", *texts)
+    return {
+        account: {"is_active": bool(is_active)} | held_values(values)
+        for account, is_active, *values in found
+    }
+
+
+def held_values(texts: Sequence[Any]) -> dict[str, Any]:
+    """Return the columns of a customer, without values that cannot be one."""
+    values: dict[str, Any] = {
+        column: text if isinstance(text, str) and "\0" not in text else None
+        for column, text in zip(CUSTOMER.columns, texts, strict=True)
+    }
+    try:
+        values["birth_date"] = date.fromisoformat(values["birth_date"] or "")
+    except ValueError:
+        values["birth_date"] = None
+    return values
+
+
+def write_values(customers: Mapping[int, Mapping[str, Any]], ids: Sequence[int]) -> None:
+    for customer_id in ids:
+        Customer.objects.filter(pk=customer_id).update(**customers[customer_id])
 
 
 def number_imported() -> None:

@@ -55,26 +55,29 @@ def test_a_customer_gets_an_account_at_once_and_all_channels_get_it(till, store,
     assert broken_promises() == []
 
 
-def test_the_same_call_has_the_same_answer_for_ever(till, store):
+def test_the_same_call_has_the_same_answer_for_ever(houston_till, houston):
     event = new_event("Ann")
-    first = till.post(event)
-    make_event("customer", store, async_account=event["async_account"], operation="update")
+    first = houston_till.post(event)
+    make_event("customer", houston, async_account=event["async_account"], operation="update")
     run("pipeline")
 
-    again = [till.post(event), Till.of(store).post(dict(reversed(event.items())) | {"email": None})]
+    again = [
+        houston_till.post(event),
+        Till.of(houston).post(dict(reversed(event.items())) | {"email": None}),
+    ]
 
     assert [response.json() for response in again] == [first.json()] * 2
     assert [response.status_code for response in again] == [200, 200]
     assert AsyncCustomer.objects.count() == 2
-    assert RtsAnswer.objects.get().token == till.row
+    assert RtsAnswer.objects.get().token == houston_till.row
 
 
-def test_another_event_with_the_same_guid_is_refused(till):
+def test_another_event_with_the_same_guid_is_refused(houston_till):
     event = new_event("Ann")
-    till.post(event)
+    houston_till.post(event)
 
-    other_body = till.post(event | {"first_name": "Bo"})
-    other_event = till.post(event | {"event_id": str(uuid4())})
+    other_body = houston_till.post(event | {"first_name": "Bo"})
+    other_event = houston_till.post(event | {"event_id": str(uuid4())})
 
     assert code_of(other_body) == (409, "event_conflict")
     assert code_of(other_event) == (409, "guid_used")
@@ -106,13 +109,13 @@ def test_a_till_that_heard_no_answer_writes_the_same_event_without_effect(till, 
     assert broken_promises() == []
 
 
-def test_a_customer_who_was_uploaded_first_is_converted_now(till, store):
+def test_a_customer_who_was_uploaded_first_is_converted_now(houston_till, houston):
     event = new_event("Ann")
-    write_event(store, event)
+    write_event(houston, event)
     run(JobCode.UPLOAD)
-    assert till.get(event["async_account"]).json()["state"] == "not_synchronized"
+    assert houston_till.get(event["async_account"]).json()["state"] == "not_synchronized"
 
-    response = till.post(event)
+    response = houston_till.post(event)
     run("pipeline")
 
     assert (response.status_code, response.json()["account_number"]) == (200, "005001")
@@ -120,24 +123,24 @@ def test_a_customer_who_was_uploaded_first_is_converted_now(till, store):
     assert broken_promises() == []
 
 
-def test_an_uploaded_customer_is_not_replaced_by_another_body(till, store):
+def test_an_uploaded_customer_is_not_replaced_by_another_body(houston_till, houston):
     event = new_event("Ann")
-    write_event(store, event)
+    write_event(houston, event)
     run(JobCode.UPLOAD)
 
-    response = till.post(event | {"first_name": "Bo"})
+    response = houston_till.post(event | {"first_name": "Bo"})
 
     assert code_of(response) == (409, "event_conflict")
     assert not GuidMap.objects.exists()
 
 
-def test_edits_and_addresses_of_the_till_follow(till, store):
+def test_edits_and_addresses_of_the_till_follow(houston_till, houston):
     event = new_event("Ann")
     guid = event["async_account"]
-    make_event("address", store, async_account=guid)
+    make_event("address", houston, async_account=guid)
     run("pipeline")
-    till.post(event)
-    make_event("customer", store, async_account=guid, operation="update", first_name="Anna")
+    houston_till.post(event)
+    make_event("customer", houston, async_account=guid, operation="update", first_name="Anna")
 
     run("pipeline")
 
@@ -157,36 +160,36 @@ def test_a_customer_inherits_from_the_default_customer_of_the_channel(houston_ti
     assert (ann.customer_type, ann.currency, ann.customer_group) == ("person", "USD", "30")
 
 
-def test_the_trace_says_that_the_till_called_the_service(till, store):
+def test_the_trace_says_that_the_till_called_the_service(houston_till, houston):
     event = new_event("Ann")
-    till.post(event)
+    houston_till.post(event)
 
     trace = get_trace(event["async_account"])
 
     assert kinds_of(trace) == ["captured", "converted"]
     assert texts_of(trace, "captured") == ["Customer created in real time."]
-    assert {event.channel for event in trace.events} == {store.channel.code}
+    assert {event.channel for event in trace.events} == {houston.channel.code}
     assert (trace.account_number, trace.state) == ("005001", "synchronized")
 
 
-def test_the_balance_counts_the_customer(till, store):
-    till.post(new_event("Ann"))
-    make_customer(store, "Bo")
+def test_the_balance_counts_the_customer(houston_till, houston):
+    houston_till.post(new_event("Ann"))
+    make_customer(houston, "Bo")
 
     run("pipeline")
 
     day = DayBalance.objects.get(table="async_customer")
-    assert (day.database, day.captured, day.converted, day.waiting) == (store, 2, 2, 0)
+    assert (day.database, day.captured, day.converted, day.waiting) == (houston, 2, 2, 0)
 
 
 # --------------------------------------------------------------------------- refusals
 
 
 @pytest.mark.scenario(id="T18")
-def test_a_customer_whom_headquarters_refuses_is_an_error_and_stores_nothing(till):
+def test_a_customer_whom_headquarters_refuses_is_an_error_and_stores_nothing(houston_till):
     event = new_event("Ann", email="nobody", last_name="L" * 61)
 
-    response = till.post(event)
+    response = houston_till.post(event)
 
     assert code_of(response) == (422, "customer_refused")
     assert response.json()["fields"] == {
@@ -195,11 +198,14 @@ def test_a_customer_whom_headquarters_refuses_is_an_error_and_stores_nothing(til
     }
     assert not AsyncCustomer.objects.exists()
     assert not UploadBatch.objects.exists()
-    assert till.post(event | {"email": "ann@example.com", "last_name": "Lee"}).status_code == 201
+    assert (
+        houston_till.post(event | {"email": "ann@example.com", "last_name": "Lee"}).status_code
+        == 201
+    )
 
 
-def test_a_field_that_is_optional_is_marked_and_the_customer_created(till):
-    response = till.post(new_event("Ann", phone="unknown"))
+def test_a_field_that_is_optional_is_marked_and_the_customer_created(houston_till):
+    response = houston_till.post(new_event("Ann", phone="unknown"))
     run("pipeline")
 
     ann = Customer.objects.get(account_number=response.json()["account_number"])

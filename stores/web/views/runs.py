@@ -34,8 +34,6 @@ may_cancel_runs = require_permission("stores.control_job", "cancel runs")
 # Workers take most runs sooner. The page of a run that waits longer says why.
 USUAL_WAIT = timedelta(seconds=5)
 
-run_list = list_view(RunFilter, RunTable, all_runs, "runs/list.html")
-
 
 @require_safe
 def job_list(request: Request) -> HttpResponse:
@@ -78,6 +76,9 @@ def start_run(request: Request) -> HttpResponseRedirect:
     return redirect(started.run)
 
 
+run_list = list_view(RunFilter, RunTable, all_runs, template="runs/list.html")
+
+
 @require_safe
 def run_detail(request: Request, pk: UUID) -> HttpResponse:
     """One run with its steps.
@@ -90,11 +91,11 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "run": run,
         "steps": [(step, channel_of(step), list(step_counts(run, step))) for step in steps],
         "left_behind": list(left_behind(run, steps)),
-        "done": sum(step.ended_at is not None for step in steps),
+        "steps_done": sum(step.ended_at is not None for step in steps),
         "counts": run.counts if run.has_ended else sum_counts(steps),
         "job": JOBS.get(run.job),
         "command": command_line(run),
-        "is_live": not run.has_ended and request.GET.get("live") != "off",
+        "has_live_view": not run.has_ended and request.GET.get("live") != "off",
         "waiting_message": waiting_message(run),
         "order": run.orders.first() if run.order_number else None,
     }
@@ -113,10 +114,12 @@ def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
 
 
 def add_start_message(request: Request, run: JobRun) -> None:
-    """Tell the user that a run has started, or why it has not started yet."""
+    """Tell the user that a run has started, why it has not started yet, or that it is done."""
     title = JOBS[run.job].title
     # A run without a channel or company to work on has ended already.
-    if not run.has_ended and (reason := no_worker_reason()):
+    if run.has_ended:
+        messages.info(request, f"{title}: done. {run.message}")
+    elif reason := no_worker_reason():
         messages.warning(request, f"{title}: saved. {reason}")
     elif run.business_date:
         messages.success(request, f"{title} started for {run.business_date}.")

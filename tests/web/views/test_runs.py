@@ -123,10 +123,12 @@ def test_a_job_without_a_worker_is_not_said_to_be_started(starter, houston):
     assert "Pipeline started." not in page
 
 
-def test_a_run_that_has_nothing_to_visit_needs_no_worker(starter, hq):
+def test_a_run_that_has_nothing_to_visit_is_said_to_be_done(starter, hq):
     page = page_at(starter, start(starter)["Location"])
 
-    assert "Pipeline started." in page
+    assert "Pipeline: done. Nothing to do." in page
+    assert "Pipeline started." not in page
+    assert "No worker" not in page
 
 
 def test_a_job_is_started_for_one_business_date(starter, houston, workers, newest_run):

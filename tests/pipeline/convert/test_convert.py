@@ -1,7 +1,7 @@
 """Conversion creates each account once and applies edits in their order.
 
-From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
-another store on PostgreSQL; `store` is a store, once on PostgreSQL and once on SQLite.
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `seattle` is another
+store on PostgreSQL. The first account is 005001: get_ann() finds Ann by it, whatever her name.
 """
 
 from datetime import datetime, timedelta
@@ -68,9 +68,10 @@ def test_converting_twice_is_the_same_as_once(store):
 
 
 @pytest.mark.slow
-def test_two_conversions_at_once_issue_each_number_once_without_gaps(store, seattle):
+def test_two_conversions_at_once_issue_each_number_once_without_gaps(store):
     for number in range(40):
         make_customer(store, f"Ann {number}")
+    # Before they start, so that each can convert every customer.
     run(JobCode.UPLOAD)
     barrier = Barrier(2)
 
@@ -82,7 +83,7 @@ def test_two_conversions_at_once_issue_each_number_once_without_gaps(store, seat
     pipeline = start_in_thread(run_at_once, JobCode.PIPELINE)
     conversion.result(timeout=60)
     pipeline.result(timeout=60)
-    # What each may have left to the other.
+    # Each skips what the other has locked, so that something may be left.
     convert()
 
     numbers = Customer.objects.exclude(number=None).order_by("number")
@@ -128,12 +129,11 @@ def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seat
 
 
 @pytest.mark.slow
-def test_an_older_edit_of_the_first_store_is_superseded_too(houston, seattle):
-    guid = make_customer(houston, "Ann", occurred_at=ago(hours=2))
-    run(JobCode.PIPELINE)
-    rename(seattle, guid, "Last", timezone.now())
+def test_an_older_edit_of_the_first_store_is_superseded_too(store, seattle, ann_guid):
+    run(JobCode.DOWNLOAD)
+    rename(seattle, ann_guid, "Last", timezone.now())
     convert()
-    rename(houston, guid, "First", ago(hours=1))
+    rename(store, ann_guid, "First", ago(hours=1))
 
     convert()
 

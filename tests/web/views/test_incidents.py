@@ -23,6 +23,7 @@ def report(kind: IncidentKind, text: str, **fields: Any) -> Incident:
 
 @pytest.fixture
 def incident(houston):
+    """An open incident of houston."""
     return report(
         IncidentKind.CHANNEL_FORKED,
         "Channel houston exists twice.",
@@ -33,7 +34,7 @@ def incident(houston):
 
 @pytest.fixture
 def manager(reader, ann):
-    """A client in which ann is signed in, who may close incidents."""
+    """The same client as `reader`. Here ann may close incidents, too."""
     # The permission to close incidents and to recover headquarters.
     ann.user_permissions.add(Permission.objects.get(codename="release_fence"))
     return reader
@@ -52,14 +53,8 @@ def test_the_page_of_an_incident_says_what_each_command_is_for(reader, incident)
     page = page_at(reader, incident.get_absolute_url())
 
     text = " ".join(strip_tags(page).split())
-    uses_and_commands = [
-        "is the right one:",
-        f"incidents accept {incident.pk}",
-        "of its own:",
-        f"incidents renew {incident.pk}",
-    ]
-    positions = [text.index(part) for part in uses_and_commands]
-    assert positions == sorted(positions)
+    assert f"is the right one: python3 manage.py incidents accept {incident.pk} " in text
+    assert f"of its own: python3 manage.py incidents renew {incident.pk} " in text
 
 
 def test_the_page_of_an_incident_has_technical_details(reader, incident):
@@ -86,17 +81,19 @@ def test_the_list_is_filtered_by_channel(reader, incident, seattle, channel, cou
 @pytest.mark.parametrize(
     ("column", "in_order"),
     [
-        ("opened_at", ["houston", "seattle"]),
+        ("opened_at", ["seattle", "houston"]),
         ("database", ["houston", "seattle"]),
         ("times", ["houston", "seattle"]),
         # Open incidents have no time of closing, which comes last.
         ("status", ["seattle", "houston"]),
     ],
 )
-def test_every_column_sorts_in_both_directions(reader, incident, seattle, column, in_order):
-    for _ in range(2):
-        other = report(IncidentKind.WRONG_DATABASE, "Not seattle.", database=seattle)
-    other.close("It is seattle.")
+def test_every_column_sorts_in_both_directions(reader, houston, seattle, column, in_order):
+    closed = report(IncidentKind.WRONG_DATABASE, "Not seattle.", database=seattle)
+    # Counted as a second time of the same incident.
+    report(IncidentKind.WRONG_DATABASE, "Not seattle.", database=seattle)
+    closed.close("It is seattle.")
+    report(IncidentKind.CHANNEL_FORKED, "Channel houston exists twice.", database=houston)
 
     ascending = rows_of(reader.get("/incidents/", {"sort": column}))
     descending = rows_of(reader.get("/incidents/", {"sort": f"-{column}"}))

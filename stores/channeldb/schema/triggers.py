@@ -1,10 +1,11 @@
 """The triggers that keep what a till wrote, whoever writes to the database.
 
-An event may be added unacknowledged, be acknowledged (and that be taken back), and be deleted after
-that; nothing else. Lines and payments never change: they come before their header is acknowledged
-and may go after. The column lists come from `schema.tables`, as the tables do.
+A till adds an event unacknowledged. HQ acknowledges it, or takes that back. Once acknowledged, it
+may be deleted. Everything else is refused. Lines and payments never change: they come before their
+header is acknowledged and may go after. The columns come from `schema.tables`, as the tables do.
 
-In the database, triggers and their functions are called guards.
+In the database, the triggers are called guards: guard_insert on PostgreSQL, and on SQLite, where
+the tables share the names of triggers, async_customer_guard_insert.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ def immutable_columns(table: Table) -> list[str]:
 # ---------------------------------------------------------------- PostgreSQL
 # Conditions stand in WHEN: an ordinary INSERT or acknowledgement calls no function at all.
 
+# The names of the two functions below.
 POSTGRESQL_FUNCTIONS = ("event_guard", "document_guard")
 POSTGRESQL_EVENT_FUNCTION = """\
 CREATE FUNCTION public.event_guard() RETURNS trigger LANGUAGE plpgsql
@@ -88,9 +90,9 @@ def postgresql_event_triggers(table: Table) -> Iterator[str]:
     # Compares bytes: 1.0 and 1.00 differ, and so do two spellings of one letter. Its operator *<>
     # would not do: pg_dump prints it without the casts, so a restored database lacks the trigger.
     is_changed = f"pg_catalog.record_image_ne({row_of('OLD', table)}, {row_of('NEW', table)})"
-    yield postgresql_trigger(table, "INSERT", STARTS_UNACKNOWLEDGED, is_acknowledged)
-    yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES, is_changed)
-    yield postgresql_trigger(table, "DELETE", NOT_YET_ACKNOWLEDGED, was_unacknowledged)
+    yield postgresql_trigger(table, "INSERT", STARTS_UNACKNOWLEDGED, when=is_acknowledged)
+    yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES, when=is_changed)
+    yield postgresql_trigger(table, "DELETE", NOT_YET_ACKNOWLEDGED, when=was_unacknowledged)
     yield postgresql_trigger(table, "TRUNCATE", NEVER_EMPTIED)
 
 
@@ -115,14 +117,14 @@ def postgresql_part_triggers(table: Table) -> Iterator[str]:
     )
 
 
-def postgresql_trigger(table: Table, action: str, message: str, condition: str = "") -> str:
-    """A trigger that refuses an action; with a condition, only for the rows that fulfil it."""
+def postgresql_trigger(table: Table, action: str, message: str, *, when: str = "") -> str:
+    """A trigger that refuses an action; with a condition `when`, only for rows that fulfil it."""
     return POSTGRESQL_TRIGGER.format(
         name=action.lower(),
         action=action,
         table=table.name,
         scope="STATEMENT" if action == "TRUNCATE" else "ROW",
-        when=f" WHEN ({condition})" if condition else "",
+        when=f" WHEN ({when})" if when else "",
         message=message,
     )
 

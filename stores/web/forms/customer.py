@@ -36,6 +36,8 @@ TITLE_COLUMNS = {
     AFFILIATION: "affiliation",
     ATTRIBUTE: "attribute",
 }
+# Kinds whose key is an id that Syncline makes. The key of the others is a word that people choose.
+KINDS_WITH_ID = (ADDRESS, CONTACT)
 
 
 class CustomerForm(forms.Form):
@@ -58,8 +60,8 @@ class CustomerForm(forms.Form):
         super().clean()
         for column in INHERITED_COLUMNS:
             # An invalid value is not in cleaned_data, and has its error already.
-            was_cleared = column in self.changed_data and not self.cleaned_data.get(column, True)
-            if was_cleared:
+            is_empty = column in self.cleaned_data and not self.cleaned_data[column]
+            if is_empty and column in self.changed_data:
                 self.add_error(column, f"{label(column)}: can be changed but not cleared.")
         return self.cleaned_data
 
@@ -80,8 +82,8 @@ class CustomerForm(forms.Form):
 class PartForm(forms.Form):
     """An address, contact, affiliation or attribute; without a row, the form of a new one.
 
-    Its fields are the columns of the kind: an address has purpose, street, city and so on. The id
-    is not among them, and the key only as long as there is no row.
+    Its fields are the columns of the kind: an address has purpose, street, city and so on. The key
+    is among them only in the form of a new row, and only if it is not an id.
     """
 
     def __init__(self, kind: EventKind, suffix: str, row: Any = None, data: Any = None) -> None:
@@ -94,13 +96,12 @@ class PartForm(forms.Form):
             empty_permitted=row is None,
             use_required_attribute=False,
         )
+        without_key = row is not None or kind in KINDS_WITH_ID
         for column in kind.columns:
-            is_id = column == f"{kind.noun}_id"
-            is_key_of_row = row is not None and column in kind.key
-            if not is_id and not is_key_of_row:
+            if not (without_key and column in kind.key):
                 self.fields[column] = event_field(kind, column)
         if row:
-            # The command `customers` shows and sets this field by its name, too.
+            # People read "Remove"; the command `customers` shows and sets the field by its name.
             self.fields["gone"] = forms.BooleanField(label="Remove", required=False)
 
     @property
@@ -121,11 +122,12 @@ class PartForm(forms.Form):
             return
         values = {name: self.cleaned_data[name] for name in self.fields if name != "gone"}
         if self.row:
+            # The form's values come last and win: those of the row add the key, which it lacks.
             values = {"operation": Operation.UPDATE, **self.original_values, **values}
         else:
             values["operation"] = Operation.CREATE
-            if self.kind in (ADDRESS, CONTACT):
-                values[f"{self.kind.noun}_id"] = uuid4()
+            if self.kind in KINDS_WITH_ID:
+                values[self.kind.key[0]] = uuid4()
         yield Edit(self.kind, values)
 
 

@@ -35,7 +35,8 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
     def within_search_limit(self) -> Self:
         """Keep to the newest open rows of customers and contacts, which are what a search reads.
 
-        Other filters do not raise the limit: every search reads the same rows.
+        They are taken from all rows, not from `self`: with other filters, too, every search reads
+        the same rows.
         """
         people = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
         return self.filter(pk__in=people.newest_first().values("pk")[:MAX_SEARCHED])
@@ -43,7 +44,8 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
     def with_contact_key(self, key: str) -> Self:
         """Rows of customers and contacts with this e-mail address or phone number.
 
-        `key` is one of stores.models.search.contact_key().
+        `key` is one of stores.models.search.contact_key(). The functions of search.sql make no key
+        of a row of the other table, because it lacks their columns.
         """
         customer_keys = keys_of_row("reach_keys", "email", "receipt_email", "phone")
         contact_keys = keys_of_row("contact_keys", "kind", "locator")

@@ -28,9 +28,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class MigrationResult:
-    """What became of one database, as --json prints it."""
+    """What became of one database. The fields are the keys of --json."""
 
-    # The label of the database: houston, or houston/register1 if it is that of a register.
+    # houston, or houston/register1 for the database of a register.
     channel: str
     outcome: Outcome
     message: str
@@ -58,7 +58,7 @@ class Command(SynclineCommand):
         for database in databases:
             result = migrate_or_repair(database)
             results.append(result)
-            # At once, because the next migration can take long.
+            # Text is printed at once, because the next migration can take long; JSON as a whole.
             if not self.as_json:
                 self.print_message(result)
         if self.as_json:
@@ -84,6 +84,7 @@ def migrate_or_repair(database: ChannelDatabase) -> MigrationResult:
         was_migrated = migrate_database(database)
         recreated = [] if was_migrated else recreate_objects(database)
     except ChannelError as error:
+        # The error names the channel itself.
         return MigrationResult(label, Outcome.FAILED, str(error))
     if was_migrated:
         return MigrationResult(label, Outcome.MIGRATED, f"{label}: migrated.")

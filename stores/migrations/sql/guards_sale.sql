@@ -2,7 +2,8 @@
 --
 -- A transaction is *settled* once it is in a sales order or in a posted statement. Its prepayments can be posted before
 -- that, in a statement of their own (prepayment_statement_id). Functions that run at each statement look rows up by
--- their keys whatever the statistics say (enable_seqscan), and call the new rows `fresh`.
+-- their keys whatever the statistics say (enable_seqscan), and call the new rows `fresh`. In messages, settled
+-- transactions are called posted, also those that are only in a sales order. refuse() is in refuse.sql.
 
 -- Amounts are numbers, or NULL. NaN is greater than every number, and a single one makes a sum NaN.
 ALTER TABLE retail_transaction ADD CONSTRAINT amounts_are_numbers CHECK (
@@ -36,7 +37,7 @@ CREATE TRIGGER channel_and_customer_share_the_company AFTER INSERT ON sales_orde
     REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION channel_and_customer_share_the_company();
 
--- A settled transaction keeps its values.
+-- A settled transaction keeps its values. The WHEN clause names the columns that must not change.
 CREATE FUNCTION settled_transactions_are_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.sales_order_id IS NOT NULL
@@ -59,7 +60,8 @@ CREATE TRIGGER frozen_once_settled BEFORE UPDATE ON retail_transaction FOR EACH 
                NEW.content_hash))
     EXECUTE FUNCTION settled_transactions_are_frozen();
 
--- A transaction stays in its order until that is cancelled. Then it leaves the order and its statement together.
+-- A transaction in an order is settled for ever, except that it leaves the order and its statement together once the
+-- order is cancelled.
 CREATE FUNCTION settled_for_ever() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.sales_order_id IS NOT NULL OR NEW.statement_id IS NOT NULL
@@ -120,7 +122,7 @@ CREATE TRIGGER a_transaction_is_never_deleted BEFORE DELETE OR TRUNCATE ON retai
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
 -- Lines and payments of a settled transaction never change. Payments do not change either once they are posted as
--- prepayments.
+-- prepayments. The triggers have the name of the one that freezes the transaction itself.
 CREATE FUNCTION parts_of_a_settled_transaction_are_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM retail_transaction sale

@@ -27,7 +27,6 @@ def validate_transactions(step: RunStep, channel: Channel) -> None:
     """
     if not step.is_dry:
         require_numbers()
-    validate = partial(validate_locked, step, channel)
     last = 0
     while True:
         # One transaction. It is refused if the step was lost or the run is to stop.
@@ -36,6 +35,8 @@ def validate_transactions(step: RunStep, channel: Channel) -> None:
             if not sales:
                 return
             step.add(read=len(sales))
+            # Calls validate_locked(), and returns the sum of the customers that it converted.
+            validate = partial(validate_locked, step, channel)
             converted = process_excluding_refused(step, validate, sales)
             last = sales[-1]
             failpoint("validate:before_commit")
@@ -52,6 +53,7 @@ def lock_unvalidated(step: RunStep, channel: Channel, *, after: int) -> list[int
             WHERE sale.channel_id = %(channel)s AND sale.id > %(after)s
               AND sale.statement_id IS NULL AND sale.sales_order_id IS NULL
               AND sale.entry_status = 'concluded' AND sale.validation_status <> 'successful'
+              -- Sales of every day, unless the run is for one.
               AND sale.business_date = coalesce(%(business_date)s, sale.business_date)
               AND NOT EXISTS (SELECT FROM refused_sale refused
                                WHERE refused.transaction_id = sale.id)

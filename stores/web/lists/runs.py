@@ -46,11 +46,12 @@ class RunTable(base.ListTable):
     created_at = base.TimeColumn("Run", order_by=("created_at", "pk"), linkify=True)
     job = tables.Column("Job")
     status = base.TemplateColumn("Status", "run_status")
-    # For most runs these are channels. A few are about a company, a business date or an order.
+    # Mostly channels. A few runs are for a company, a business date or an order, which then follow.
     scope = tables.Column("Channels", attrs=base.wide_only("md"))
     started_by = tables.Column("Started by", attrs=base.wide_only("xl"))
+    # `seconds` is a property, by which the database cannot sort: all_runs() adds `duration` for it.
     seconds = base.FormattedColumn(
-        "Took", took, order_by="duration", attrs=base.wide_only("md", "num")
+        "Took", took, order_by="duration", attrs=base.wide_only("md", css="num")
     )
     message = base.MessageColumn("Result", attrs=base.wide_only("xl"))
 
@@ -58,6 +59,7 @@ class RunTable(base.ListTable):
         return "All" if value == EVERYTHING else record.about
 
     def value_scope(self, value: str) -> str:
+        """The scope as it is stored. Without this method, the CSV would have what the page has."""
         return value
 
     def render_started_by(self, record: JobRun) -> str:
@@ -68,7 +70,7 @@ class RunTable(base.ListTable):
 
 
 def all_runs() -> QuerySet[JobRun]:
-    """All runs, newest first, with the `duration` by which the column of seconds is sorted."""
+    """All runs, newest first, with their `duration`."""
     duration = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=DurationField())
     runs = JobRun.objects.newest_first().select_related("requested_by").defer("error")
     return runs.annotate(duration=duration)

@@ -5,12 +5,15 @@
 -- that was removed after the order still counts, because the order names it.
 --
 -- Of several reasons, the one with the lowest rank counts. Of several rows of that rank, the one
--- with the lowest tiebreak counts: the oldest quarantined row or event.
+-- with the lowest tiebreak counts: the oldest quarantined row or event. Quarantined rows have no
+-- company, so they are found by their GUID alone.
 --
 -- {is_foreign} is a condition: the channel of `sale` could not know `guid`.
 SELECT sale.id, blocker.what, blocker.reason, blocker.field, blocker.waits
   FROM retail_transaction sale
  CROSS JOIN LATERAL (
+   -- Every branch gives rank, tiebreak, what, reason, field and waits, in this order.
+   --
    -- The GUID is of another company, or of a channel that has not shared it.
    SELECT 1 AS rank, 0 AS tiebreak, 'customer' AS what,
           CASE WHEN guid.company_id <> sale.company_id THEN 'company_mismatch'
@@ -20,7 +23,8 @@ SELECT sale.id, blocker.what, blocker.reason, blocker.field, blocker.waits
     WHERE sale.customer_id IS NULL AND guid.async_account = sale.async_account
       AND (guid.company_id <> sale.company_id OR {is_foreign})
    UNION ALL
-   -- GUID and account number identify different customers.
+   -- GUID and account number identify different customers. HQ may have learned the GUID after the
+   -- sale got the customer of its account number, so a sale with a customer is checked, too.
    SELECT 2, 0, 'customer', 'identity_mismatch', 'account_number', false
      FROM guid_map guid
      JOIN customer ON customer.company_id = guid.company_id
@@ -64,10 +68,10 @@ SELECT sale.id, blocker.what, blocker.reason, blocker.field, blocker.waits
                        WHERE address.address_id = sale.delivery_address_id)
    UNION ALL
    -- Converting the address, or a change to it, failed: the order would go to the old address.
-   SELECT 9, event.replication_counter, 'address', open.reason, open.field, false
-     FROM open_event open JOIN async_address event ON event.event_id = open.event_id
-    WHERE open."table" = 'async_address' AND open.status = 'failed'
-      AND open.company_id = sale.company_id AND event.address_id = sale.delivery_address_id
+   SELECT 9, event.replication_counter, 'address', tried.reason, tried.field, false
+     FROM open_event tried JOIN async_address event ON event.event_id = tried.event_id
+    WHERE tried."table" = 'async_address' AND tried.status = 'failed'
+      AND tried.company_id = sale.company_id AND event.address_id = sale.delivery_address_id
    UNION ALL
    -- The address has not arrived yet.
    SELECT 10, 0, 'address', 'address_missing', 'delivery_address_id', true

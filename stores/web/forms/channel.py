@@ -32,13 +32,13 @@ FORM_FIELDS = {
         *("host", "port", "database", "user", "tls", "authority"),
         *("password_in", "password", "password_reference"),
     ),
-    FILE: ("path",),
+    FILE: ("file",),
     EMBEDDED: (),
     REFERENCE: ("reference",),
 }
 REQUIRED_FIELDS = {
     SERVER: ("host", "database", "user"),
-    FILE: ("path",),
+    FILE: ("file",),
     EMBEDDED: (),
     REFERENCE: ("reference",),
 }
@@ -96,7 +96,7 @@ class AddressForm(forms.Form):
         label="Role of the tills",
         help_text="An existing role of a PostgreSQL server. It is granted what a till needs.",
     )
-    path = forms.CharField(
+    file = forms.CharField(
         max_length=400,
         required=False,
         label="File",
@@ -165,7 +165,7 @@ class AddressForm(forms.Form):
         values = self.cleaned_data
         form = values["address_form"]
         if form == FILE:
-            return {"url": f"sqlite:///{values['path']}", "secret": ""}
+            return {"url": f"sqlite:///{values['file']}", "secret": ""}
         if form == EMBEDDED:
             return {"url": EMBEDDED_URL, "secret": ""}
         if form == REFERENCE:
@@ -290,7 +290,7 @@ def initial_address(database: ChannelDatabase) -> dict[str, Any]:
     """The parts of a database's present address, without its password."""
     url = database.address
     if url.startswith("sqlite:///"):
-        return {"address_form": FILE, "path": url.removeprefix("sqlite:///")}
+        return {"address_form": FILE, "file": url.removeprefix("sqlite:///")}
     if url.startswith("embedded:"):
         return {"address_form": EMBEDDED}
     if url.startswith(("env:", "file:")):

@@ -24,6 +24,9 @@ from tests.support.promises import broken_promises
 pytestmark = pytest.mark.slow
 
 UNREACHABLE = "Channel houston cannot be reached."
+NOT_LISTENING = "Channel houston cannot be reached: nothing listens on the port of its server."
+SILENT = "Channel houston cannot be reached: its server does not answer."
+UNKNOWN_NAME = "Channel houston cannot be reached: the name of its server is unknown."
 # Text of a statement in the transaction that HQ commits at the end of each step.
 HQ_STATEMENTS = {
     "upload": b'INSERT INTO "async_customer"',
@@ -113,9 +116,17 @@ def test_an_uncertain_commit_at_hq_is_repeated_without_harm(hq_proxy, houston, s
 
 
 @pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
-@pytest.mark.parametrize("fault", ["refuse", "reset_at_connect", "go_black", "go_half_open"])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("refuse", NOT_LISTENING),
+        ("reset_at_connect", UNREACHABLE),
+        ("go_black", SILENT),
+        ("go_half_open", SILENT),
+    ],
+)
 def test_a_channel_without_a_connection_fails_alone_and_soon(
-    proxy, proxied_houston, popup, short_timeouts, fault
+    proxy, proxied_houston, popup, short_timeouts, fault, message
 ):
     make_customer(proxied_houston, "Ann")
     make_customer(popup, "Bo")
@@ -129,7 +140,7 @@ def test_a_channel_without_a_connection_fails_alone_and_soon(
 
     assert seconds < 5
     assert result["outcome"] == "partly"
-    assert step_of(result, "houston")["message"] == UNREACHABLE
+    assert step_of(result, "houston")["message"] == message
     assert step_of(result, "popup")["counts"]["staged"] == 1
     assert retry["counts"]["staged"] == 1
     assert names_in(proxied_houston) == ["Ann", "Bo"]
@@ -163,7 +174,7 @@ def test_a_connection_silent_during_a_visit_is_given_up(
     proxy.heal()
     run("pipeline")
 
-    assert result["steps"][0]["message"] == UNREACHABLE
+    assert result["steps"][0]["message"] == SILENT
     assert seconds < 8
     assert waiting(proxied_houston) == 0
     assert names_in(proxied_houston) == ["Ann", "Bo"]
@@ -195,7 +206,7 @@ def test_a_channel_whose_host_name_does_not_resolve_fails_alone(houston, popup, 
 
     result = run(JobCode.UPLOAD)
 
-    assert step_of(result, "houston")["message"] == UNREACHABLE
+    assert step_of(result, "houston")["message"] == UNKNOWN_NAME
     assert step_of(result, "popup")["counts"]["staged"] == 1
 
 
@@ -208,7 +219,7 @@ def test_the_driver_s_error_message_is_not_stored(proxy, proxied_houston):
         cursor.execute("SELECT message, error FROM job_run")
         [(message, error)] = cursor.fetchall()
     assert json.loads(message) == [
-        {"code": "channel_unreachable", "params": {"channel": "houston"}}
+        {"code": "channel_nothing_listens", "params": {"channel": "houston"}}
     ]
     assert "127.0.0.1" not in error
 

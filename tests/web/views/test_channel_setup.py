@@ -21,7 +21,7 @@ from tests.support.concurrency import other_session
 from tests.support.databases import drop_database
 from tests.support.make import lookup, make_customer, query, run
 
-CANARY = "hunter2 Canary/@:"  # A password with what has a meaning in URLs.
+CANARY = "hunter2 Kanary/@:"  # A password with what has a meaning in URLs.
 AUSTIN = {
     "code": "austin",
     "name": "Austin",
@@ -32,7 +32,7 @@ AUSTIN = {
     "group": "South",
 }
 EMBEDDED = AUSTIN | {"address_form": "embedded"}
-FILE = AUSTIN | {"address_form": "file", "path": "channels/austin.sqlite3"}
+FILE = AUSTIN | {"address_form": "file", "file": "channels/austin.sqlite3"}
 SERVER = AUSTIN | {
     "address_form": "server",
     "host": "localhost",
@@ -113,8 +113,8 @@ def test_the_step_that_fails_is_named_and_nothing_is_added(boss, houston, key, a
         ({"code": "add"}, "A channel cannot have the code add."),
         ({"code": "a b"}, "Letters, digits, - and _ only."),
         ({"country": "XX"}, "Not a country of ISO 3166-1"),
-        ({"path": "../outside.sqlite3"}, "sqlite:/// needs a plain path"),
-        ({"path": ""}, "This field is required."),
+        ({"file": "../outside.sqlite3"}, "sqlite:/// needs a plain path"),
+        ({"file": ""}, "This field is required."),
         ({"address_form": "reference", "reference": "postgresql://a:b@c/d"}, "Enter file:NAME"),
         ({"address_form": "reference", "reference": "file:nowhere"}, "SYNCLINE_SECRETS_DIR"),
         ({"address_form": "moon"}, "Select a valid choice."),
@@ -136,13 +136,13 @@ def test_a_wrong_value_is_one_sentence(boss, houston, changes, sentence):
 def test_a_file_that_another_channel_has_is_refused(boss, popup):
     path = popup.url.removeprefix("sqlite:///")
 
-    page = post(boss, FILE | {"path": path}, "test").content.decode()
+    page = post(boss, FILE | {"file": path}, "test").content.decode()
 
     assert "it belongs to channel popup already." in page
 
 
 def test_a_copy_is_added_with_an_identity_of_its_own_if_asked(boss, popup, back_up):
-    copy = FILE | {"path": f"channels/{back_up(popup).file.name}"}
+    copy = FILE | {"file": f"channels/{back_up(popup).file.name}"}
 
     refused = post(boss, copy)
     tested = post(boss, copy | {"renew_identity": "on"}, "test")
@@ -165,7 +165,7 @@ def test_a_database_that_another_headquarters_visits_is_refused(boss, houston, p
         url="sqlite:///channels/elsewhere.sqlite3", database_id="0" * 31 + "1"
     )
 
-    response = post(boss, FILE | {"path": path}, "test")
+    response = post(boss, FILE | {"file": path}, "test")
 
     assert steps(response)["owner"] == "failed"
     assert b"belongs to another headquarters" in response.content
@@ -225,7 +225,7 @@ def test_a_password_is_on_no_page_and_in_no_log(boss, saved_server, key, caplog)
     pages.append(boss.get("/").content)
 
     everything = b"".join(pages).decode() + output.getvalue() + caplog.text
-    assert "Canary" not in everything
+    assert "Kanary" not in everything
     assert saved_server.secret.removeprefix("fernet:") not in everything
 
 
@@ -243,14 +243,14 @@ def test_without_a_key_no_password_can_be_stored(boss, houston, settings):
 
 
 def test_an_older_password_within_an_address_is_not_shown(boss, houston):
-    ChannelDatabase.objects.update(url="postgresql://shop:Canary%40@localhost:1/ch")
+    ChannelDatabase.objects.update(url="postgresql://shop:Kanary%40@localhost:1/ch")
 
     pages = [
         boss.get(f"/admin/stores/channeldatabase/{houston.pk}/change/").content.decode(),
         boss.get(f"/channels/houston/databases/{houston.pk}/address/").content.decode(),
     ]
 
-    assert all("Canary" not in page for page in pages)
+    assert all("Kanary" not in page for page in pages)
     assert "postgresql://shop@localhost:1/ch" in pages[0]
 
 
@@ -277,7 +277,7 @@ def test_a_changed_address_counts_from_the_next_visit_on(boss, popup):
     moved = path.rename(path.with_name("moved.sqlite3"))
     url = f"/channels/popup/databases/{popup.pk}/address/"
 
-    form = {"address_form": "file", "path": "channels/moved.sqlite3"}
+    form = {"address_form": "file", "file": "channels/moved.sqlite3"}
     page = post(boss, form, path=url).content.decode()
     result = run("pipeline")
 

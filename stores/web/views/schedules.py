@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -24,11 +23,8 @@ may_delete = require_permission("stores.delete_schedule", "remove schedules")
 
 @require_safe
 def schedule_list(request: Request) -> HttpResponse:
-    context = {
-        "schedules": [described(schedule) for schedule in Schedule.objects.with_details()],
-        "pause_s": settings.PIPELINE_PAUSE_S,
-    }
-    return render(request, "schedules/list.html", context)
+    schedules = [described(schedule) for schedule in Schedule.objects.with_details()]
+    return render(request, "schedules/list.html", {"schedules": schedules})
 
 
 @require_safe

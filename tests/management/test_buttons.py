@@ -482,8 +482,11 @@ def test_a_schedule_is_paused_and_resumed(houston, hq_user, call):
     schedule, reason = str(added["id"]), ("--reason", "Stocktaking.", "--user", "robin")
 
     _, paused = call("schedules", "pause", schedule, *reason)
+    paused_again, _ = call("schedules", "pause", schedule, "--reason", "Lunch.")
     _, resumed = call("schedules", "resume", schedule)
+    resumed_again, _ = call("schedules", "resume", schedule)
 
+    assert (paused_again, resumed_again) == (1, 1)
     assert (paused["state"], paused["paused_by"]) == ("paused", "robin")
     assert (paused["pause_reason"], paused["next_start"]) == ("Stocktaking.", None)
     assert (resumed["state"], resumed["pause_reason"]) == ("on", None)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from stores.cron import DAYS
@@ -25,7 +25,7 @@ from stores.web.forms.schedule import AT, CONTINUOUS, CRON, EVERY, ScheduleForm
 class Command(SynclineCommand):
     help = (
         "Lists, adds, changes, pauses, resumes or removes schedules: what starts on its own. "
-        "Exit status: 0 done, 2 wrong arguments."
+        "Exit status: 0 done, 1 paused already or not paused, 2 wrong arguments."
     )
     example = "schedules add eod --at 22:30 --zone America/Chicago --channel houston"
 
@@ -101,13 +101,15 @@ class Command(SynclineCommand):
         """Lets a schedule start nothing until resume."""
         schedule, user = get_schedule(options["id"]), options["user"]
         by = arguments.get_user(user) if user else None
-        schedule.pause(timezone.now(), options["reason"], by=by)
+        if not schedule.pause(timezone.now(), options["reason"], by=by):
+            raise CommandError("The schedule is paused already.")
         self.report(schedule, "paused")
 
     def resume_schedule(self, options: dict[str, Any]) -> None:
         """Ends the pause of a schedule; starts of that time are not made up for."""
         schedule = get_schedule(options["id"])
-        schedule.resume(timezone.now())
+        if not schedule.resume(timezone.now()):
+            raise CommandError("The schedule is not paused.")
         self.report(schedule, "resumed")
 
     def report(self, schedule: Schedule, done: str) -> None:

@@ -61,12 +61,14 @@ def pause_schedule(request: Request, number: int) -> HttpResponse:
     """Pause a schedule for a reason, or resume it."""
     schedule, now = get_schedule(number), timezone.now()
     if request.POST.get("action") == "resume":
-        schedule.resume(now)
-        messages.success(request, "The schedule is resumed.")
+        if schedule.resume(now):
+            messages.success(request, "The schedule is resumed.")
     # Without a reason, posted_reason() has told the user so.
     elif reason := posted_reason(request):
-        schedule.pause(now, reason, by=request.user)
-        messages.success(request, "The schedule is paused: it starts nothing until you resume it.")
+        if schedule.pause(now, reason, by=request.user):
+            messages.success(request, "The schedule starts nothing until you resume it.")
+        else:
+            messages.warning(request, "The schedule is paused already.")
     return redirect(schedule)
 
 

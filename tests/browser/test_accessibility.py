@@ -36,7 +36,6 @@ PAGES = [
     "/sessions/downloads/",
     "/channels/",
     "/channels/houston/",
-    "/channels/houston/tokens/",
 ]
 LISTS = {*PAGES, "/conflicts/", "/transactions/", "/orders/", "/statements/"}
 ADMIN_PAGES = [

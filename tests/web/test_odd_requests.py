@@ -235,7 +235,7 @@ class Asker:
         self.client.force_login(User.objects.create_superuser("boss"))
         self.asked, self.wrong = 0, []
 
-    def ask(self, method: str, path: str, **form: str) -> None:
+    def ask(self, method: str, path: str, /, **form: str) -> None:
         self.asked += 1
         try:
             if method == "GET":

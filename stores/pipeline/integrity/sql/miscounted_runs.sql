@@ -6,6 +6,8 @@ WITH counted AS (
   SELECT run.id, coalesce(sum((step.counts ->> {word})::bigint), 0) AS counted
     FROM job_run run JOIN run_step step ON step.run_id = run.id
    WHERE run.steps_removed_at IS NULL
+     -- 1070 and 1110 distribute settings, which are no rows of HQ.
+     AND step.step NOT IN ('1070', '1110')
    GROUP BY run.id),
 carried AS ({carried})
 SELECT counted.id::text AS run, {word} AS word, counted.counted, carried.carried

@@ -53,7 +53,7 @@ def idle_channels(houston, popup) -> list[ChannelDatabase]:
         make_sale(store, "8.00", net_amount="9.00")
         order = {"transaction_type": "customer_order", "confirmation_number": f"SO-{store.pk}"}
         make_sale(store, async_account=ann, **order)
-    for job in ("eod", "sync-orders", "pipeline", "verify"):
+    for job in ("1070", "1110", "eod", "sync-orders", "pipeline", "verify"):
         assert run(job)["outcome"] == "succeeded"
     return [houston, popup]
 

@@ -45,13 +45,13 @@ REQUIRED_FIELDS = {
 REFERENCE_FORM = re.compile(r"file:[A-Za-z0-9._-]+|env:CHANNEL_DSN_[A-Z0-9_]+")
 STORED, ELSEWHERE, NONE = "stored", "elsewhere", "none"
 PASSWORD_CHOICES = {
-    STORED: "Stored encrypted by headquarters",
-    ELSEWHERE: "Kept in a file or in the environment",
-    NONE: "None: the server lets the user in without one",
+    STORED: "Encrypted by headquarters",
+    ELSEWHERE: "In a file or in the environment",
+    NONE: "None",
 }
 TLS_CHOICES = {
-    "": "Yes, with a certificate that headquarters trusts",
-    "require": "Yes, without checking the certificate",
+    "": "Yes, certificate is checked",
+    "require": "Yes, but not checked",
     "disable": "No",
 }
 

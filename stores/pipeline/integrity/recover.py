@@ -657,19 +657,20 @@ def send_lacking_again(sources: Sources) -> int:
 def confirm_visits(sources: Sources) -> None:
     """Save the last visit of each channel as confirmed, if HQ has forgotten it.
 
-    Which settings a channel has been sent since is not known.
+    Which settings such a channel has been sent since is not known.
     """
-    DistributedSettings.objects.all().delete()
-    run_sql(
+    confirmed = fetch_values(
         """UPDATE channel_database known
               SET confirmed_epoch = seen.epoch, confirmed_nonce = seen.nonce::uuid,
                   intended_epoch = seen.epoch + 1, intended_nonce = gen_random_uuid()
              FROM {channels} seen
             WHERE seen.database_id = known.id AND seen.epoch > known.confirmed_epoch
               AND (seen.epoch, seen.nonce::uuid)
-                  IS DISTINCT FROM (known.intended_epoch, known.intended_nonce)""",
+                  IS DISTINCT FROM (known.intended_epoch, known.intended_nonce)
+        RETURNING known.id""",
         **sources.names,
     )
+    DistributedSettings.objects.filter(database__in=confirmed).delete()
 
 
 def unknown_events(sources: Sources) -> dict[int, dict[str, list[int]]]:

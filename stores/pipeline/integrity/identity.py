@@ -228,7 +228,12 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
               AND NOT EXISTS (SELECT FROM staged_customer event
                                WHERE event.async_account = guid_map.async_account
                                  -- Replaced: a later edit reached a recovered HQ before it.
-                                 AND event.status IN ('applied', 'superseded', 'erased'))""",
+                                 AND event.status IN ('applied', 'superseded', 'erased'))
+              -- A recovered HQ has the values of a channel, instead of an event that a till sent to
+              -- the real-time service.
+              AND NOT EXISTS (SELECT FROM customer
+                               WHERE customer.id = guid_map.customer_id
+                                 AND event_generation = 0 AND event_counter IS NULL)""",
         """SELECT guid_map.async_account::text, 'no change' AS what
              FROM guid_map
              JOIN customer ON customer.id = guid_map.customer_id

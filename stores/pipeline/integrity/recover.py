@@ -37,6 +37,7 @@ from stores.models import (
 )
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.models.package import ExceptionReason
+from stores.models.staging import RTS_GENERATION
 from stores.pipeline import number_journal
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK as ROWS
@@ -535,6 +536,7 @@ WITHOUT_EVENT = """
 def import_values(sources: Sources) -> None:
     """Give imported customers without events the values that a channel was sent of them.
 
+    They show an event of the real-time service that is gone: its generation, without a counter.
     A customer whose values HQ cannot hold keeps those of the default customer. Raise ChannelError
     if a channel cannot be reached any more.
     """
@@ -547,8 +549,10 @@ def import_values(sources: Sources) -> None:
         with connect(database) as alias:
             for accounts in batched(lacking[database.pk], MAX_NAMED_ACCOUNTS):
                 rows = held_customers(alias, database, accounts)
+                shown = {"event_database": database.pk, "event_generation": RTS_GENERATION}
                 customers = {
-                    lacking[database.pk][account]: values for account, values in rows.items()
+                    lacking[database.pk][account]: values | shown
+                    for account, values in rows.items()
                 }
                 bisect_keys(partial(write_values, customers), list(customers))
 

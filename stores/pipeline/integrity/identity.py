@@ -220,12 +220,8 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
         """SELECT guid_map.async_account::text, 'account without customer' AS what
              FROM guid_map LEFT JOIN customer ON customer.id = guid_map.customer_id
             WHERE customer.id IS NULL""",
-        # A customer whom a recovery took from the channels has no event yet, or for ever, if its
-        # till sent it to the real-time service. What was uploaded is compared with the channels.
-        """SELECT guid_map.async_account::text, 'account without event' AS what
-             FROM guid_map JOIN customer ON customer.id = guid_map.customer_id
-            WHERE customer.event_counter IS NOT NULL
-              AND NOT EXISTS (SELECT FROM staged_customer event
+        """SELECT guid_map.async_account::text, 'account without event' AS what FROM guid_map
+            WHERE NOT EXISTS (SELECT FROM staged_customer event
                                WHERE event.async_account = guid_map.async_account
                                  -- Replaced: a later edit reached a recovered HQ before it.
                                  AND event.status IN ('applied', 'superseded', 'erased'))

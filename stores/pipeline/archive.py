@@ -9,22 +9,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from stores.channeldb import models as channeldb
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.errors import ChannelError
+from stores.channeldb.schema.tables import EVENT_MODELS
 from stores.hqdb.sql import fetch_values
 from stores.messages.labels import counted
 from stores.models import Channel, ChannelDatabase, Quarantine, UnfinishedEvent
 from stores.pipeline.download.download import count_pending
-
-EVENT_MODELS: tuple[type[channeldb.Event], ...] = (
-    channeldb.CustomerEvent,
-    channeldb.AddressEvent,
-    channeldb.ContactEvent,
-    channeldb.AffiliationEvent,
-    channeldb.AttributeEvent,
-    channeldb.RetailTransaction,
-)
 
 
 class ArchiveRefused(Exception):

@@ -90,17 +90,15 @@ def place_in_account_table(column: str) -> int:
 
 
 # Parents before children: an upload reads them in this order, sales last.
-EVENT_TABLES = tuple(
-    table_of(model, "event")
-    for model in (
-        models.CustomerEvent,
-        models.AddressEvent,
-        models.ContactEvent,
-        models.AffiliationEvent,
-        models.AttributeEvent,
-        models.RetailTransaction,
-    )
+EVENT_MODELS: tuple[type[models.Event], ...] = (
+    models.CustomerEvent,
+    models.AddressEvent,
+    models.ContactEvent,
+    models.AffiliationEvent,
+    models.AttributeEvent,
+    models.RetailTransaction,
 )
+EVENT_TABLES = tuple(table_of(model, "event") for model in EVENT_MODELS)
 PART_TABLES = tuple(
     table_of(model, "part")
     for model in (models.RetailTransactionLine, models.RetailTransactionPayment)

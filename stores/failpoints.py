@@ -72,12 +72,15 @@ EXCEPTION_POINTS = (
     "download:after_retried",
     "download:after_rerun",
 )
+# What a till comes by when it merges an offline register into its channel's database.
+MERGE_POINTS = ("merge:before_channel_commit", "merge:after_channel_commit")
 FAILPOINTS = (
     *PIPELINE_FAILPOINTS,
     *EDITS_POINTS,
     *SALES_FAILPOINTS,
     *REFUSAL_POINTS,
     *EXCEPTION_POINTS,
+    *MERGE_POINTS,
 )
 
 actions: dict[str, Callable[[], object]] = {}

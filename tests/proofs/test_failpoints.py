@@ -21,6 +21,7 @@ PATHS = {
     "upload": ("stores/pipeline/upload/", "stores/channeldb/exchange/"),
     "convert": ("stores/pipeline/convert",),
     "download": ("stores/pipeline/download/", "stores/channeldb/exchange/"),
+    "merge": ("stores/till/merge_upward.py",),
     "journal": ("stores/pipeline/number_journal.py",),
     "validate": ("stores/pipeline/sales/validate.py",),
     "orders": ("stores/pipeline/sales/orders.py",),

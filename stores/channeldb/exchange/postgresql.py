@@ -118,10 +118,11 @@ class PostgreSQLVisit:
 
     def _read(self, cursor: Any, source: EventTable, limit: int, beyond: int) -> EventBatch:
         waiting = sql.SQL(
-            "FROM {} WHERE acknowledged_at IS NULL AND replication_counter > {} AND {} <= {} "
+            "FROM {} WHERE {} AND replication_counter > {} AND {} <= {} "
             "ORDER BY replication_counter LIMIT {}"
         ).format(
             qualified(source.table),
+            sql.SQL(source.is_read),
             sql.Literal(beyond),
             size_of(source),
             sql.Literal(MAX_VALUE_BYTES),
@@ -152,10 +153,10 @@ class PostgreSQLVisit:
         """Rows that wait and are too large to be carried; asked when no others wait."""
         cursor.execute(
             sql.SQL(
-                "SELECT replication_counter FROM {} WHERE acknowledged_at IS NULL AND {} > {} "
-                "ORDER BY 1 LIMIT {}"
+                "SELECT replication_counter FROM {} WHERE {} AND {} > {} ORDER BY 1 LIMIT {}"
             ).format(
                 qualified(source.table),
+                sql.SQL(source.is_read),
                 size_of(source),
                 sql.Literal(MAX_VALUE_BYTES),
                 sql.Literal(MAX_REPORTED_CONTRADICTIONS),

@@ -28,7 +28,8 @@ class EventTable:
     """Which columns of which event table to read, and their types by PostgreSQL's names.
 
     `parts` are the tables whose rows travel with those of this one, by `transaction_id`. A value
-    out of form in an `optional` column does not make its row unreadable.
+    out of form in an `optional` column does not make its row unreadable. Rows that HQ has
+    acknowledged are read only `with_acknowledged`.
     """
 
     table: str
@@ -36,6 +37,12 @@ class EventTable:
     types: tuple[str, ...]
     parts: tuple["EventTable", ...] = ()
     optional: tuple[str, ...] = ()
+    with_acknowledged: bool = False
+
+    @property
+    def is_read(self) -> str:
+        """SQL condition: a row of the table is to be read."""
+        return "TRUE" if self.with_acknowledged else "acknowledged_at IS NULL"
 
 
 @dataclass(frozen=True)
@@ -238,7 +245,7 @@ class Visit(Protocol):
     def read_events(
         self, sources: Sequence[EventTable], *, limit: int, beyond: dict[str, int]
     ) -> list[EventBatch]:
-        """The oldest unacknowledged rows of each table, at most `limit` of each, in one snapshot.
+        """The oldest rows to read of each table, at most `limit` of each, in one snapshot.
 
         Fewer when they are large. Rows with more than MAX_VALUE_BYTES are `oversized`; they are
         named at the latest when there is nothing else to read. `beyond` skips counters up to its

@@ -156,7 +156,7 @@ class SQLiteVisit:
         columns = ", ".join(f'"{column}"' for column in part.columns)
         rows = f'SELECT {columns} FROM "{part.table}" WHERE "transaction_id"'  # noqa: S608
         documents = (
-            f'SELECT "transaction_id" FROM "{source.table}" WHERE "acknowledged_at" IS NULL '  # noqa: S608
+            f'SELECT "transaction_id" FROM "{source.table}" WHERE {source.is_read} '  # noqa: S608
             'AND "replication_counter" > ? ORDER BY "replication_counter" LIMIT ?'
         )
         bounds = [beyond.get(source.table, 0), limit]
@@ -332,9 +332,7 @@ class RowReader:
 
     def __init__(self, source: EventTable, parts: Sequence["PartReader"]) -> None:
         columns = ", ".join(f'"{column}"' for column in source.columns)
-        waiting = (
-            f'FROM "{source.table}" WHERE "acknowledged_at" IS NULL AND "replication_counter" > ?'
-        )
+        waiting = f'FROM "{source.table}" WHERE {source.is_read} AND "replication_counter" > ?'
         self.query = (
             f'SELECT "replication_counter", {columns} {waiting} '
             'ORDER BY "replication_counter" LIMIT ?'

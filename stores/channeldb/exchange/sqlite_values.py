@@ -120,6 +120,7 @@ def whole_number_of_copy(value: str) -> int | None:
 COPY_READERS: dict[str, Callable[[str], Any]] = {
     "boolean": boolean_of_copy,
     "bigint": whole_number_of_copy,
+    "integer": whole_number_of_copy,
 }
 
 

@@ -13,7 +13,6 @@ from stores.jobs.start import start_job
 from stores.models.features import FEATURES
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
-from stores.pipeline.configuration.distributed import jobs_without_registers
 from stores.web.forms.json import JsonField
 from stores.web.forms.schedule import ScheduleForm
 
@@ -250,12 +249,6 @@ class ChannelDatabaseAdmin(NeverAdded, NeverDeleted, Listed):
 @admin.register(models.ChannelDatabaseGroup)
 class ChannelDatabaseGroupAdmin(Listed):
     list_display = ("name", "filter_shared_customer_data")
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if obj.filter_shared_customer_data and JobCode.DOWNLOAD not in jobs_without_registers():
-            message = "Job 1010 still sends registers customers: exclude it under Scheduler jobs."
-            self.message_user(request, message, messages.WARNING)
 
 
 @admin.register(models.AttributeDefinition)

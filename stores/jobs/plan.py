@@ -1,12 +1,12 @@
 """What a run is to do: its steps, one for each place, and which of them one job does together."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from stores.jobs.catalog import JOBS, Step
-from stores.models import ChannelDatabase, JobRun, RunStep
+from stores.models import ChannelDatabase, ExcludedDatabase, JobRun, RunStep
 from stores.models.run import Visits
-from stores.pipeline.configuration.distributed import jobs_without_registers
 
 # One job visits as many channels as took so long in all, the last time.
 TURN_S = 1.0
@@ -17,12 +17,12 @@ def plan_steps(run: JobRun) -> list[RunStep]:
     planned: list[RunStep] = []
     databases = databases_to_visit(run)
     places = places_of(databases)
-    main_places = places_of(database for database in databases if not database.name)
-    excluding = steps_without_registers()
+    excluded = excluded_by_step()
     for stage, step in enumerate(JOBS[run.job].steps, start=1):
-        of_step = main_places if step.code in excluding else places
         rows = [
-            RunStep(run=run, step=step.code, stage=stage, **place) for place in of_step[step.per]
+            RunStep(run=run, step=step.code, stage=stage, **place)
+            for place in places[step.per]
+            if step.per != "database" or place["database"].pk not in excluded[step.code]
         ]
         for position, row in enumerate(rows, start=len(planned) + 1):
             row.position = position
@@ -50,10 +50,13 @@ def places_of(databases: Iterable[ChannelDatabase]) -> dict[str, list[dict[str, 
     }
 
 
-def steps_without_registers() -> set[str]:
-    """The steps that leave out the databases of registers."""
-    excluded = jobs_without_registers()
-    return {str(step.code) for job in excluded if job in JOBS for step in JOBS[job].steps}
+def excluded_by_step() -> dict[str, set[int]]:
+    """The ids of the databases to which a step sends nothing, by its code."""
+    excluded: dict[str, set[int]] = defaultdict(set)
+    for database, job in ExcludedDatabase.objects.values_list("database__pk", "job"):
+        for step in JOBS[job].steps:
+            excluded[step.code].add(database)
+    return excluded
 
 
 def turns(step: Step, rows: list[RunStep]) -> list[list[RunStep]]:

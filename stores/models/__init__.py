@@ -41,7 +41,7 @@ from stores.models.quarantine import Quarantine
 from stores.models.rts import RtsAnswer, RtsToken
 from stores.models.run import JobRun
 from stores.models.schedule import Schedule
-from stores.models.scheduler_job import SchedulerJob
+from stores.models.scheduler_job import ExcludedDatabase, SchedulerJob
 from stores.models.session import DownloadRange, DownloadSession, UploadSession
 from stores.models.staging import (
     AsyncAddress,

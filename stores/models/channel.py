@@ -12,14 +12,16 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import DataError, connection, models, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Greatest, Now
 from django.urls import reverse
 from django.utils import timezone
 
 from stores.messages.field import MessageField
 from stores.models.country import is_country
+from stores.models.job import JobCode
 from stores.models.profile import FunctionalityProfile
+from stores.models.scheduler_job import ExcludedDatabase
 
 
 class ChannelDatabaseGroup(models.Model):
@@ -31,8 +33,8 @@ class ChannelDatabaseGroup(models.Model):
         default=False,
         db_default=False,
         help_text=(
-            "On: registers of this group create no customers while they are offline. Exclude the"
-            " jobs that send customers, such as 1010, from offline databases too."
+            "On: registers of this group are sent no customers, and create none while they are"
+            " offline."
         ),
     )
 
@@ -233,6 +235,11 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
     def enabled(self) -> Self:
         """Databases that jobs visit: they are enabled, and so is their channel."""
         return self.filter(is_enabled=True, channel__is_enabled=True)
+
+    def recipients_of(self, job: JobCode) -> Self:
+        """Databases to which a job sends something: all but excluded registers."""
+        excluded = ExcludedDatabase.objects.filter(database=OuterRef("pk"), job=job)
+        return self.filter(~Exists(excluded))
 
     def not_backing_off(self) -> Self:
         """Databases without errors, and those whose next try is due.

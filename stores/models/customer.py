@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from stores.models.channel import ChannelDatabase
 from stores.models.characters import normalize_key, normalize_text
+from stores.models.job import JobCode
 from stores.models.package import DownloadException
 from stores.models.reference import Reference
 
@@ -192,8 +193,12 @@ class Customer(CustomerColumns, LatestEvent):
         return reverse("customer", args=[self.account_number], query={"company": self.company_id})
 
     def databases_lacking(self) -> "models.QuerySet[ChannelDatabase]":
-        """The databases of the company, switched on or not, that lack the latest change."""
-        databases = ChannelDatabase.objects.filter(channel__company=self.company_id)
+        """The databases of the company that lack the latest change, switched on or not.
+
+        Registers that are sent no customers lack nothing.
+        """
+        recipients = ChannelDatabase.objects.recipients_of(JobCode.DOWNLOAD)
+        databases = recipients.filter(channel__company=self.company_id)
         if self.change_no is None:
             return databases.none()
         excepted = DownloadException.objects.lacking().filter(customer=self).values("database")

@@ -35,3 +35,19 @@ class SchedulerJob(models.Model):
 
     def __str__(self) -> str:
         return self.get_job_display()
+
+
+class ExcludedDatabase(models.Model):
+    """A row of the view excluded_database: a register's database to which a job sends nothing."""
+
+    pk = models.CompositePrimaryKey("database_id", "job")
+    database = models.ForeignKey("ChannelDatabase", models.DO_NOTHING, related_name="exclusions")
+    job = models.CharField(max_length=10)
+
+    class Meta:
+        db_table = "excluded_database"
+        managed = False
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.database_id} {self.job}"

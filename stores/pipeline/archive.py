@@ -15,7 +15,7 @@ from stores.channeldb.schema.tables import EVENT_MODELS
 from stores.hqdb.sql import fetch_values
 from stores.messages.labels import counted
 from stores.models import Channel, ChannelDatabase, Quarantine, UnfinishedEvent
-from stores.pipeline.download.download import count_pending
+from stores.pipeline.download.lacking import count_lacking
 
 
 class ArchiveRefused(Exception):
@@ -66,9 +66,10 @@ def what_waits(channel: Channel) -> Iterator[str]:
         yield f"Not converted: {counted(unfinished, 'operation')}."
     if quarantined := Quarantine.objects.open().filter(database__in=databases).count():
         yield f"In quarantine: {counted(quarantined, 'row')}."
+    lacking = count_lacking([database.pk for database in databases])
     for database in databases:
-        if pending := count_pending(database):
-            yield f"Not delivered: {counted(pending, 'customer')} to {database.label}."
+        if customers := lacking[database.pk]:
+            yield f"Not delivered: {counted(customers, 'customer')} to {database.label}."
     if days := unposted_days(channel):
         yield f"Not posted: {counted(len(days), 'business date')}, from {days[0]:%Y-%m-%d} on."
 

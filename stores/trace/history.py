@@ -15,9 +15,11 @@ from stores.models import (
     DownloadException,
     DownloadSession,
     EditConflict,
+    ExcludedDatabase,
     GuidMap,
     Quarantine,
 )
+from stores.models.job import JobCode
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
@@ -38,29 +40,34 @@ class CustomerHistory:
     deliveries: dict[int, list[CustomerDelivery]]
     held: dict[int, list[CustomerDelivery]]
     lacking: set[int]
+    # The databases to which 1010 sends nothing.
+    excluded: set[int]
     # Why: open exceptions, and sessions suspended in strict order; by database.
     exceptions: dict[int, DownloadException]
     suspended: dict[int, DownloadSession]
     conflicts: list[EditConflict]
 
     @property
-    def enabled(self) -> list[ChannelDatabase]:
+    def recipients(self) -> list[ChannelDatabase]:
+        """The enabled databases to which customers are sent."""
         return [
             database
             for database in self.databases
-            if database.is_enabled and database.channel.is_enabled
+            if database.is_enabled
+            and database.channel.is_enabled
+            and database.pk not in self.excluded
         ]
 
     @property
     def pending(self) -> list[ChannelDatabase]:
-        """The enabled databases that lack the customer's present version."""
-        return [database for database in self.enabled if database.pk in self.lacking]
+        """The recipients that lack the customer's present version."""
+        return [database for database in self.recipients if database.pk in self.lacking]
 
     @property
     def is_distributed(self) -> bool:
-        """Whether every enabled database has the customer's present version."""
+        """Whether every recipient has the customer's present version."""
         is_sent = self.customer is not None and self.customer.change_no is not None
-        return is_sent and bool(self.enabled) and not self.pending
+        return is_sent and bool(self.recipients) and not self.pending
 
 
 def load_history(match: Match) -> CustomerHistory:
@@ -88,6 +95,11 @@ def load_history(match: Match) -> CustomerHistory:
         CustomerDelivery.objects.of(customer) if customer else {},
         CustomerDelivery.objects.held_of(customer) if customer else {},
         set(customer.databases_lacking().values_list("pk", flat=True)) if customer else set(),
+        set(
+            ExcludedDatabase.objects.filter(job=JobCode.DOWNLOAD).values_list(
+                "database__pk", flat=True
+            )
+        ),
         {
             exception.database_id: exception
             for exception in DownloadException.objects.open().filter(customer=customer)

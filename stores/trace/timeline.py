@@ -176,11 +176,11 @@ def refused_names(database: ChannelDatabase) -> str:
 
 
 def channels_of(history: CustomerHistory) -> list[TraceChannel]:
-    """The enabled channels of the company, and all others that received the account."""
+    """The recipients of the company, and all other channels that received the account."""
     channels = []
     for database in history.databases:
         held = history.held.get(database.pk)
-        if held or database in history.enabled:
+        if held or database in history.recipients:
             at = held[0].delivered_at if held else None
             channels.append(TraceChannel(database.channel.code, database.label, bool(held), at))
     return channels

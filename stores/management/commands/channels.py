@@ -8,7 +8,6 @@ from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured
-from stores.hqdb.sql import fetch
 from stores.jobs.liveness import LivenessProblem, liveness_problems
 from stores.management.arguments import (
     add_database,
@@ -34,6 +33,7 @@ from stores.models.channel import Direction
 from stores.models.staging import StagingStatus
 from stores.pipeline.archive import ArchiveRefused, archive_channel, restore_channel
 from stores.pipeline.configuration.distributed import SettingState, setting_states
+from stores.pipeline.download.lacking import count_lacking
 from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.pipeline.pauses import PauseRefused, pause, resume
@@ -211,7 +211,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
     for model in STAGING_MODELS.values():
         waiting += count_by_database(model.objects.open().filter(status=StagingStatus.PENDING))
     quarantined = count_by_database(Quarantine.objects.open())
-    pending = pending_by_database()
+    lacking = count_lacking()
     suspended = {session.database_id: session for session in suspended_in_strict_order()}
     databases = list(
         ChannelDatabase.objects.with_channel().select_related(
@@ -235,7 +235,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "counts": {
                 "waiting": waiting[database.pk],
                 "quarantined": quarantined[database.pk],
-                "owed": pending.get(database.pk, 0),
+                "owed": lacking.get(database.pk, 0),
             },
             "last_visit": database.last_visited_at,
             "failures": database.failures,
@@ -267,37 +267,6 @@ def suspension_as_dict(session: DownloadSession | None) -> dict[str, Any] | None
         "refuses": list(accounts[:MAX_LISTED]),
         "refused": refused.count(),
     }
-
-
-def pending_by_database() -> dict[int, int]:
-    """Count the customers that each database lacks in their present version.
-
-    These are the customers that changed after what it received, and earlier ones that it refused.
-    """
-    return dict(
-        fetch(
-            """WITH base AS (
-                 SELECT channel_database.id, channel.company_id,
-                        greatest(position, received_no) AS received
-                   FROM channel_database JOIN channel ON channel.id = channel_id),
-               -- Most databases of a company have received the same, and are counted once.
-               reached AS (SELECT DISTINCT company_id, received FROM base),
-               beyond AS (
-                 SELECT company_id, received,
-                        (SELECT count(*) FROM customer
-                          WHERE customer.company_id = reached.company_id
-                            AND customer.change_no > reached.received) AS customers
-                   FROM reached)
-               SELECT base.id, beyond.customers
-                      + (SELECT count(*) FROM download_exception exception
-                           JOIN customer ON customer.id = exception.customer_id
-                          WHERE exception.database_id = base.id AND exception.settled_at IS NULL
-                            -- A person has asked to send this customer again: it is not lacking.
-                            AND exception.reason <> 'requested'
-                            AND customer.change_no <= base.received)
-                 FROM base JOIN beyond USING (company_id, received)"""
-        )
-    )
 
 
 def count_by_database(rows: QuerySet[Any]) -> Counter[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from stores.models import ChannelDatabase, DistributedSettings, SchedulerJob
+from stores.models import ChannelDatabase, DistributedSettings, ExcludedDatabase
 from stores.pipeline.configuration.effective import effective_settings
 
 
@@ -36,7 +36,9 @@ def setting_states(databases: Sequence[ChannelDatabase]) -> dict[int, list[Setti
     known: dict[int, dict[str, DistributedSettings]] = {}
     for noted in DistributedSettings.objects.filter(database__in=databases):
         known.setdefault(noted.database_id, {})[noted.job] = noted
-    excluded = jobs_without_registers()
+    excluded = set(
+        ExcludedDatabase.objects.filter(database__in=databases).values_list("database__pk", "job")
+    )
     effective = effective_settings(databases)
     return {
         database.pk: [
@@ -45,7 +47,7 @@ def setting_states(databases: Sequence[ChannelDatabase]) -> dict[int, list[Setti
                 key,
                 value,
                 known.get(database.pk, {}).get(job),
-                is_excluded=bool(database.name) and job in excluded,
+                is_excluded=(database.pk, job) in excluded,
             )
             for job, settings in effective[database.pk].items()
             for key, value in settings.items()
@@ -69,9 +71,3 @@ def setting_state(
 def is_same(one: Any, other: Any) -> bool:
     """Whether two values are the same JSON: to Python, 1 and true are equal."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-
-
-def jobs_without_registers() -> set[str]:
-    """Return the jobs that leave out the databases of registers."""
-    excluded = SchedulerJob.objects.filter(exclude_from_offline=True)
-    return set(excluded.values_list("job", flat=True))

@@ -265,7 +265,7 @@ def drop(package: Package) -> None:
 
 
 def drop_delivered(company: str | None = None) -> None:
-    """Delete the data of old packages that every enabled database has, and of very old ones.
+    """Delete the data of old packages that every recipient has, and of very old ones.
 
     This covers the packages of one company, or of all.
     """
@@ -281,6 +281,10 @@ def drop_delivered(company: str | None = None) -> None:
                                JOIN channel ON channel.id = database.channel_id
                               WHERE channel.company_id = package.company_id
                                 AND channel.is_enabled AND database.is_enabled
+                                AND NOT EXISTS (
+                                    SELECT FROM excluded_database excluded
+                                     WHERE excluded.database_id = database.id
+                                       AND excluded.job = '1010')
                                 AND database.position < package.to_no)
                          -- Nor is it to be sent once more to a database that already has it.
                          AND NOT EXISTS (

@@ -20,6 +20,7 @@ from stores.hqdb.sql import fetch_values
 from stores.messages.message import EMPTY, Message
 from stores.models import ChannelDatabase, Customer, DownloadSession, Package, RunStep
 from stores.models.channel import RECEIVED_UP_TO
+from stores.models.job import JobCode
 from stores.models.run import RunCancelled
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 from stores.pipeline.download.exceptions import unblock_downloads
@@ -273,6 +274,8 @@ def next_download(database: ChannelDatabase, does: str) -> str:
             f"Once downloads to {database.label} are resumed (paused:"
             f" {database.downloads_pause_reason}), the next one {does}."
         )
+    if not ChannelDatabase.objects.recipients_of(JobCode.DOWNLOAD).filter(pk=database.pk).exists():
+        return f"{database.label} is excluded from 1010. Once it is included, a download {does}."
     return f"The next download {does}."
 
 

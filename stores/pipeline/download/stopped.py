@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator
 from django.db.models import Q
 
 from stores.messages.message import Message
-from stores.models import ChannelDatabase, Customer, DownloadException
+from stores.models import ChannelDatabase
+from stores.pipeline.download.lacking import count_lacking
 from stores.pipeline.download.sessions import suspended_in_strict_order
 
 # More customers than these are not counted: a run that does nothing must stay cheap.
@@ -17,9 +18,12 @@ def stopped_downloads(databases: Collection[int]) -> Iterator[Message]:
     is_stopped = Q(downloads_paused_at__isnull=False) | Q(
         pk__in=suspended_in_strict_order().values("database")
     )
-    stopped = ChannelDatabase.objects.with_channel().filter(is_stopped, pk__in=databases)
+    stopped = list(ChannelDatabase.objects.with_channel().filter(is_stopped, pk__in=databases))
+    if not stopped:
+        return
+    lacking = count_lacking([database.pk for database in stopped], most=MAX_COUNTED)
     for database in stopped:
-        if customers := count_lacking(database):
+        if customers := lacking[database.pk]:
             yield Message(
                 "downloads_on_hold" if database.downloads_paused else "downloads_suspended",
                 customers=Message("customers", count=customers)
@@ -27,13 +31,3 @@ def stopped_downloads(databases: Collection[int]) -> Iterator[Message]:
                 else Message("more_customers", count=MAX_COUNTED),
                 database=database.label,
             )
-
-
-def count_lacking(database: ChannelDatabase) -> int:
-    """How many customers a database lacks; more than MAX_COUNTED stands for any larger number."""
-    received = max(database.position, database.received_no)
-    later = Customer.objects.filter(company=database.channel.company_id, change_no__gt=received)
-    excepted = DownloadException.objects.lacking().filter(
-        database=database, customer__change_no__lte=received
-    )
-    return later.order_by()[: MAX_COUNTED + 1].count() + excepted.count()

@@ -35,7 +35,8 @@ def channels_know_nothing_else(evidence: Evidence) -> Check:
     )
 
 
-# The customers that an enabled database lacks, by its position or as an exception.
+# The customers that an enabled database lacks, by its position or as an exception. Registers that
+# are sent no customers lack none.
 PENDING_CUSTOMERS = """
     SELECT seen.label, database.id AS database_id, customer.account_number,
            greatest(customer.created_at, customer.modified_at) AS changed_at
@@ -43,11 +44,13 @@ PENDING_CUSTOMERS = """
       JOIN channel_database database ON database.id = seen.database_id
       JOIN channel ON channel.id = database.channel_id
       JOIN customer ON customer.company_id = channel.company_id
-     WHERE customer.change_no > database.position
-        OR EXISTS (SELECT FROM download_exception exception
-                    WHERE exception.database_id = database.id
-                      AND exception.customer_id = customer.id
-                      AND exception.settled_at IS NULL)"""
+     WHERE (customer.change_no > database.position
+            OR EXISTS (SELECT FROM download_exception exception
+                        WHERE exception.database_id = database.id
+                          AND exception.customer_id = customer.id
+                          AND exception.settled_at IS NULL))
+       AND NOT EXISTS (SELECT FROM excluded_database excluded
+                        WHERE excluded.database_id = database.id AND excluded.job = '1010')"""
 
 
 def channels_know_what_was_delivered(evidence: Evidence) -> Check:

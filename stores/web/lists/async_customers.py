@@ -19,7 +19,7 @@ from stores.web.lists import base
 from stores.web.lists.customers import (
     ANY_DATABASE,
     NameColumn,
-    enabled_databases,
+    chosen_recipients,
     pending_condition,
     pending_customers,
 )
@@ -66,7 +66,7 @@ def states() -> dict[str, Q]:
 
     Whether one is distributed depends on the positions of the channels.
     """
-    is_pending = pending_condition(enabled_databases(ANY_DATABASE), "customer")
+    is_pending = pending_condition(chosen_recipients(ANY_DATABASE), "customer")
     return OPEN_STATES | {
         "synchronized": IS_DONE & is_pending,
         "distributed": IS_DONE & ~is_pending,
@@ -142,7 +142,7 @@ class AsyncCustomerFilter(base.ListFilter):
 
 def filter_synchronized(operations: QuerySet[AsyncCustomer]) -> QuerySet[AsyncCustomer]:
     """The operations of customers with a pending delivery."""
-    customers = pending_customers(enabled_databases(ANY_DATABASE))
+    customers = pending_customers(chosen_recipients(ANY_DATABASE))
     if len(customers) > MAX_COUNTED:
         return operations.filter(states()["synchronized"])
     # Few customers: look their operations up first, or the planner might read all operations.

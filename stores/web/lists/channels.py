@@ -1,17 +1,19 @@
 """The list of channel databases, with their pending rows."""
 
 import django_tables2 as tables
-from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Case, IntegerField, OuterRef, QuerySet, Subquery, When
 
 from stores.models import (
     AsyncCustomer,
     ChannelDatabase,
     Customer,
     DownloadException,
+    ExcludedDatabase,
     Incident,
     UnfinishedEvent,
 )
 from stores.models.channel import RECEIVED_UP_TO
+from stores.models.job import JobCode
 from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
@@ -34,7 +36,7 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
     waiting
         Operations of customers that are uploaded, but not finished.
     pending
-        Customers that the database lacks.
+        Customers that the database lacks: none, if it is a register that is sent no customers.
     blocked_by, suspended_by
         The oldest incident that stops its visits, and a suspended download; None if there is none.
     """
@@ -55,7 +57,13 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
     return databases.annotate(
         waiting=CappedCount(waiting.values("event_id")),
         # A sum of two such counts may be larger; every number above MAX_COUNTED is shown alike.
-        pending=CappedCount(pending.values("pk")) + CappedCount(excepted.values("pk")),
+        pending=Case(
+            When(
+                pk__in=ExcludedDatabase.objects.filter(job=JobCode.DOWNLOAD).values("database"),
+                then=0,
+            ),
+            default=CappedCount(pending.values("pk")) + CappedCount(excepted.values("pk")),
+        ),
         blocked_by=Subquery(Incident.objects.oldest_blocking_pk(OuterRef("pk"))),
         suspended_by=Subquery(
             suspended_in_strict_order().filter(database=OuterRef("pk")).values("pk")[:1]

@@ -10,6 +10,7 @@ from stores.hqdb.sql import fetch_values
 from stores.models import ChannelDatabase, Customer, DownloadException
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.customer import AccountState
+from stores.models.job import JobCode
 from stores.models.search import parse_guid
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import breaks_at_sign
@@ -21,14 +22,15 @@ NAME_ORDER = ("last_name", "name", "first_name")
 
 
 def database_choices() -> list[tuple[str, str]]:
-    """The enabled channel databases by label, and a choice that stands for any of them."""
-    labels = [database.label for database in ChannelDatabase.objects.enabled().with_channel()]
+    """The recipients of customers by label, and a choice that stands for any of them."""
+    databases = ChannelDatabase.objects.enabled().recipients_of(JobCode.DOWNLOAD)
+    labels = [database.label for database in databases.with_channel()]
     return [(ANY_DATABASE, "Any channel"), *((label, label) for label in labels)]
 
 
-def enabled_databases(choice: str) -> list[ChannelDatabase]:
-    """The enabled channel databases that a choice stands for."""
-    databases = ChannelDatabase.objects.enabled()
+def chosen_recipients(choice: str) -> list[ChannelDatabase]:
+    """The channel databases that a choice stands for: enabled ones that are sent customers."""
+    databases = ChannelDatabase.objects.enabled().recipients_of(JobCode.DOWNLOAD)
     if choice != ANY_DATABASE:
         code, _, register = choice.partition("/")
         databases = databases.filter(channel__code=code, name=register)
@@ -103,7 +105,7 @@ class CustomerFilter(base.ListFilter):
         return customers.filter(is_active=value == "yes")
 
     def filter_pending(self, customers: base.Rows, name: str, value: str) -> base.Rows:
-        databases = enabled_databases(value)
+        databases = chosen_recipients(value)
         ids = pending_customers(databases)
         if len(ids) <= MAX_COUNTED:
             return customers.filter(pk__in=ids)
@@ -159,5 +161,5 @@ class CustomerTable(base.ListTable):
 
 def all_customers() -> QuerySet[Customer]:
     """All customers, newest first; `is_pending` says whether a delivery is pending."""
-    is_pending = pending_condition(enabled_databases(ANY_DATABASE))
+    is_pending = pending_condition(chosen_recipients(ANY_DATABASE))
     return Customer.objects.newest_first().annotate(is_pending=is_pending)

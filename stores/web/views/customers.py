@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from stores.messages.labels import counted, label
 from stores.models import ChannelDatabase, Customer, CustomerDelivery, DownloadException
 from stores.models.customer import AccountState
+from stores.models.job import JobCode
 from stores.models.package import ExceptionReason
 from stores.pipeline.corrections.customer import CustomersBusy, EditsRefused, Stale, save_edits
 from stores.pipeline.download.exceptions import add_exceptions
@@ -156,11 +157,15 @@ class ChannelReach:
     is_lacking: bool
     # Whether the customer is sent to channels at all.
     is_sent: bool
+    # Whether 1010 leaves out this database, because it is that of a register.
+    is_excluded: bool
     # The open request of a person to send the customer again.
     request: DownloadException | None
 
     @property
     def state(self) -> str:
+        if self.is_excluded:
+            return "excluded"
         is_on = self.database.is_enabled and self.database.channel.is_enabled
         if self.is_sent and not self.is_lacking:
             return "delivered"
@@ -173,6 +178,7 @@ def deliveries_of(customer: Customer) -> list[ChannelReach]:
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
     held = CustomerDelivery.objects.held_of(customer)
     requested = customer.exceptions.open().filter(reason=ExceptionReason.REQUESTED)
+    recipients = set(databases.recipients_of(JobCode.DOWNLOAD).values_list("pk", flat=True))
     requests = {row.database_id: row for row in requested.select_related("requested_by")}
     return [
         ChannelReach(
@@ -180,6 +186,7 @@ def deliveries_of(customer: Customer) -> list[ChannelReach]:
             held[database.pk][-1] if database.pk in held else None,
             is_lacking=database.pk in lacking,
             is_sent=customer.change_no is not None,
+            is_excluded=database.pk not in recipients,
             request=requests.get(database.pk),
         )
         for database in databases

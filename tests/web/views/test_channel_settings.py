@@ -13,7 +13,6 @@ from django.utils.html import strip_tags
 
 from stores.models import (
     Channel,
-    ChannelDatabaseGroup,
     FeatureSet,
     FunctionalityProfile,
     SchedulerJob,
@@ -155,16 +154,3 @@ def test_a_profile_that_a_channel_has_cannot_be_deleted(boss, popup):
     boss.post(f"/admin/stores/functionalityprofile/{profile.pk}/delete/", {"post": "yes"})
 
     assert FunctionalityProfile.objects.exists()
-
-
-def test_who_filters_customers_is_told_to_exclude_the_job_that_sends_them(boss):
-    group = ChannelDatabaseGroup.objects.create(name="Registers")
-    url = f"/admin/stores/channeldatabasegroup/{group.pk}/change/"
-    form = {"name": "Registers", "filter_shared_customer_data": "on"}
-
-    warned = boss.post(url, form, follow=True).content.decode()
-    SchedulerJob.objects.create(job=JobCode.DOWNLOAD, exclude_from_offline=True)
-    content = boss.post(url, form, follow=True).content.decode()
-
-    assert "Job 1010 still sends registers customers" in warned
-    assert "Job 1010 still sends registers customers" not in content

@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from stores.models.characters import normalize_key
+from stores.values.characters import normalize_key
 
 
 class Affiliation(models.Model):

@@ -18,10 +18,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from stores.messages.field import MessageField
-from stores.models.country import is_country
 from stores.models.job import JobCode
 from stores.models.profile import FunctionalityProfile
 from stores.models.scheduler_job import ExcludedDatabase
+from stores.values.country import is_country
 
 
 class ChannelDatabaseGroup(models.Model):

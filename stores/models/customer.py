@@ -11,10 +11,10 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from stores.models.channel import ChannelDatabase
-from stores.models.characters import normalize_key, normalize_text
 from stores.models.job import JobCode
 from stores.models.package import DownloadException
 from stores.models.reference import Reference
+from stores.values.characters import normalize_key, normalize_text
 
 # Text columns allow both NULL and '', as the tables of channels do: NULL if the till sent nothing.
 

@@ -8,8 +8,8 @@ from django.db.models import F, Func, JSONField, Q, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Now
 
-from stores.models.characters import normalize_key
 from stores.models.search import KEY_ARRAY, array_of, contains_key, searchable
+from stores.values.characters import normalize_key
 
 
 class QuarantineStatus(models.TextChoices):

@@ -15,7 +15,7 @@ from django.db.models import BooleanField, Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Contains
 
-from stores.models.characters import normalize_key, normalize_phone
+from stores.values.characters import normalize_key, normalize_phone
 
 PHONE_FORM = re.compile(
     r"[0-9+()./ xX#*,;-]+([ ;,]*"

@@ -4,8 +4,9 @@ from typing import Any
 
 from stores.messages.labels import label
 from stores.pipeline.events.kinds import CUSTOMER
-from stores.pipeline.events.rules import WORDS, max_lengths
+from stores.pipeline.events.rules import max_lengths
 from stores.rts.body import FIELDS, GUID_PATTERN, REQUIRED
+from stores.values.patterns import WORDS
 
 # What every call can be refused with, and only those that send a body.
 REFUSALS = {

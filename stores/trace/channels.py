@@ -7,7 +7,6 @@ from uuid import UUID
 from django.utils import timezone
 
 from stores.models import ChannelDatabase, GuidMap
-from stores.models.characters import normalize_key
 from stores.models.search import parse_guid, phone_digits
 from stores.pipeline.channel_search import ChannelResult, Criteria, KnownAccount, PendingEvent
 from stores.trace.match import matches, matches_by_guid
@@ -21,6 +20,7 @@ from stores.trace.types import (
     newest_first,
     text_or_none,
 )
+from stores.values.characters import normalize_key
 
 UNKNOWN_AT_HQ = WaitingFor(
     "unknown_at_headquarters",

@@ -15,11 +15,11 @@ from stores.models import (
     GuidMap,
     Quarantine,
 )
-from stores.models.characters import normalize_key
 from stores.models.search import contact_key, matches_contact, matches_own_contact, parse_guid
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.documents import customers_in_documents
 from stores.trace.types import Match, newest_first, text_or_none
+from stores.values.characters import normalize_key
 
 # How many matches are returned. A phone number that more customers share identifies none of them.
 MAX_MATCHES = 50

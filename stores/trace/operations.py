@@ -6,9 +6,9 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from stores.models.characters import normalize_text
 from stores.models.staging import Operation, Origin
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
+from stores.values.characters import normalize_text
 
 # The column that distinguishes several rows of a customer without personal data.
 DISTINGUISHING_COLUMNS = {

@@ -8,12 +8,12 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.arguments import wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import Company
-from stores.models.characters import normalize_key
 from stores.pipeline.channel_search import ChannelResult, search_channels
 from stores.trace.channels import candidates, search_criteria, with_channel_results
 from stores.trace.match import matches
 from stores.trace.timeline import build_trace
 from stores.trace.types import Match, Trace, trace_as_json
+from stores.values.characters import normalize_key
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 OTHER_SEARCHES = (

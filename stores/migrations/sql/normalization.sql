@@ -1,6 +1,6 @@
 -- Normalization: removes blanks of every kind and invisible letters, so that rules judge what people see.
 --
--- The letters are those of stores/models/characters.py; a test compares both files. There are blanks of every kind,
+-- The letters are those of stores/values/characters.py; a test compares both files. There are blanks of every kind,
 -- control characters, hidden letters (nothing is lost without them), joiners (they join letters), and selectors (they
 -- choose the shape of a letter). Most texts are plain ASCII and skip all regular expressions. No function is STRICT,
 -- so that PostgreSQL can inline it.

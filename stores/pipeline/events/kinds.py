@@ -13,6 +13,7 @@ from psycopg2 import sql
 from stores.channeldb.models import Event
 from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE_BY_NAME
 from stores.hqdb.sql import Name
+from stores.values.characters import PROSE_COLUMNS
 
 # PostgreSQL's types of incoming columns, by the kinds of a channel's columns. Texts have no limit
 # before the rules have been checked.
@@ -23,9 +24,6 @@ TYPE_OF_COLUMN = {
     for table in (*EVENT_TABLES, *PART_TABLES)
     for column in table.columns
 }
-# Texts for people to read. All others are compared or looked up, and lose their invisible letters.
-NAME_COLUMNS = ("title", "first_name", "middle_name", "last_name", "name")
-PROSE_COLUMNS = (*NAME_COLUMNS, "description", "building", "street", "city", "value")
 
 
 def normalized(column: str, of: str = "") -> str:

@@ -26,12 +26,13 @@ from stores.models import (
     StagedContact,
     StagedCustomer,
 )
-from stores.models.country import COUNTRIES, USER_ASSIGNED
-from stores.models.currency import CURRENCIES
-from stores.models.language import LANGUAGES
 from stores.models.staging import Event, StagedEvent
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
 from stores.pipeline.events.kinds import EventKind, normalized
+from stores.values.country import COUNTRIES, USER_ASSIGNED
+from stores.values.currency import CURRENCIES
+from stores.values.language import LANGUAGES
+from stores.values.patterns import EMAIL_FORM, LANGUAGE_FORM, PHONE_PATTERN, WORDS
 
 # The models of HQ's views of staged events with their state, by what the events are about.
 STAGED_MODELS: dict[str, type[StagedEvent]] = {
@@ -49,14 +50,6 @@ STAGING_MODELS: dict[str, type[Event]] = {
     "affiliation": AsyncAffiliation,
     "attribute": AsyncAttribute,
 }
-# With a dot in the domain, and nothing that could break the header of a mail.
-EMAIL_FORM = r"^[^\s@<>,;:\\\"()\[\]]+@[^\s@<>,;:\\\"()\[\]]+\.[^\s@<>,;:\\\"()\[\].]{2,}$"
-# At least three digits, with what people put between them, and an extension.
-PHONE_PATTERN = (
-    r"^(?=(.*[0-9]){3})[0-9+()./ xX#*,;-]+"
-    r"([ ;,]*(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?$"
-)
-LANGUAGE_FORM = r"^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"
 
 
 @dataclass(frozen=True)
@@ -185,12 +178,6 @@ OPTIONAL_RULES = (
         is_optional=True,
     ),
 )
-# The words that a column takes; where no other rule wants one, it may also be empty.
-WORDS = {
-    "customer_type": ("person", "organization"),
-    "purpose": ("home", "business", "delivery", "invoice", "other"),
-    "kind": ("email", "phone", "url"),
-}
 KIND_RULES = {
     "customer": (
         Rule(

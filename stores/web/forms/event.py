@@ -12,7 +12,8 @@ from stores.models.staging import Operation
 from stores.pipeline.corrections.customer import edited_name
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EventKind
-from stores.pipeline.events.rules import WORDS, Rule
+from stores.pipeline.events.rules import Rule
+from stores.values.patterns import WORDS
 
 # The choices that stand for the values of SQLite, PostgreSQL and Python.
 BOOLEAN_CHOICES = {1: "true", 0: "false", "t": "true"}

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 
-from stores.models.characters import normalize_text
+from stores.values.characters import normalize_text
 from stores.web.request import Request
 
 

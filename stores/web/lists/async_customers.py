@@ -9,11 +9,11 @@ import django_tables2 as tables
 from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
 
 from stores.models import AsyncCustomer, Customer, GuidMap, OpenEvent, SettledEvent
-from stores.models.characters import normalize_key
 from stores.models.customer import GuidOrigin
 from stores.models.open_event import OpenStatus
 from stores.models.search import contact_key, matches_name, matches_own_contact, parse_guid
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
+from stores.values.characters import normalize_key
 from stores.web.counts import MAX_COUNTED
 from stores.web.lists import base
 from stores.web.lists.customers import (

@@ -4,9 +4,9 @@ import django_tables2 as tables
 from django.db.models import QuerySet
 
 from stores.models import SalesOrder
-from stores.models.characters import normalize_key
 from stores.models.order import SalesOrderState
 from stores.models.search import found_by_any
+from stores.values.characters import normalize_key
 from stores.web.lists import base
 from stores.web.states import order_look
 

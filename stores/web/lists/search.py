@@ -3,8 +3,8 @@
 from django.db.models import Q
 
 from stores.models import Company, Customer
-from stores.models.characters import normalize_key
 from stores.models.search import contact_key, matches_name, matches_own_contact
+from stores.values.characters import normalize_key
 
 MAX_FOUND = 1_000
 TOO_MANY_MESSAGE = "Too many customers match to list them all: type more of the name."

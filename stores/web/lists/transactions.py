@@ -4,10 +4,10 @@ import django_tables2 as tables
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from stores.models import RetailTransaction
-from stores.models.characters import normalize_key
 from stores.models.search import found_by_any, parse_guid
 from stores.models.statement import StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
+from stores.values.characters import normalize_key
 from stores.web.lists import base
 
 # "waiting" is a part of "open".

@@ -6,11 +6,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from stores.models.characters import normalize_key
 from stores.trace.documents import MAX_DOCUMENTS
 from stores.trace.match import matches, names_of
 from stores.trace.timeline import build_trace
 from stores.trace.types import Match
+from stores.values.characters import normalize_key
 from stores.web.request import Request
 
 

@@ -12,8 +12,8 @@ from django.test import Client
 from stores.models import Customer, FieldToCorrect, Quarantine, RetailTransaction, TransactionError
 from stores.models.cards import mask_cards
 from stores.models.channel import Channel
-from stores.models.country import is_country
 from stores.models.job import JobCode
+from stores.values.country import is_country
 from tests.support.make import article, make_customer, make_event, make_sale, run
 from tests.support.pages import text_of
 

@@ -33,6 +33,9 @@ INVISIBLE_ENDS = re.compile(
 DASHES = re.compile("[\u2010-\u2015\u2212\u30fc]")
 NEVER_IN_KEYS = re.compile(f"[{HIDDEN}{JOINER}{SELECTOR}]")
 ODD_BLANKS = re.compile(f"[{ODD_BLANK}]")
+# Texts for people to read. All others are compared or looked up, and lose their invisible letters.
+NAME_COLUMNS = ("title", "first_name", "middle_name", "last_name", "name")
+PROSE_COLUMNS = (*NAME_COLUMNS, "description", "building", "street", "city", "value")
 
 
 def normalize_text(text: str) -> str:
@@ -58,3 +61,12 @@ def normalize_email(text: str) -> str:
     """A mail address as a key, with letters of one width and its domain in lower case."""
     name, at, domain = unicodedata.normalize("NFKC", normalize_key(text)).partition("@")
     return name + at + domain.lower() if at else name.lower()
+
+
+def normalize_value(column: str, text: str, *, kind: str | None = None) -> str:
+    """The text of an event's column; `kind` is that of a contact with its locator."""
+    if column in ("email", "receipt_email") or (column == "locator" and kind == "email"):
+        return normalize_email(text)
+    if column == "phone" or (column == "locator" and kind == "phone"):
+        return normalize_phone(text)
+    return normalize_text(text) if column in PROSE_COLUMNS else normalize_key(text)

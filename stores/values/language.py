@@ -1,5 +1,9 @@
 """The languages of ISO 639-1, and those of three letters that ISO 639-2 and CLDR name."""
 
+import re
+
+from stores.values.patterns import LANGUAGE_FORM
+
 ISO_639 = """
 aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da
 de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy
@@ -40,3 +44,8 @@ ven vep vie vls vmf vmw vol vot vro vun wae wal war was wbp wel wln wol wuu xal 
 xog yao yap yav ybb yid yor yrl yue zap zbl zea zen zgh zha zho zul zun zza
 """
 LANGUAGES = frozenset(ISO_639.split())
+
+
+def is_language(text: str) -> bool:
+    """Whether a text is a language such as en, en-us or es-419."""
+    return bool(re.match(LANGUAGE_FORM, text)) and re.split("[-_]", text)[0].lower() in LANGUAGES

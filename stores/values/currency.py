@@ -13,3 +13,15 @@ XBC XBD XCD XCG XDR XOF XPD XPF XPT XSU XUA YER ZAR ZMW ZWG
 ANG BGN BYR CUC EEK HRK LTL LVL MRO SLL STD VEF ZMK ZWL
 """
 CURRENCIES = frozenset(ISO_4217.split())
+# How many decimal places amounts have, where it is not two. HQ's function currency_places() says
+# the same; a test compares both.
+PLACES_OF = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+PLACES = {code: places for places, codes in PLACES_OF.items() for code in codes.split()}
+
+
+def places_of(currency: str) -> int:
+    return PLACES.get(currency, 2)

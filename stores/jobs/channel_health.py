@@ -18,14 +18,15 @@ CLEAR_ERROR = """
      WHERE id = %(database)s AND failures > 0
        AND (failed_step = %(step)s
             OR %(was_there)s AND failed_step NOT IN ('upload', 'download'))"""
-# Doubles with each failure up to a limit; chance keeps channels that failed together apart.
+# The same for a minute, so that a store that was away briefly is served as soon as it is back. Then
+# it doubles with each failure up to a limit; chance keeps channels that failed together apart.
 RECORD_FAILURE = """
     UPDATE channel_database
        SET last_error = %s, failures = failures + 1, failed_start = pg_postmaster_start_time(),
            failed_step = CASE failed_step WHEN 'upload' THEN failed_step ELSE %s END,
            last_duration_s = coalesce(%s, last_duration_s),
            next_try_at = clock_timestamp() + interval '1 second'
-               * least(%s, %s * 2 ^ least(failures, 20)) * (0.8 + 0.4 * random())
+               * least(%s, %s * 2 ^ least(greatest(failures - 5, 0), 20)) * (0.8 + 0.4 * random())
      WHERE id = %s"""
 
 

@@ -330,18 +330,18 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
 # Fairness and the schedule
 
 
-def test_schedules_pause_a_failing_channel_longer_each_time(houston, popup):
+def test_schedules_pause_a_failing_channel_briefly_for_a_minute_and_then_longer(houston, popup):
     ChannelDatabase.objects.filter(pk=houston.pk).update(url="embedded:not_there")
     pauses = []
-    for _ in range(3):
+    for failures in (0, 5, 6, 7):
+        ChannelDatabase.objects.filter(pk=houston.pk).update(failures=failures, next_try_at=None)
         run(JobCode.UPLOAD)
         houston.refresh_from_db()
         pauses.append(houston.next_try_at - timezone.now())
-        ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=None)
-    ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=houston.next_try_at)
 
-    assert houston.failures == 3
-    assert pauses[0] < pauses[1] < pauses[2]
+    assert houston.failures == 8
+    assert max(pauses[:2]) <= timedelta(seconds=12)
+    assert pauses[1] < pauses[2] < pauses[3]
     scheduled = create_run(PIPELINE, visits=Visits.QUICK).run
     assert databases_to_visit(scheduled) == [popup]
     scheduled.visits = Visits.ALL

@@ -35,6 +35,11 @@ def read_customer(request: HttpRequest) -> dict[str, Any]:
     document = parse_json(read_body(request))
     if not isinstance(document, dict):
         raise ServiceError(400, "invalid_json", "The body must be a JSON object.")
+    return customer_values(document)
+
+
+def customer_values(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of the customer's event in an object of JSON. Raise ServiceError."""
     wrong = {**unknown_fields(document), **wrong_fields(document)}
     if wrong:
         raise ServiceError(400, "invalid_fields", "Some fields are not as required.", fields=wrong)

@@ -77,14 +77,17 @@ class Answer:
         return account | {"state": self.state, "message": self.message}
 
 
-def create_customer(token: RtsToken, values: Mapping[str, Any]) -> tuple[Answer, bool]:
+def create_customer(
+    channel: Channel, values: Mapping[str, Any], *, token: RtsToken | None = None
+) -> tuple[Answer, bool]:
     """Create the customer of an event, or find the one whom it has created before.
 
     Return the answer, and whether the call has created the account. Effects: those of a conversion,
     and the token's answer; the number journal is completed before anybody learns of the account.
-    Raise ServiceError, StepFailed or DatabaseError, and then nothing has changed.
+    The till in the portal has no token. Raise ServiceError, StepFailed or DatabaseError, and then
+    nothing has changed.
     """
-    channel, guid = token.channel, values["async_account"]
+    guid = values["async_account"]
     has_account = GuidMap.objects.filter(pk=guid).exists()
     if not has_account:
         require_checked_numbers()
@@ -95,7 +98,7 @@ def create_customer(token: RtsToken, values: Mapping[str, Any]) -> tuple[Answer,
             lock_accounts(channel.company)
         is_new = convert_event(channel, values)
         answer = answer_for(channel, guid)
-        if answer.account_number is not None:
+        if answer.account_number is not None and token is not None:
             RtsAnswer.objects.bulk_create(
                 [RtsAnswer(async_account=guid, token=token)], ignore_conflicts=True
             )

@@ -16,7 +16,7 @@ from stores.rts.tokens import authenticate
 def customers(request: HttpRequest) -> HttpResponse:
     """Create a customer: 201, or 200 if an earlier call or an upload has created it."""
     token = authenticate(request)
-    answer, is_new = create_customer(token, read_customer(request))
+    answer, is_new = create_customer(token.channel, read_customer(request), token=token)
     return answer_response(answer, status=201 if is_new else 200)
 
 

@@ -268,6 +268,8 @@ CHANNEL_HOSTS = env.list("SYNCLINE_CHANNEL_HOSTS", default=[] if PRODUCTION else
 # Passwords of channels' databases: the folder of those that are kept in files, and the keys for
 # those that HQ's database holds.
 SECRETS_DIR = text("SYNCLINE_SECRETS_DIR")
+# With which the command `till` calls a real-time service. Never an argument: `ps` shows those.
+TILL_TOKEN = text("SYNCLINE_TILL_TOKEN")
 SECRETS_KEYS = secrets_keys()
 # Timeouts of a channel's connections, in seconds: to connect, of a statement, of a lock, of an idle
 # transaction, and how much longer than a statement a connection may be silent.

@@ -19,7 +19,7 @@ OPERATOR_PERMISSIONS = ("stores.run_job", "stores.control_job", "stores.resolve_
 # Permissions of each group; whoever is in none may look at every page of the portal.
 ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
     "viewer": (),
-    "operator": (*OPERATOR_PERMISSIONS, "stores.calc_statement"),
+    "operator": (*OPERATOR_PERMISSIONS, "stores.calc_statement", "stores.use_till"),
     "manager": (
         *OPERATOR_PERMISSIONS,
         "stores.calc_statement",
@@ -36,6 +36,7 @@ ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
     "administrator": (
         "stores.release_fence",
         "stores.manage_token",
+        "stores.use_till",
         *(
             f"stores.{verb}_{name}"
             for name in CONFIGURATION_MODELS

@@ -161,6 +161,7 @@ class Channel(models.Model):
     class Meta:
         db_table = "channel"
         ordering = ["code"]
+        permissions = [("use_till", "Can use the till of a channel")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(statement_mode__in=StatementMode.values),

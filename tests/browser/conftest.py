@@ -3,18 +3,17 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from playwright.sync_api import ConsoleMessage, Page, Request
 
 from stores.roles import make_groups
 from stores.web.signin import sign_in_link
+from tests.support.web_server import serving
 
 
 @pytest.fixture(scope="session")
@@ -33,24 +32,11 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return browser_type_launch_args | {"executable_path": path, "args": args}
 
 
-class SilentHandler(WSGIRequestHandler):
-    """Logs no requests."""
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def site(hq) -> Iterator[str]:
     """The URL of the portal, served by threads with database connections of their own."""
-    server = ThreadedWSGIServer(("127.0.0.1", 0), SilentHandler)
-    server.set_app(WSGIHandler())
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(WSGIHandler()) as url:
+        yield url
 
 
 @pytest.fixture

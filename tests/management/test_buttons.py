@@ -76,6 +76,7 @@ COMMANDS = {
     "add-database": "create_channel",
     "change-address": "channels address",
     "tokens": "rts_token",
+    "till": "till create-customer",
     "correct-transaction": "transactions correct",
     "failed-cause": "transactions correct-alike",
     "undo-correction": "transactions undo",

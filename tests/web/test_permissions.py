@@ -83,6 +83,7 @@ FORMS = {
     "quarantine-correct": RUNNERS,
     "remove-schedule": {"administrator"},
     "send-everything": RUNNERS,
+    "till": {"administrator", "operator"},
     "tokens": {"administrator", "manager"},
 }
 BUTTONS = FORMS | {

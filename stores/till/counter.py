@@ -1,0 +1,137 @@
+"""Where a till stands, and the database that it works in."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError, connections, transaction
+from django.db.models import Model
+from django.utils import timezone
+
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.url import Database
+from stores.channeldb.exchange.open import visit
+from stores.till.merge_upward import MergeCounts, merge_upward
+from stores.till.refusals import Refused
+from stores.till.service import Service
+from stores.till.settings import FEATURES, TillSettings
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Till:
+    """A till of a channel, at one of its registers or at the channel itself.
+
+    A register has a database of its own, in which it works while it is offline.
+    """
+
+    channel: Database
+    register: Database | None = None
+    is_offline: bool = False
+    service: Service | None = None
+    staff_id: str | None = None
+    terminal_id: str | None = None
+
+    @property
+    def database(self) -> Database:
+        """The database that the till works in."""
+        return self.register if self.is_offline and self.register else self.channel
+
+    @property
+    def code(self) -> str:
+        """The code of the channel."""
+        return self.channel.label.split("/")[0]
+
+    @contextmanager
+    def open(self) -> Iterator["OpenTill"]:
+        """Open the till's database. Errors: ChannelError."""
+        with connect(self.database) as alias:
+            if connections[alias].vendor == "sqlite":
+                # Another make of till may have written bytes that are no UTF-8.
+                connections[alias].connection.text_factory = replace_invalid_bytes
+            yield OpenTill(self, alias, timezone.now())
+
+    def reconnect(self) -> MergeCounts:
+        """Bring what the register wrote while it was offline into the channel's database.
+
+        Without a register, or while it is offline, there is none. Errors: ChannelError.
+        """
+        if self.register is None or self.is_offline:
+            return MergeCounts()
+        with visit(self.register) as register, visit(self.channel) as channel:
+            # Protocols know no classes, and the merge looks at those of the two engines.
+            return merge_upward(cast(Any, register), cast(Any, channel))
+
+
+def replace_invalid_bytes(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class OpenTill:
+    """A till with its database open, and the time of what is done at it."""
+
+    till: Till
+    alias: str
+    now: datetime
+
+    @cached_property
+    def settings(self) -> TillSettings:
+        return TillSettings.read(self.alias)
+
+    def fetch(self, statement: str, *values: Any) -> list[Row]:
+        """The rows of a query, by the names of its columns."""
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(statement, values)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def event(self, model: type[Model], operation: str, /, **columns: Any) -> Any:
+        """An event of the till that is not saved yet."""
+        stamp = {
+            "event_id": uuid4(),
+            "occurred_at": self.now,
+            "staff_id": self.till.staff_id,
+            "terminal_id": self.till.terminal_id,
+            "created_offline": self.till.is_offline,
+        }
+        return model(operation=operation, **stamp | columns)
+
+    def save(self, rows: Sequence[Model]) -> bool:
+        """Save rows in one transaction. False if the first of them was saved before."""
+        try:
+            with transaction.atomic(using=self.alias):
+                for row in rows:
+                    row.save(using=self.alias, force_insert=True)
+        except IntegrityError:
+            if self.has_event(rows[0]):
+                return False
+            raise
+        return True
+
+    def has_event(self, event: Model) -> bool:
+        return type(event)._default_manager.using(self.alias).filter(pk=event.pk).exists()
+
+    def require_feature(self, feature: str, action: str) -> None:
+        """Refuse an action whose feature is switched off in this database."""
+        if not self.settings.has(feature):
+            raise Refused(
+                f"{action}: the feature “{FEATURES[feature]}” is switched off here. Nothing was"
+                " saved. It works when headquarters has switched it on and jobs 1070 and 1110 have"
+                " brought that to this channel."
+            )
+
+
+def as_uuid(value: Any) -> UUID | None:
+    """A GUID as an engine gives it; None if there is none, or if it has another form."""
+    if value is None or isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except ValueError:
+        return None

@@ -1,0 +1,373 @@
+"""What people at a till do with customers: create, edit, add an address, issue a loyalty card."""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from django.db.models import Model
+
+from stores.channeldb import models
+from stores.till.counter import OpenTill, Till
+from stores.till.look_up import (
+    Found,
+    LookAlike,
+    attribute_of,
+    current_state,
+    expectation,
+    find,
+    full_name,
+    look_alikes,
+    of_guid,
+)
+from stores.till.refusals import InvalidValues, Refused
+from stores.till.rules import normalized, problems_of, sentence
+from stores.till.service import Answer, ServiceUnreachable
+from stores.values.characters import normalize_key
+
+CUSTOMER_COLUMNS = tuple(f.name for f in models.CustomerColumns._meta.get_fields())
+ADDRESS_COLUMNS = tuple(
+    f.name
+    for f in models.AddressColumns._meta.get_fields()
+    if f.name not in ("address_id", "is_primary")
+)
+# Where a loyalty card is kept: an attribute of the customer, which travels like any other.
+LOYALTY_CARD = "loyalty_card"
+# Makes the ids of a save from the id of its form, so that the same form saves nobody twice.
+SAVES = UUID("6a1f4f0e-6f0c-4c0d-9d0f-7d3a4c1b2e10")
+
+
+@dataclass(frozen=True)
+class NewCustomer:
+    """A customer to be created, with all that belongs to the person.
+
+    Contacts are pairs of a kind and a locator. The same `save_id` saves the customer once.
+    """
+
+    values: Mapping[str, Any]
+    address: Mapping[str, Any] = field(default_factory=dict)
+    contacts: Sequence[tuple[str, str]] = ()
+    has_consent: bool = False
+    affiliations: Sequence[str] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    save_id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What has become of a save, after its commit. `where` is `headquarters` or `channel`."""
+
+    message: str
+    customer: Found
+    where: str = "channel"
+    account_number: str | None = None
+    look_alikes: Sequence[LookAlike] = ()
+    card: str | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return {
+            "message": self.message,
+            "customer": self.customer.document,
+            "saved_in": self.where,
+            "account_number": self.account_number or self.customer.account_number,
+            "look_alikes": [str(one) for one in self.look_alikes],
+            **({"card": self.card} if self.card else {}),
+        }
+
+
+# ------------------------------------------------------------------------------- create
+
+
+def create_customer(till: Till, new: NewCustomer) -> Saved:
+    """Create a customer, at headquarters or in the channel. Errors: Refused, ChannelError.
+
+    In synchronous mode headquarters is asked first. If it cannot be reached, the same event with
+    the same ids is stored in the channel, so that nobody is created twice.
+    """
+    with till.open() as opened:
+        require_creation(opened)
+        rows = rows_of(opened, new)
+        event = rows[0]
+        if opened.has_event(event):
+            return saved(opened, event.async_account, "This customer is already saved.")
+        alike = alike_of(opened, new)
+        answer, failure = None, ""
+        if not till.is_offline and not opened.settings.creates_async:
+            answer, failure = ask_headquarters(opened, event)
+        opened.save(rows)
+        if answer is None:
+            result = saved(opened, event.async_account, failure, look_alikes=alike)
+        else:
+            result = saved_there(opened, event.async_account, answer, alike)
+    return result
+
+
+def require_creation(opened: OpenTill) -> None:
+    if opened.till.is_offline and opened.settings.is_filtered:
+        raise Refused(
+            "Customers cannot be created while this register is offline: registers of this channel"
+            " hold no customer data (Filter shared customer data tables). Nothing was saved. It"
+            " works when the register is online again."
+        )
+
+
+def rows_of(opened: OpenTill, new: NewCustomer) -> list[Any]:
+    """The events of a new customer, the customer's own first. Errors: Refused."""
+    values = customer_values(opened, new.values)
+    require_features(opened, new, values)
+    problems = problems_of("async_customer", values | staff(opened), opened.settings)
+    owner = {"async_account": made_id(new.save_id, "customer")}
+    drafts: list[tuple[type[Model], dict[str, Any]]] = []
+    for model, part in parts_of(opened, new, values["customer_type"]):
+        for column, text in problems_of(model._meta.db_table, part, opened.settings).items():
+            problems.setdefault(column, text)
+        drafts.append((model, part))
+    if problems:
+        raise InvalidValues(problems)
+    event = opened.event(
+        models.CustomerEvent,
+        "create",
+        **values | owner | {"event_id": made_id(new.save_id, "event")},
+    )
+    parts = [
+        opened.event(
+            model,
+            "create",
+            **part
+            | owner
+            | {"event_id": made_id(new.save_id, f"part {number}")}
+            | part_key(model, new.save_id, number),
+        )
+        for number, (model, part) in enumerate(drafts)
+    ]
+    return [event, *parts]
+
+
+def customer_values(opened: OpenTill, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All columns of a new customer; HQ fills in what is inherited where they are empty."""
+    values = dict.fromkeys(CUSTOMER_COLUMNS) | normalized(given)
+    values["customer_type"] = (
+        values["customer_type"] or opened.settings.inherited("customer_type") or "person"
+    )
+    return values
+
+
+def require_features(opened: OpenTill, new: NewCustomer, values: Mapping[str, Any]) -> None:
+    if any(new.address.values()):
+        opened.require_feature("async_addresses", "An address cannot be saved here")
+    if new.contacts:
+        opened.require_feature("multiple_contacts", "Further contacts cannot be saved here")
+    if new.contacts or new.affiliations or values["title"]:
+        opened.require_feature(
+            "enhanced_creation", "A title, affiliations and further contacts cannot be saved here"
+        )
+
+
+def parts_of(
+    opened: OpenTill, new: NewCustomer, customer_type: str
+) -> Iterator[tuple[type[Model], dict[str, Any]]]:
+    """What belongs to a new customer: which event, and its columns."""
+    if any(new.address.values()):
+        address = address_values(opened, new.address, customer_type)
+        yield models.AddressEvent, {"is_primary": True} | address
+    for kind, locator in new.contacts:
+        yield (
+            models.ContactEvent,
+            normalized({"kind": kind, "locator": locator}) | {"marketing_opt_in": new.has_consent},
+        )
+    for affiliation in new.affiliations:
+        yield models.AffiliationEvent, normalized({"affiliation": affiliation})
+    for attribute, value in new.attributes.items():
+        yield models.AttributeEvent, normalized({"attribute": attribute, "value": value})
+
+
+def part_key(model: type[Model], save_id: UUID, number: int) -> dict[str, UUID]:
+    """The id of an address or a contact."""
+    keys = {"async_address": "address_id", "async_contact": "contact_id"}
+    name = keys.get(model._meta.db_table)
+    return {name: made_id(save_id, f"{name} {number}")} if name else {}
+
+
+def made_id(save_id: UUID, purpose: str) -> UUID:
+    """An id of a save: a random one if that of the save is."""
+    return UUID(bytes=uuid5(SAVES, f"{save_id} {purpose}").bytes, version=4)
+
+
+def staff(opened: OpenTill) -> dict[str, Any]:
+    return {"staff_id": opened.till.staff_id, "terminal_id": opened.till.terminal_id}
+
+
+def alike_of(opened: OpenTill, new: NewCustomer) -> list[LookAlike]:
+    postal_code = normalized(new.address).get("postal_code")
+    return look_alikes(opened, normalized(new.values), postal_code)
+
+
+def warn(till: Till, new: NewCustomer) -> list[LookAlike]:
+    """The customers who look like a new one, before it is saved."""
+    with till.open() as opened:
+        return alike_of(opened, new)
+
+
+def ask_headquarters(opened: OpenTill, event: models.CustomerEvent) -> tuple[Answer | None, str]:
+    """Create the customer at headquarters. Without an answer, say why there is none.
+
+    Errors: Refused, if headquarters refuses the customer or the till.
+    """
+    service = opened.till.service
+    if service is None:
+        raise Refused(
+            "This channel creates customers at headquarters, and the till was not given the address"
+            " of its real-time service. Nothing was saved."
+        )
+    try:
+        return service.create(body_of(event)), ""
+    except ServiceUnreachable as failure:
+        return None, f"{failure} The customer is stored in this channel instead."
+
+
+def body_of(event: models.CustomerEvent) -> dict[str, str]:
+    """The event as the service takes it: texts, without what is empty."""
+    columns = ("event_id", "async_account", "staff_id", "terminal_id", *CUSTOMER_COLUMNS)
+    values = {column: getattr(event, column) for column in columns}
+    return {"occurred_at": event.occurred_at.isoformat()} | {
+        column: str(value) for column, value in values.items() if value is not None
+    }
+
+
+def saved(opened: OpenTill, guid: UUID, why: str = "", **facts: Any) -> Saved:
+    """Say that a customer of this database is saved, and when the account is due."""
+    found = of_guid(opened, guid)[0]
+    message = f"Saved. Account: {found.display_account}."
+    if found.is_pending:
+        message += f" {expectation(opened, found)}"
+    return Saved(f"{why} {message}".strip(), found, **facts)
+
+
+def saved_there(opened: OpenTill, guid: UUID, answer: Answer, alike: Sequence[LookAlike]) -> Saved:
+    """Say that headquarters has created a customer."""
+    found = of_guid(opened, guid)[0]
+    if answer.account_number:
+        message = (
+            f"Saved at headquarters. Account: {answer.account_number}. This channel shows it after"
+            " the next job 1010."
+        )
+    else:
+        message = f"Saved at headquarters, which has no account for it yet: {answer.message}"
+    return Saved(message, found, "headquarters", answer.account_number, alike)
+
+
+# --------------------------------------------------------------------------------- edit
+
+
+def edit_customer(till: Till, ref: str, changes: Mapping[str, Any]) -> Saved:
+    """Save an edit: an event with the complete new state. Errors: Refused, ChannelError."""
+    with till.open() as opened:
+        opened.require_feature("async_edit", "Customers cannot be edited here")
+        found = find(opened, ref)
+        old = current_state(opened, found, CUSTOMER_COLUMNS)
+        changes = normalized(changes)
+        changed = {
+            column: value for column, value in changes.items() if not same(old, column, value)
+        }
+        if not changed:
+            return Saved("Nothing to save: no value is different.", found)
+        values = old | changed
+        if is_composed(old) and "name" not in changed:
+            # HQ composes it anew of the person's names.
+            values["name"] = None
+        problems = problems_of("async_customer", values | staff(opened), opened.settings)
+        if problems:
+            raise InvalidValues(problems)
+        event = opened.event(models.CustomerEvent, "update", **values | found.owner)
+        opened.save([event])
+        return saved_change(opened, found, "The change is saved.")
+
+
+def same(old: Mapping[str, Any], column: str, value: Any) -> bool:
+    held = old.get(column)
+    return (None if held is None else str(held)) == (None if value is None else str(value))
+
+
+def is_composed(values: Mapping[str, Any]) -> bool:
+    """Whether the name of a person is that of first, middle and last name."""
+    return values["customer_type"] != "organization" and values["name"] in (
+        None,
+        full_name({**values, "name": None}),
+    )
+
+
+def saved_change(opened: OpenTill, found: Found, message: str, **facts: Any) -> Saved:
+    if found.is_pending:
+        message += f" The customer is {found.display_account}. {expectation(opened, found)}"
+    else:
+        message += " Headquarters takes it with the next P-job and sends it to every channel."
+    return Saved(message, found, **facts)
+
+
+def add_address(till: Till, ref: str, given: Mapping[str, Any]) -> Saved:
+    """Save a new address of a customer, with an account or without. Errors: Refused."""
+    with till.open() as opened:
+        opened.require_feature("async_addresses", "An address cannot be saved here")
+        found = find(opened, ref)
+        state = current_state(opened, found, ("customer_type",))
+        address = address_values(opened, given, state["customer_type"])
+        problems = problems_of("async_address", address | staff(opened), opened.settings)
+        if not any(address.get(column) for column in ("street", "city", "postal_code")):
+            problems.setdefault("street", sentence("value_missing", "street"))
+        if problems:
+            raise InvalidValues(problems)
+        event = opened.event(
+            models.AddressEvent, "create", **address | found.owner | {"address_id": uuid4()}
+        )
+        opened.save([event])
+        return saved_change(opened, found, "The address is saved.")
+
+
+def address_values(
+    opened: OpenTill, given: Mapping[str, Any], customer_type: str | None
+) -> dict[str, Any]:
+    """The columns of a new address, with the purpose and the country that are usual here."""
+    values = normalized(given)
+    business = customer_type == "organization"
+    values["purpose"] = values.get("purpose") or ("business" if business else "home")
+    values["country"] = values.get("country") or opened.settings.inherited("country")
+    return values
+
+
+# ------------------------------------------------------------------------- loyalty cards
+
+
+def issue_loyalty_card(till: Till, ref: str, card: str = "") -> Saved:
+    """Give a customer a loyalty card, once the account is in this channel. Errors: Refused."""
+    with till.open() as opened:
+        found = find(opened, ref)
+        if found.is_pending:
+            raise Refused(
+                f"A loyalty card needs an account in this channel, and this customer is"
+                f" {found.display_account}. {expectation(opened, found)}"
+            )
+        if held := attribute_of(opened, found, LOYALTY_CARD):
+            raise Refused(f"The customer has a loyalty card already: {held}.")
+        number = normalize_key(card) or f"{secrets.randbelow(10**12):012}"
+        if others := holders_of(opened, number):
+            raise Refused(f"Loyalty card {number} belongs to {others[0]} already.")
+        values = {"attribute": LOYALTY_CARD, "value": number}
+        if problems := problems_of("async_attribute", values, opened.settings):
+            raise InvalidValues(problems)
+        opened.save([opened.event(models.AttributeEvent, "create", **values | found.owner)])
+        return Saved(f"Loyalty card {number} is issued to {found.name}.", found, card=number)
+
+
+def holders_of(opened: OpenTill, number: str) -> list[str]:
+    """The accounts that have a loyalty card in this database."""
+    rows = opened.fetch(
+        """SELECT account_number FROM customer_attribute
+            WHERE attribute = %s AND value = %s AND is_active
+            UNION SELECT account_number FROM async_attribute
+            WHERE attribute = %s AND value = %s AND operation <> 'deactivate'
+              AND account_number IS NOT NULL""",
+        *(LOYALTY_CARD, number) * 2,
+    )
+    return [row["account_number"] for row in rows]

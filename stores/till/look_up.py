@@ -1,0 +1,380 @@
+"""Find customers in the till's database, those who look alike, and say when an account is due."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from stores.messages.labels import counted
+from stores.till.counter import OpenTill, Row, as_uuid
+from stores.till.refusals import UnknownCustomer
+from stores.values.characters import normalize_email, normalize_key, normalize_phone
+
+MAX_FOUND, MAX_ALIKE = 20, 5
+# So many last digits of a phone number tell people apart; countries write the first ones in
+# different ways. Fewer digits than the minimum are no number of a person.
+COMPARED_DIGITS, MIN_DIGITS = 9, 6
+# How the till names a customer without an account: by the place of the first event in its database.
+PENDING = re.compile("pending-([1-9][0-9]{0,17})")
+LOOKUP = """SELECT display_account, company, account_number, async_account, name, first_name,
+                   last_name, email, phone, is_pending,
+                   (SELECT min(event.replication_counter) FROM async_customer event
+                     WHERE event.async_account = customer.async_account) AS first_event
+              FROM customer_lookup customer"""
+DIGITS = "coalesce(phone, '')"
+for _letter in " -()./+":
+    DIGITS = f"replace({DIGITS}, '{_letter}', '')"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A customer as the till's database knows the person."""
+
+    display_account: str
+    company: str | None
+    account_number: str | None
+    async_account: UUID | None
+    name: str
+    email: str
+    phone: str
+    is_pending: bool
+    ref: str
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """The columns by which an event says whose it is. Errors: UnknownCustomer."""
+        if self.account_number:
+            return {"account_number": self.account_number}
+        if self.async_account is None:
+            raise UnknownCustomer("Another till has saved this customer in a form of its own.")
+        return {"async_account": self.async_account}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What a person at the till may read."""
+        return {
+            "ref": self.ref,
+            "display_account": self.display_account,
+            "account_number": self.account_number,
+            "name": self.name,
+            "email": self.email or None,
+            "phone": self.phone or None,
+            "is_pending": self.is_pending,
+        }
+
+
+@dataclass(frozen=True)
+class LookAlike:
+    """A customer whom somebody else may have created already, and why."""
+
+    found: Found
+    reasons: Sequence[str]
+
+    def __str__(self) -> str:
+        reasons = " and ".join(self.reasons)
+        return f"Same {reasons}: {self.found.name} ({self.found.display_account})."
+
+
+def search(opened: OpenTill, text: str) -> list[Found]:
+    """Customers by account number, e-mail, phone number or part of the name, at most 20."""
+    name = normalize_key(text).lower()
+    if not name or "\0" in name:
+        return []
+    if PENDING.fullmatch(name):
+        return exact(opened, name)
+    conditions, values = exact_conditions(text)
+    conditions.append("lower(name) LIKE %s ESCAPE '!'")
+    values.append(f"%{as_pattern(name)}%")
+    return select(opened, " OR ".join(conditions), values, "ORDER BY name", MAX_FOUND)
+
+
+def find(opened: OpenTill, ref: str) -> Found:
+    """The customer with this account, e-mail, phone or `pending-N`. Errors: UnknownCustomer."""
+    found = exact(opened, ref)
+    by_number = [one for one in found if one.account_number == normalize_key(ref)]
+    found = by_number or found
+    if not found:
+        raise UnknownCustomer(
+            "This channel knows no customer with this account number, e-mail or phone. One created"
+            " elsewhere comes with job 1010."
+        )
+    if len(found) > 1:
+        raise UnknownCustomer("Several customers have this: enter the account number.")
+    return found[0]
+
+
+def exact(opened: OpenTill, ref: str) -> list[Found]:
+    ref = normalize_key(ref)
+    if pending := PENDING.fullmatch(ref.lower()):
+        rows = opened.fetch(
+            """SELECT async_account FROM async_customer
+                WHERE replication_counter = %s AND async_account IS NOT NULL""",
+            int(pending[1]),
+        )
+        return of_guid(opened, rows[0]["async_account"]) if rows else []
+    conditions, values = exact_conditions(ref)
+    return select(opened, " OR ".join(conditions), values) if ref and "\0" not in ref else []
+
+
+def exact_conditions(text: str) -> tuple[list[str], list[Any]]:
+    conditions = ["account_number = %s", "lower(email) = %s"]
+    values: list[Any] = [normalize_key(text), normalize_email(text).lower()]
+    digits = digits_of(text)
+    if len(digits) >= MIN_DIGITS:
+        conditions.append(f"{DIGITS} LIKE %s")
+        values.append(f"%{digits}")
+    return conditions, values
+
+
+def of_guid(opened: OpenTill, guid: Any) -> list[Found]:
+    """The customer of a GUID: by the account, where this database knows it."""
+    rows = opened.fetch(
+        "SELECT company, account_number FROM account_map WHERE async_account = %s", str(guid)
+    )
+    if rows:
+        values = [rows[0]["company"], rows[0]["account_number"]]
+        return select(opened, "company = %s AND account_number = %s", values)
+    return select(opened, "async_account = %s", [str(guid)])
+
+
+def select(
+    opened: OpenTill, condition: str, values: Sequence[Any], order: str = "", limit: int = MAX_FOUND
+) -> list[Found]:
+    rows = opened.fetch(f"{LOOKUP} WHERE {condition} {order} LIMIT {limit}", *values)
+    return [found_of(row) for row in rows]
+
+
+def found_of(row: Row) -> Found:
+    return Found(
+        row["display_account"],
+        row["company"],
+        row["account_number"],
+        as_uuid(row["async_account"]),
+        row["name"] or "",
+        row["email"] or "",
+        row["phone"] or "",
+        bool(row["is_pending"]),
+        row["account_number"] or f"pending-{row['first_event']}",
+    )
+
+
+def as_pattern(text: str) -> str:
+    """The text for LIKE, whose signs it may contain."""
+    return re.sub("([!%_])", r"!\1", text)
+
+
+def digits_of(text: str) -> str:
+    return re.sub("[^0-9]", "", normalize_phone(text))
+
+
+# ------------------------------------------------------------------------------ look-alikes
+
+
+def look_alikes(
+    opened: OpenTill, values: Mapping[str, Any], postal_code: str | None = None
+) -> list[LookAlike]:
+    """Customers with the same phone, the same e-mail, or the same name and postal code."""
+    found: dict[str, tuple[Found, list[str]]] = {}
+    for reason, rows in alike(opened, values, postal_code):
+        for one in rows:
+            found.setdefault(one.ref, (one, []))[1].append(reason)
+    return [LookAlike(one, reasons) for one, reasons in found.values()][:MAX_ALIKE]
+
+
+def alike(
+    opened: OpenTill, values: Mapping[str, Any], postal_code: str | None
+) -> Iterator[tuple[str, list[Found]]]:
+    digits = digits_of(values.get("phone") or "")[-COMPARED_DIGITS:]
+    if len(digits) >= MIN_DIGITS:
+        yield "phone", select(opened, f"{DIGITS} LIKE %s", [f"%{digits}"], limit=MAX_ALIKE)
+    if email := normalize_email(values.get("email") or "").lower():
+        yield "e-mail", select(opened, "lower(email) = %s", [email], limit=MAX_ALIKE)
+    name = full_name(values).lower()
+    if name and (postal_code := (postal_code or "").replace(" ", "").upper()):
+        yield (
+            "name and postal code",
+            select(opened, LIVES_THERE, [name, postal_code, postal_code], limit=MAX_ALIKE),
+        )
+
+
+LIVES_THERE = """
+    lower(name) = %s
+    AND (EXISTS (SELECT 1 FROM customer_address address
+                  WHERE address.company = customer.company AND address.is_active
+                    AND address.account_number = customer.account_number
+                    AND upper(replace(address.postal_code, ' ', '')) = %s)
+         OR EXISTS (SELECT 1 FROM async_address event
+                     WHERE (event.async_account = customer.async_account
+                            OR event.account_number = customer.account_number)
+                       AND event.operation <> 'deactivate'
+                       AND upper(replace(event.postal_code, ' ', '')) = %s))"""
+
+
+def full_name(values: Mapping[str, Any]) -> str:
+    """The name of a customer, composed of a person's names if there is none."""
+    parts = (values.get(column) for column in ("first_name", "middle_name", "last_name"))
+    return values.get("name") or " ".join(part for part in parts if part)
+
+
+# ------------------------------------------------------------------------------ expectation
+
+
+def expectation(opened: OpenTill, found: Found) -> str:
+    """When to expect the account of a pending customer, from what this database says."""
+    if opened.till.is_offline and opened.till.register is not None:
+        return (
+            "The account comes once this register is online again and headquarters has fetched"
+            " the customer."
+        )
+    [event] = opened.fetch(
+        """SELECT occurred_at, acknowledged_at FROM async_customer
+            WHERE async_account = %s ORDER BY replication_counter LIMIT 1""",
+        str(found.async_account),
+    ) or [{"occurred_at": None, "acknowledged_at": None}]
+    if moment(event["acknowledged_at"]):
+        state = "Headquarters has the customer, and job 1010 brings the account."
+    else:
+        state = f"Headquarters has not fetched the customer yet; {last_visit(opened)}."
+    return f"{state} {due(opened, moment(event['occurred_at']))}"
+
+
+def last_visit(opened: OpenTill) -> str:
+    rows = opened.fetch("SELECT updated_at FROM exchange_state")
+    visited = moment(rows[0]["updated_at"]) if rows else None
+    return f"it last visited this channel {ago(visited)} ago" if visited else "it was never here"
+
+
+def due(opened: OpenTill, saved: datetime | None) -> str:
+    """How long it takes still, if it takes as long as for the last customer of this channel."""
+    wait = last_wait(opened)
+    if wait is None or saved is None:
+        return "Expect the account after the next P-job, conversion and 1010."
+    left = saved + wait - timezone.now()
+    if left < timedelta(0):
+        return f"The last customer waited {in_words(wait)}, so it is due."
+    return f"The last customer waited {in_words(wait)}: expect the account in {in_words(left)}."
+
+
+def last_wait(opened: OpenTill) -> timedelta | None:
+    """How long the newest customer of this database waited for the account."""
+    rows = opened.fetch(
+        """SELECT event.occurred_at, map.received_at FROM async_customer event
+             JOIN account_map map ON map.async_account = event.async_account
+            WHERE event.operation = 'create'
+            ORDER BY event.replication_counter DESC LIMIT 1"""
+    )
+    if not rows:
+        return None
+    saved, received = moment(rows[0]["occurred_at"]), moment(rows[0]["received_at"])
+    return max(received - saved, timedelta(0)) if saved and received else None
+
+
+def moment(value: Any) -> datetime | None:
+    """A time as an engine gives it; None if another till has written none."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def ago(past: datetime) -> str:
+    return in_words(max(timezone.now() - past, timedelta(0)))
+
+
+def in_words(span: timedelta) -> str:
+    seconds = round(span.total_seconds())
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return counted(round(seconds / length), unit)
+    return counted(seconds, "second")
+
+
+# ---------------------------------------------------------------------------- what it holds
+
+
+def current_state(opened: OpenTill, found: Found, columns: Sequence[str]) -> Row:
+    """The newest state of a customer that this database knows.
+
+    That is headquarters' row, unless an event of this database is newer than what job 1010 has
+    brought since headquarters fetched it.
+    """
+    names = ", ".join(columns)
+    known = opened.fetch(
+        f"SELECT {names} FROM customer WHERE company = %s AND account_number = %s",  # noqa: S608
+        found.company,
+        found.account_number,
+    )
+    own = opened.fetch(
+        f"""SELECT {names}, acknowledged_at,
+                   (SELECT max(applied_at) FROM applied_session WHERE job = '1010') AS brought_at
+              FROM async_customer event
+             WHERE (async_account IN (SELECT async_account FROM account_map
+                                       WHERE company = %s AND account_number = %s)
+                    OR account_number = %s OR async_account = %s) AND operation <> 'deactivate'
+             ORDER BY replication_counter DESC LIMIT 1""",  # noqa: S608 - our own names
+        found.company,
+        found.account_number,
+        found.account_number,
+        str(found.async_account) if found.async_account else None,
+    )
+    for row in own:
+        fetched, brought = moment(row.pop("acknowledged_at")), moment(row.pop("brought_at"))
+        if not known or fetched is None or brought is None or brought < fetched:
+            return row
+    return known[0] if known else dict.fromkeys(columns)
+
+
+def addresses_of(opened: OpenTill, found: Found) -> list[Row]:
+    """The active addresses of a customer, newest last: headquarters' and those entered here."""
+    columns = "address_id, purpose, street, street_number, postal_code, city, country"
+    rows: dict[str, Row] = {}
+    for row in opened.fetch(
+        f"""SELECT {columns}, is_active FROM customer_address
+             WHERE company = %s AND account_number = %s""",  # noqa: S608 - our own names
+        found.company,
+        found.account_number,
+    ):
+        rows[str(row["address_id"])] = row
+    for row in opened.fetch(
+        f"""SELECT {columns}, operation <> 'deactivate' AS is_active FROM async_address event
+             WHERE async_account IN (SELECT async_account FROM account_map
+                                      WHERE company = %s AND account_number = %s)
+                OR account_number = %s OR async_account = %s
+             ORDER BY replication_counter""",  # noqa: S608 - our own names
+        found.company,
+        found.account_number,
+        found.account_number,
+        str(found.async_account) if found.async_account else None,
+    ):
+        rows[str(row["address_id"])] = row
+    return [row for row in rows.values() if row["is_active"]]
+
+
+def attribute_of(opened: OpenTill, found: Found, name: str) -> str | None:
+    """The value of an attribute of a customer, or None."""
+    rows = opened.fetch(
+        """SELECT value FROM customer_attribute
+            WHERE company = %s AND account_number = %s AND attribute = %s AND is_active""",
+        found.company,
+        found.account_number,
+        name,
+    )
+    own = opened.fetch(
+        """SELECT value, operation FROM async_attribute
+            WHERE attribute = %s AND (account_number = %s OR async_account = %s)
+            ORDER BY replication_counter DESC LIMIT 1""",
+        name,
+        found.account_number,
+        str(found.async_account) if found.async_account else None,
+    )
+    for row in own:
+        return row["value"] if row["operation"] != "deactivate" else None
+    return rows[0]["value"] if rows else None

@@ -1,0 +1,163 @@
+"""A till edits customers, adds addresses and issues loyalty cards, and says when it cannot yet.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite (its first account is
+005001); `seattle` is another store; `houston` is a store on PostgreSQL.
+"""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from stores.models import Customer
+from stores.models.job import JobCode
+from stores.till.customers import (
+    LOYALTY_CARD,
+    add_address,
+    create_customer,
+    edit_customer,
+    issue_loyalty_card,
+)
+from stores.till.look_up import search
+from stores.till.refusals import InvalidValues, Refused, UnknownCustomer
+from tests.support.make import make_customer, run, write
+from tests.support.tills import ann, events, set_up, till_at
+
+pytestmark = pytest.mark.slow
+
+
+def ref_of(database, text="Ann") -> str:
+    """How the till names the only customer with this name."""
+    with till_at(database).open() as opened:
+        [found] = search(opened, text)
+    return found.ref
+
+
+@pytest.mark.scenario(id="T17")
+def test_a_loyalty_card_is_issued_once_the_account_is_in_this_channel(store, seattle):
+    till = till_at(store)
+    create_customer(till, ann())
+    ref = ref_of(store)
+    refusals = []
+    for job in ("", JobCode.UPLOAD, JobCode.CONVERT):
+        if job:
+            run(job)
+        with pytest.raises(Refused) as refusal:
+            issue_loyalty_card(till, ref)
+        refusals.append(str(refusal.value))
+
+    run(JobCode.DOWNLOAD)
+    saved = issue_loyalty_card(till, ref, "4711")
+
+    start = "A loyalty card needs an account in this channel, and this customer is Pending sync."
+    assert all(text.startswith(start) for text in refusals)
+    assert "has not fetched the customer yet; it" in refusals[0]
+    assert (
+        refusals[1:]
+        == [
+            f"{start} Headquarters has the customer, and job 1010 brings the account."
+            " Expect the account after the next P-job, conversion and 1010."
+        ]
+        * 2
+    )
+    assert saved.card == "4711"
+    run("pipeline")
+    assert Customer.objects.get(first_name="Ann").attributes.get().attribute == LOYALTY_CARD
+    with pytest.raises(Refused, match="has a loyalty card already: 4711"):
+        issue_loyalty_card(till, "005001")
+    create_customer(till_at(seattle), ann(values={"first_name": "Bo"}))
+    run("pipeline")
+    with pytest.raises(Refused, match="belongs to 005001 already"):
+        issue_loyalty_card(till, "005002", "4711")
+
+
+def test_a_pending_customer_s_account_is_expected_as_soon_as_the_last_one_came(store):
+    saved_at = timezone.now() - timedelta(minutes=10)
+    make_customer(store, "Bo", occurred_at=saved_at)
+    run("pipeline")
+
+    saved = create_customer(till_at(store), ann())
+
+    assert "last visited this channel" in saved.message
+    assert saved.message.endswith(
+        "The last customer waited 10 minutes: expect the account in 10 minutes."
+    )
+
+
+def test_an_edit_has_the_complete_new_state_before_and_after_the_account(store):
+    till = till_at(store)
+    create_customer(till, ann(values={"email": "ann@example.com"}))
+    ref = ref_of(store)
+
+    pending = edit_customer(till, ref, {"last_name": "Jansen"})
+    run("pipeline")
+    edit_customer(till, ref, {"phone": "+1 281 555 0100"})
+    # HQ has not sent the first change back, and the second edit does not take it back.
+    edit_customer(till, "005001", {"title": "Dr."})
+    unchanged = edit_customer(till, "005001", {"title": "Dr."})
+    run("pipeline")
+
+    assert "The customer is Pending sync." in pending.message
+    assert unchanged.message.startswith("Nothing to save")
+    customer = Customer.objects.get(account_number="005001")
+    assert (customer.display_name, customer.email) == ("Ann Jansen", "ann@example.com")
+    assert (customer.phone, customer.title) == ("+1 281 555 0100", "Dr.")
+    assert len(events(store)) == 4
+
+
+def test_edits_and_addresses_are_refused_while_their_features_are_off(store):
+    create_customer(till_at(store), ann())
+    set_up(store, features={"async_edit": False, "async_addresses": False})
+
+    with pytest.raises(Refused, match="Editing customers in asynchronous mode"):
+        edit_customer(till_at(store), ref_of(store), {"last_name": "Jansen"})
+    with pytest.raises(Refused, match="Asynchronous creation of customer addresses"):
+        add_address(till_at(store), ref_of(store), {"city": "Houston"})
+
+    assert len(events(store)) == 1
+
+
+def test_an_address_gets_the_purpose_and_country_that_are_usual(store):
+    set_up(store, default_customer={"country": "NLD"})
+    till = till_at(store)
+    firm = {"customer_type": "organization", "name": "Lee Ltd"}
+    create_customer(till, ann(values=firm))
+
+    add_address(till, ref_of(store, "Lee Ltd"), {"street": " Main Street "})
+
+    columns = ("purpose", "country", "street")
+    assert events(store, "async_address", *columns) == [("business", "NLD", "Main Street")]
+    with pytest.raises(InvalidValues, match="Street: must not be empty"):
+        add_address(till, ref_of(store, "Lee Ltd"), {"description": "Nowhere"})
+
+
+def test_a_customer_is_found_by_account_e_mail_phone_and_part_of_the_name(store):
+    values = {"email": "Ann@Example.com", "phone": "+1 281 555 0100", "last_name": "100%_Lee"}
+    create_customer(till_at(store), ann(values=values))
+    create_customer(till_at(store), ann(values={"first_name": "Bo", "last_name": "Kim"}))
+    run("pipeline")
+    account = Customer.objects.get(first_name="Ann").account_number
+
+    with till_at(store).open() as opened:
+        for text in (account, "ann@example.com", "281-555-0100", "100%_l", "nn 1"):
+            assert [one.display_account for one in search(opened, text)] == [account], text
+        assert len(search(opened, "%")) == 1
+        assert search(opened, "x%e") == search(opened, " ") == []
+
+
+def test_an_unknown_customer_is_refused(store):
+    for ref in ("nobody", "pending-7", "", "pending-99999999999999999999"):
+        with pytest.raises(UnknownCustomer, match="comes with job 1010"):
+            edit_customer(till_at(store), ref, {"last_name": "Jansen"})
+
+
+def test_rows_of_another_till_with_broken_values_do_not_stop_the_till(popup):
+    row = {"event_id": "x", "occurred_at": "yesterday", "operation": "create", "last_name": "Odd"}
+    write(popup, "async_customer", row | {"async_account": "no guid"})
+
+    with till_at(popup).open() as opened:
+        [found] = search(opened, "Odd")
+
+    assert found.display_account == "Pending sync"
+    with pytest.raises(Refused, match="Another till"):
+        edit_customer(till_at(popup), found.ref, {"last_name": "Even"})

@@ -36,6 +36,7 @@ from stores.models import (
     UploadBatch,
     UploadSession,
 )
+from stores.pipeline.events.tables import STAGED_TABLES
 from tests.support.sale_constraints import RULES_OF_SALES, post_one_of_each
 from tests.support.violations import Violation
 
@@ -1252,6 +1253,15 @@ def test_the_database_refuses(ring, violation):
 )
 def test_the_database_allows(ring, statement):
     execute_and_check(statement, ring)
+
+
+@pytest.mark.parametrize("table", [table.event for table in STAGED_TABLES])
+def test_no_row_of_any_table_is_open_and_pending(ring, table):
+    statement = f"""UPDATE quarantine SET "table" = '{table}', reason = 'too_long',
+                           event_id = (SELECT event_id FROM {table} LIMIT 1)"""  # noqa: S608
+
+    with pytest.raises(DatabaseError, match="its event is pending in staging"):
+        execute_and_check(statement, ring)
 
 
 def test_every_rule_of_the_database_is_violated_once(db):

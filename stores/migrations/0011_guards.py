@@ -1,0 +1,13 @@
+"""The guard of quarantined rows asks each table by a statement of its own, which is planned once."""
+
+from pathlib import Path
+
+from django.db import migrations
+
+SQL = Path(__file__).parent / "sql" / "guards_quarantine.sql"
+
+
+class Migration(migrations.Migration):
+    dependencies = [("stores", "0005_channel_secrets")]
+
+    operations = [migrations.RunSQL(SQL.read_text("utf-8"))]

@@ -21,6 +21,8 @@ Row: TypeAlias = tuple[Any, ...]
 Item = TypeVar("Item")
 # What a copy between two databases may hold in memory; the rest is in a file.
 MAX_BYTES_IN_MEMORY = 1 << 24
+# Given by position: with DEBUG on, Django's cursors take no keywords for a COPY.
+COPY_BUFFER_BYTES = 1 << 18
 
 
 def as_composable(query: Query) -> sql.Composable:
@@ -71,7 +73,7 @@ def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) ->
         sql.SQL("(FORMAT binary)" if binary else "(FORMAT text)"),
     )
     with connection.cursor() as cursor:
-        cursor.copy_expert(statement, BytesIO(data), size=1 << 18)
+        cursor.copy_expert(statement, BytesIO(data), COPY_BUFFER_BYTES)
         return int(cursor.rowcount)
 
 
@@ -89,7 +91,7 @@ def copy_out_text(query: Query, /, **names: Name) -> bytes:
     rows = as_composable(with_names(query, names))
     data = BytesIO()
     with connection.cursor() as cursor:
-        cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT").format(rows), data, size=1 << 18)
+        cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT").format(rows), data, COPY_BUFFER_BYTES)
     return data.getvalue()
 
 

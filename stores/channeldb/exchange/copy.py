@@ -13,9 +13,7 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import MAX_BATCH_BYTES
-from stores.hqdb.sql import identifiers
-
-BLOCK_SIZE = 1 << 18
+from stores.hqdb.sql import COPY_BUFFER_BYTES, identifiers
 
 
 def qualified(table: str) -> sql.Composed:
@@ -40,7 +38,7 @@ def copy_from_channel(cursor: Any, query: sql.Composable) -> tuple[int, bytes]:
     """Rows and bytes of a query in binary COPY format. Errors: BatchTooLarge."""
     data = BoundedBuffer()
     cursor.copy_expert(
-        sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query), data, size=BLOCK_SIZE
+        sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query), data, COPY_BUFFER_BYTES
     )
     return int(cursor.rowcount), data.getvalue()
 
@@ -53,7 +51,7 @@ def copy_to_channel(
             table, identifiers(columns), sql.SQL("(FORMAT binary)" if binary else "(FORMAT text)")
         ),
         BytesIO(data),
-        size=BLOCK_SIZE,
+        COPY_BUFFER_BYTES,
     )
 
 

@@ -23,6 +23,7 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
+from stores.hqdb.migration import QuickMigration
 from stores.messages.field import MessageField
 from stores.models.channel import check_time_zone
 from stores.models.company import check_format
@@ -178,7 +179,7 @@ def models_of_views() -> list[migrations.CreateModel]:
     return [migrations.CreateModel(state.name, list(state.fields.items()), state.options) for state in states]
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     initial = True
 
     dependencies = [migrations.swappable_dependency(settings.AUTH_USER_MODEL)]

@@ -9,6 +9,8 @@ from django.apps.registry import Apps
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
+from stores.hqdb.migration import QuickMigration
+
 
 def make_profiles(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
     profiles = apps.get_model("stores", "FunctionalityProfile").objects
@@ -18,7 +20,7 @@ def make_profiles(apps: Apps, _editor: BaseDatabaseSchemaEditor) -> None:
         channels.filter(profile_code=code).update(profile=profile)
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [
         ("stores", "0001_initial"),
     ]

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import migrations, models
 from django.db.models.functions import Now
 
+from stores.hqdb.migration import QuickMigration
+
 SQL = Path(__file__).parent / "sql" / "rts.sql"
 KINDS = ("customer", "address", "contact", "affiliation", "attribute")
 ORIGINS = [("till", "Till"), ("hq", "Headquarters"), ("rts", "Real-time service")]
@@ -46,7 +48,7 @@ def person() -> models.ForeignKey:
     )
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [
         ("stores", "0002_setup"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

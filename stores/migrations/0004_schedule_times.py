@@ -13,6 +13,7 @@ from django.utils import timezone
 
 import stores.cron
 import stores.models.channel
+from stores.hqdb.migration import QuickMigration
 
 
 def move_schedules(historical_apps, schema_editor):
@@ -39,7 +40,7 @@ def move_schedules(historical_apps, schema_editor):
     schedules.objects.create(job="pipeline", is_continuous=True, planned_at=now, next_start_at=now)
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [
         ("stores", "0003_rts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

@@ -5,8 +5,10 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+from stores.hqdb.migration import QuickMigration
 
-class Migration(migrations.Migration):
+
+class Migration(QuickMigration):
     dependencies = [
         ("stores", "0004_schedule_times"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

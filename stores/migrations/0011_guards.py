@@ -4,10 +4,12 @@ from pathlib import Path
 
 from django.db import migrations
 
+from stores.hqdb.migration import QuickMigration
+
 SQL = Path(__file__).parent / "sql" / "guards_quarantine.sql"
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [("stores", "0005_channel_secrets")]
 
     operations = [migrations.RunSQL(SQL.read_text("utf-8"))]

@@ -6,6 +6,7 @@ callers of run_sql() and fetch() give as keywords. A name never comes from outsi
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from io import BytesIO
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -63,6 +64,12 @@ def fetch_value(statement: Query, params: Params = None, /, **names: Name) -> An
 def fetch_values(statement: Query, params: Params = None, /, **names: Name) -> list[Any]:
     """Return what a query for one column finds, or a statement returns of the rows it changes."""
     return [value for (value,) in fetch(statement, params, **names)]
+
+
+def database_clock() -> datetime:
+    """The time by HQ's database, which all schedulers share."""
+    now: datetime = fetch_value("SELECT clock_timestamp()")
+    return now
 
 
 def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) -> int:

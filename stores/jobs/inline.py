@@ -13,7 +13,7 @@ from stores.hqdb.locks import Locks, connection_named, leases_renewed
 from stores.hqdb.retry import retry_on_conflict
 from stores.jobs.catalog import JOBS, Job
 from stores.jobs.claim import claim_turn
-from stores.jobs.outcome import SIGNALS, STOPPED, busy_document, run_document
+from stores.jobs.outcome import SIGNALS, STOPPED
 from stores.jobs.run import perform_step
 from stores.jobs.stages import cancel_run, move_on, waiting_steps
 from stores.jobs.stalled import recover_lost_steps
@@ -46,7 +46,7 @@ def run_inline(
         take = partial(take_run, job, locks, dry_run=dry_run, **scope)
         run, is_ours = retry_on_conflict(take, f"start of {job.code}")
         if not is_ours:
-            return busy_document(run)
+            return run.as_busy_dict()
         try:
             perform_run(run, locks, report)
         except SIGNALS as error:
@@ -56,7 +56,7 @@ def run_inline(
             # The ledger says that it was stopped, and so does the document.
             if not isinstance(error, KeyboardInterrupt):
                 raise
-        return run_document(JobRun.objects.get(pk=run.pk))
+        return JobRun.objects.get(pk=run.pk).as_dict()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.utils import timezone
@@ -10,7 +10,7 @@ from django.utils import timezone
 from stores.hqdb.locks import lock_holders
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
-from stores.messages.labels import plural
+from stores.messages.message import Message
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.job import JobCode
 from stores.models.run import EVERYTHING, RunStatus, summarize_codes
@@ -18,6 +18,8 @@ from stores.models.schedule import LATE_AFTER, continuous_pause
 
 # Schedules that are named one by one.
 MAX_NAMED = 10
+# What happened longer ago is told with its date.
+LONG_AGO = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -25,51 +27,32 @@ class LivenessProblem:
     """One thing that does not happen, what a person can do, and the page it is seen on."""
 
     code: str
-    text: str
-    next_step: str
-    page: str
+    text: Message
+    next_step: Message
+    page: str = "schedules"
 
 
 def liveness_problems() -> Iterator[LivenessProblem]:
     """What does not happen, the cause before its effects; nothing needs to without a channel."""
     if not ChannelDatabase.objects.enabled().exists():
         return
-    yield from missing_processes()
+    # Whoever acts as the scheduler holds its lock.
+    if not lock_holders(["scheduler"]):
+        yield LivenessProblem("no_scheduler", Message("no_scheduler"), Message("start_scheduler"))
+    yield from missing_worker()
     yield from unscheduled_steps()
     yield from stalled_pipeline()
     yield from paused_schedules()
     yield from overdue_schedules()
 
 
-def missing_processes() -> Iterator[LivenessProblem]:
-    """Nobody holds the scheduler's lock, or nobody takes steps from the queue."""
-    if not lock_holders(["scheduler"]):
-        yield LivenessProblem(
-            "no_scheduler",
-            "No scheduler is running: no job starts on schedule.",
-            "Start one: python3 manage.py scheduler. Jobs started by hand still run.",
-            "schedules",
-        )
-    yield from missing_worker()
-
-
 def missing_worker() -> Iterator[LivenessProblem]:
     """Nobody listens to the queue, or it does not answer."""
     workers = queue.count_workers()
     if workers is None:
-        yield LivenessProblem(
-            "queue_away",
-            "The queue is not responding: started jobs are waiting.",
-            "Check Redis or Valkey. Waiting jobs are saved and start automatically.",
-            "runs",
-        )
+        yield LivenessProblem("queue_away", Message("queue_away"), Message("check_queue"), "runs")
     elif not workers:
-        yield LivenessProblem(
-            "no_worker",
-            "No worker is running: started jobs are waiting.",
-            "Start one: python3 manage.py worker. Waiting jobs are saved and start automatically.",
-            "runs",
-        )
+        yield LivenessProblem("no_worker", Message("no_worker"), Message("start_worker"), "runs")
 
 
 def unscheduled_steps() -> Iterator[LivenessProblem]:
@@ -84,25 +67,22 @@ def unscheduled_steps() -> Iterator[LivenessProblem]:
             uncovered.setdefault(tuple(sorted(left)), []).append(str(step.code.label))
     for codes, steps in uncovered.items():
         if codes:
-            yield LivenessProblem(
-                "not_scheduled",
-                f"No schedule covers {', '.join(steps).lower()} for {summarize_codes([*codes])}: "
-                "customers get no further by themselves.",
-                "Add a schedule of the pipeline, or switch it on or resume it.",
-                "schedules",
-            )
+            what, where = ", ".join(steps).lower(), summarize_codes([*codes])
+            text = Message("not_scheduled", steps=what, channels=where)
+            yield LivenessProblem("not_scheduled", text, Message("add_schedule"))
 
 
 def paused_schedules() -> Iterator[LivenessProblem]:
     for schedule in Schedule.objects.paused().with_details()[:MAX_NAMED]:
         by = f" by {schedule.paused_by.get_username()}" if schedule.paused_by else ""
-        yield LivenessProblem(
+        text = Message(
             "schedule_paused",
-            f"The schedule of {JOBS[schedule.job].title} ({schedule.about}) is paused since "
-            f"{schedule.paused_at:%Y-%m-%d %H:%M} UTC{by}: {schedule.pause_reason}",
-            "Resume it if the reason is gone.",
-            "schedules",
+            job=JOBS[schedule.job].title,
+            about=schedule.about,
+            since=f"{in_utc(schedule.paused_at)}{by}",
+            why=schedule.pause_reason,
         )
+        yield LivenessProblem("schedule_paused", text, Message("resume_schedule"))
 
 
 def stalled_pipeline() -> Iterator[LivenessProblem]:
@@ -111,7 +91,7 @@ def stalled_pipeline() -> Iterator[LivenessProblem]:
     Only if a schedule starts one after the other, for all channels.
     """
     now = timezone.now()
-    if not any(map(is_whole_pipeline, Schedule.objects.active())):
+    if not any(schedule.is_whole_pipeline for schedule in Schedule.objects.active()):
         return
     latest = now - continuous_pause() - LATE_AFTER
     runs = JobRun.objects.filter(job=JobCode.PIPELINE, scope=EVERYTHING)
@@ -120,27 +100,17 @@ def stalled_pipeline() -> Iterator[LivenessProblem]:
     if runs.filter(is_well).exists():
         return
     ended = runs.filter(ended_at__lte=now).order_by("-ended_at").values_list("ended_at", flat=True)
-    yield LivenessProblem(
-        "no_pipeline",
-        f"No pipeline run has ended {duration_words(ended.first(), now)}: "
-        "channels are not being visited.",
-        "Check the latest runs, the scheduler and the workers, or run the pipeline by hand.",
-        "runs",
-    )
+    text = no_pipeline(ended.first(), now)
+    yield LivenessProblem("no_pipeline", text, Message("check_pipeline"), "runs")
 
 
-def is_whole_pipeline(schedule: Schedule) -> bool:
-    is_pipeline = schedule.job == JobCode.PIPELINE and schedule.is_continuous
-    return is_pipeline and schedule.is_for_all
-
-
-def duration_words(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "yet"
-    minutes = int((now - moment).total_seconds() // 60)
-    if minutes < 120:
-        return f"for {minutes} minutes"
-    return f"since {moment:%Y-%m-%d %H:%M} UTC"
+def no_pipeline(ended_at: datetime | None, now: datetime) -> Message:
+    """That no pipeline has ended since that moment, or ever."""
+    if ended_at is None:
+        return Message("no_pipeline_yet")
+    if now - ended_at >= LONG_AGO:
+        return Message("no_pipeline_since", moment=in_utc(ended_at))
+    return Message("no_pipeline_for", minutes=(now - ended_at) // timedelta(minutes=1))
 
 
 def overdue_schedules() -> Iterator[LivenessProblem]:
@@ -148,20 +118,16 @@ def overdue_schedules() -> Iterator[LivenessProblem]:
     schedules = Schedule.objects.active().select_related("last_run").order_by("next_start_at")
     late = [schedule for schedule in schedules if schedule.is_late(now)]
     # Of the pipeline, stalled_pipeline() tells.
-    overdue = [schedule for schedule in late if not is_whole_pipeline(schedule)]
+    overdue = [schedule for schedule in late if not schedule.is_whole_pipeline]
     for schedule in overdue[:MAX_NAMED]:
-        due = f"{schedule.next_start_at:%Y-%m-%d %H:%M} UTC"
-        what_then = "It starts as soon as" if schedule.catches_up else "It starts next time if"
-        yield LivenessProblem(
-            "schedule_missed",
-            f"{JOBS[schedule.job].title} was due at {due} and has not started.",
-            f"{what_then} a scheduler is running. You can also start it by hand.",
-            "schedules",
-        )
+        due = in_utc(schedule.next_start_at)
+        text = Message("schedule_missed", job=JOBS[schedule.job].title, due=due)
+        then = Message("starts_late" if schedule.catches_up else "starts_next_time")
+        yield LivenessProblem("schedule_missed", text, then)
     if (more := len(overdue) - MAX_NAMED) > 0:
-        yield LivenessProblem(
-            "schedule_missed",
-            f"{more:,} more {plural('schedule', more)} overdue.",
-            "Look at all schedules.",
-            "schedules",
-        )
+        text = Message("more_schedules_missed", count=more)
+        yield LivenessProblem("schedule_missed", text, Message("see_schedules"))
+
+
+def in_utc(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -14,18 +14,6 @@ from stores.models.run import RunStatus
 from stores.pipeline.download.stopped import stopped_downloads
 from stores.pipeline.pauses import paused_uploads
 
-# Words that mean that a run did something: those of the contract, and of the jobs that look.
-EFFECT_COUNTS = (
-    "staged",
-    "quarantined",
-    "converted",
-    "updated",
-    "linked",
-    "distributed",
-    "posted",
-    "checked",
-    "compared",
-)
 STOPPED = Message("stopped")
 # What Ctrl-C and SIGTERM raise.
 SIGNALS = (KeyboardInterrupt, SystemExit)
@@ -125,33 +113,3 @@ def technical_detail(error: BaseException) -> str:
         parts.append("".join(traceback.format_tb(cause.__traceback__)))
         parts.append(" ".join([kind, *(fact for fact in facts if fact)]) + "\n")
     return "".join(parts)
-
-
-def run_document(run: JobRun) -> dict[str, Any]:
-    """The run as `run_job --json` prints it (contract, section 4)."""
-    return {
-        "run": str(run.pk),
-        "job": run.job,
-        "outcome": run.status,
-        "message": str(run.message),
-        "counts": run.counts,
-        "seconds": run.seconds or 0.0,
-        "steps": [
-            {
-                "step": step.step,
-                "channel": step.place if step.database or step.channel else None,
-                "company": step.company_id,
-                "outcome": step.status,
-                "message": str(step.message),
-                "counts": step.counts,
-                "seconds": step.seconds or 0.0,
-            }
-            for step in run.steps.select_related("database__channel", "channel")
-        ],
-    }
-
-
-def busy_document(run: JobRun) -> dict[str, Any]:
-    """The answer to a start while a run of the same job and scope is live."""
-    message = f"{run.job} is already running ({run.short_id})."
-    return run_document(run) | {"outcome": RunStatus.BUSY.value, "message": message, "steps": []}

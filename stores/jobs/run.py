@@ -19,7 +19,7 @@ from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.jobs.channel_health import record_visit
 from stores.jobs.claim import claim_turn
-from stores.jobs.outcome import EFFECT_COUNTS, STOPPED, signals_unwrapped, technical_detail
+from stores.jobs.outcome import STOPPED, signals_unwrapped, technical_detail
 from stores.jobs.stages import move_on
 from stores.messages.message import EMPTY, Message
 from stores.models import JobRun, RunStep
@@ -134,8 +134,7 @@ def record(row: RunStep, result: Result) -> list[int]:
             busy_since = Coalesce("busy_since", ClockTime())
             row.release(message=result.message, busy_since=busy_since)
         else:
-            has_effect = any(row.counts.get(word) for word in EFFECT_COUNTS)
-            well = RunStatus.SUCCEEDED if has_effect else RunStatus.NOTHING_TO_DO
+            well = RunStatus.SUCCEEDED if row.has_effect else RunStatus.NOTHING_TO_DO
             row.finish(result.status or well, result.message)
             if row.database and result.seconds is not None:
                 record_visit(row, result.seconds)

@@ -528,6 +528,40 @@ TEXTS: dict[str, Any] = {
     "table_of_another": _(
         "Channel %(channel)s: its database holds a table %(table)s that Syncline did not create."
     ),
+    # ------------------------------ what should happen by itself and does not; the next step
+    "add_schedule": _("Add a schedule of the pipeline, or switch it on or resume it."),
+    "check_pipeline": _(
+        "Check the latest runs, the scheduler and the workers, or run the pipeline by hand."
+    ),
+    "check_queue": _("Check Redis or Valkey. Waiting jobs are saved and start automatically."),
+    "more_schedules_missed": ngettext_lazy(
+        "%(count)s more schedule overdue.", "%(count)s more schedules overdue.", "count"
+    ),
+    "no_pipeline_for": _(
+        "No pipeline run has ended for %(minutes)s minutes: channels are not being visited."
+    ),
+    "no_pipeline_since": _(
+        "No pipeline run has ended since %(moment)s: channels are not being visited."
+    ),
+    "no_pipeline_yet": _("No pipeline run has ended yet: channels are not being visited."),
+    "no_scheduler": _("No scheduler is running: no job starts on schedule."),
+    "no_worker": _("No worker is running: started jobs are waiting."),
+    "not_scheduled": _(
+        "No schedule covers %(steps)s for %(channels)s: customers get no further by themselves."
+    ),
+    "queue_away": _("The queue is not responding: started jobs are waiting."),
+    "resume_schedule": _("Resume it if the reason is gone."),
+    "schedule_missed": _("%(job)s was due at %(due)s and has not started."),
+    "schedule_paused": _("The schedule of %(job)s (%(about)s) is paused since %(since)s: %(why)s"),
+    "see_schedules": _("Look at all schedules."),
+    "start_scheduler": _("Start one: python3 manage.py scheduler. Jobs started by hand still run."),
+    "start_worker": _(
+        "Start one: python3 manage.py worker. Waiting jobs are saved and start automatically."
+    ),
+    "starts_late": _("It starts as soon as a scheduler is running. You can also start it by hand."),
+    "starts_next_time": _(
+        "It starts next time if a scheduler is running. You can also start it by hand."
+    ),
     # What is wrong with the address of a channel's database.
     "address_refused": _("Channel %(channel)s has an address that is refused: %(why)s."),
     "address_needs_database": _("it must name a database, in up to 63 bytes"),

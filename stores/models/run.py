@@ -1,7 +1,8 @@
 """The ledger of runs. PostgreSQL holds the truth about every run; the queue only wakes workers."""
 
 import uuid
-from typing import Self
+from datetime import timedelta
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -34,6 +35,18 @@ class RunStatus(models.TextChoices):
 EVERYTHING = "*"
 LIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
 IS_LIVE = Q(status__in=LIVE_STATUSES)
+# Words that mean that a run did something: those of the contract, and of the jobs that look.
+EFFECT_COUNTS = (
+    "staged",
+    "quarantined",
+    "converted",
+    "updated",
+    "linked",
+    "distributed",
+    "posted",
+    "checked",
+    "compared",
+)
 # Counts that are shown beside the status, because a run may succeed and still leave such rows.
 LEFT_BEHIND = ("failed", "quarantined")
 
@@ -89,6 +102,29 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
         """Runs that have not ended."""
         return self.filter(IS_LIVE)
 
+    def recent(self) -> Self:
+        """Runs that are live, or ended a moment ago.
+
+        One that ended in the future did so by a clock that has been set back since: long ago.
+        """
+        moment = ClockTime() - timedelta(seconds=settings.PIPELINE_PAUSE_S)
+        return self.filter(IS_LIVE | Q(ended_at__gt=moment, ended_at__lte=ClockTime()))
+
+    def delete_idle(self) -> None:
+        """Remove scheduled runs that found nothing to do: there are thousands a day.
+
+        The latest run of a schedule stays, so that people see that it works.
+        """
+        moment = ClockTime() - timedelta(seconds=settings.IDLE_RUNS_KEPT_S)
+        self.filter(
+            IS_IDLE,
+            ended_at__lt=moment,
+            schedules=None,
+            uploadsessions=None,
+            downloadsessions=None,
+            packages=None,
+        ).delete()
+
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-pk")
 
@@ -124,6 +160,11 @@ class Outcome(models.Model):
             left = self.nonzero_counts(*LEFT_BEHIND, "waiting")
             return ", ".join(["Nothing done", *left]) if left else word
         return word
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it did something, by what it counted."""
+        return any(self.counts.get(word) for word in EFFECT_COUNTS)
 
     def nonzero_counts(self, *words: str) -> list[str]:
         """The counts of those words that are not zero, such as "3 failed"."""
@@ -245,6 +286,34 @@ class JobRun(Outcome):
     @property
     def has_ended(self) -> bool:
         return self.status not in LIVE_STATUSES
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run with its steps, as `run_job --json` prints it (contract, section 4)."""
+        return {
+            "run": str(self.pk),
+            "job": self.job,
+            "outcome": self.status,
+            "message": str(self.message),
+            "counts": self.counts,
+            "seconds": self.seconds or 0.0,
+            "steps": [
+                {
+                    "step": step.step,
+                    "channel": step.place if step.database or step.channel else None,
+                    "company": step.company_id,
+                    "outcome": step.status,
+                    "message": str(step.message),
+                    "counts": step.counts,
+                    "seconds": step.seconds or 0.0,
+                }
+                for step in self.steps.select_related("database__channel", "channel")
+            ],
+        }
+
+    def as_busy_dict(self) -> dict[str, Any]:
+        """The answer to a start while this run of the same job and scope is live."""
+        message = f"{self.job} is already running ({self.short_id})."
+        return self.as_dict() | {"outcome": RunStatus.BUSY.value, "message": message, "steps": []}
 
     def append_detail(self, text: str) -> None:
         """Add technical detail to what is there; several workers may have some."""

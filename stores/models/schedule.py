@@ -78,6 +78,11 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         jobs = (JobCode.PIPELINE, job)
         return self.active().filter(job__in=jobs, next_start_at__lte=now + SOON)
 
+    def started_often(self, job: str, codes: list[str], now: datetime) -> list[str]:
+        """Those of the channels for which a schedule often starts a job of the pipeline."""
+        covered = [schedule.codes for schedule in self.often(job, now)]
+        return [code for code in codes if any(own is None or code in own for own in covered)]
+
     def restore_defaults(self, now: datetime) -> list["Schedule"]:
         """Add what a new installation has, for jobs without any schedule. Returns what is new."""
         scheduled = set(self.values_list("job", flat=True))
@@ -435,6 +440,11 @@ class Schedule(models.Model):
     def is_for_all(self) -> bool:
         """Whether it is for every channel, as the promises always are."""
         return self.job == JobCode.VERIFY or not (self.channels.all() or self.groups.all())
+
+    @property
+    def is_whole_pipeline(self) -> bool:
+        """Whether it starts one pipeline after the other, for every channel."""
+        return self.is_continuous and self.job == JobCode.PIPELINE and self.is_for_all
 
     @property
     def codes(self) -> list[str] | None:

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q
 
-from stores.hqdb.sql import fetch
+from stores.hqdb.sql import fetch, run_sql
 from stores.messages.message import Message
 from stores.models.channel import Channel, ChannelDatabase
 from stores.models.company import Company
+from stores.models.job import StepCode
 from stores.models.run import (
     IS_LIVE,
     ClockTime,
@@ -22,6 +23,9 @@ from stores.models.run import (
     RunLost,
     RunStatus,
 )
+
+# How many old runs lose their visits at once.
+RUNS_PER_CHUNK = 20
 
 
 class RunStepQuerySet(models.QuerySet["RunStep"]):
@@ -210,3 +214,27 @@ class RunStep(Outcome):
         RunStep.objects.claimed_as(self).update(
             status=status, message=self.message, ended_at=ClockTime()
         )
+
+
+def remove_visits() -> None:
+    """Remove the visits of old runs that went well: one for each run and database.
+
+    What they did is in the counts of the run. Runs that still have them are told by the index.
+    """
+    run_sql(
+        """WITH old AS (
+             UPDATE job_run SET steps_removed_at = now()
+              WHERE id IN (SELECT id FROM job_run
+                            WHERE steps_removed_at IS NULL
+                              AND ended_at < now() - %(days)s * interval '1 day'
+                            ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+             RETURNING id)
+           DELETE FROM run_step s USING old
+            WHERE s.run_id = old.id AND s.step = ANY(%(visits)s)
+              AND s.status IN ('succeeded', 'nothing_to_do')""",
+        {
+            "days": settings.DETAILS_KEPT_DAYS,
+            "limit": RUNS_PER_CHUNK,
+            "visits": [StepCode.UPLOAD.value, StepCode.DOWNLOAD.value],
+        },
+    )

@@ -21,16 +21,12 @@ from django.utils import timezone
 
 from portal.embedded import valkey
 from stores.hqdb.locks import Locks
+from stores.hqdb.sql import database_clock
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.jobs.claim import claim_step, claim_turn
 from stores.jobs.plan import databases_to_visit
-from stores.jobs.scheduler import (
-    database_clock,
-    delete_idle_runs,
-    start_for_slow_channels,
-    start_scheduled,
-)
+from stores.jobs.scheduler import start_for_slow_channels, start_scheduled
 from stores.jobs.stages import waiting_steps
 from stores.jobs.stalled import is_hung, run_maintenance
 from stores.jobs.start import create_run, start_job
@@ -434,7 +430,7 @@ def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings
     active = create_run(PIPELINE, started_by=StartedBy.SCHEDULE).run
     carry_out(active)
 
-    delete_idle_runs()
+    JobRun.objects.delete_idle()
 
     assert not JobRun.objects.filter(pk=idle.pk).exists()
     assert JobRun.objects.filter(pk=active.pk).exists()

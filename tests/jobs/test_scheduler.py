@@ -8,12 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from stores.hqdb.sql import database_clock
 from stores.jobs.plan import databases_to_visit
 from stores.jobs.scheduler import (
     compare_after_incidents,
-    database_clock,
-    delete_idle_runs,
-    remove_visits,
     start_scheduled,
 )
 from stores.messages.message import Message
@@ -32,6 +30,7 @@ from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.models.schedule import MINUTES_A_DAY, RETRY_AFTER
 from stores.models.statement import StatementState
+from stores.models.step import remove_visits
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 from tests.support.invariants import Invariant
 from tests.support.make import (
@@ -206,7 +205,7 @@ def test_the_latest_run_of_a_schedule_is_kept_though_empty(houston, settings):
         carry_out(Schedule.objects.get().last_run)
         pass_time(1)
 
-    delete_idle_runs()
+    JobRun.objects.delete_idle()
 
     assert JobRun.objects.get() == Schedule.objects.get().last_run
 

@@ -10,7 +10,6 @@ from django.db import DatabaseError, connection, transaction
 from django.utils.translation import override
 from django.utils.translation.trans_real import translation
 
-from stores.jobs.outcome import run_document
 from stores.messages.field import MessageField
 from stores.messages.message import EMPTY, Message, UnknownCode, because, count_of, join
 from stores.models import JobRun
@@ -170,8 +169,8 @@ def test_a_stored_message_is_shown_in_the_language_of_who_reads_it(
 
     with override("de"):
         assert str(job_run.message) == german_sentence
-        assert run_document(job_run)["message"] == german_sentence
-    assert run_document(job_run)["message"] == english_sentence
+        assert job_run.as_dict()["message"] == german_sentence
+    assert job_run.as_dict()["message"] == english_sentence
 
 
 # ------------------------------------------------------------------------------ the column

@@ -12,9 +12,9 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from stores.channeldb.connect.connection import connect
+from stores.hqdb.sql import database_clock
 from stores.jobs.inline import run_inline
 from stores.jobs.run import execute
-from stores.jobs.scheduler import database_clock
 from stores.jobs.stages import waiting_steps
 from stores.models import (
     Case,

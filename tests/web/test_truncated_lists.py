@@ -87,7 +87,7 @@ def test_the_overdue_schedules_beyond_ten_are_counted(houston):
     for minutes in range(1, 14):
         make_schedule("eod", every_minutes=minutes, now=yesterday)
 
-    texts = [problem.text for problem in liveness_problems() if problem.code == "schedule_missed"]
+    problems = [each for each in liveness_problems() if each.code == "schedule_missed"]
 
-    assert len(texts) == 11
-    assert texts[-1] == "3 more schedules overdue."
+    assert len(problems) == 11
+    assert str(problems[-1].text) == "3 more schedules overdue."

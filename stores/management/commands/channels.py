@@ -286,7 +286,11 @@ def database_status(database: ChannelDatabase, *, is_blocked: bool) -> str:
 
 
 def problem_as_dict(problem: LivenessProblem) -> dict[str, str]:
-    return {"code": problem.code, "text": problem.text, "next_step": problem.next_step}
+    return {
+        "code": problem.code,
+        "text": str(problem.text),
+        "next_step": str(problem.next_step),
+    }
 
 
 def database_line(row: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ from django.core.management.base import CommandParser
 from stores.jobs.catalog import DATED_JOBS, JOBS, Job, find_job
 from stores.jobs.inline import run_inline
 from stores.jobs.liveness import missing_worker
-from stores.jobs.outcome import busy_document, run_document
 from stores.jobs.start import start_job
 from stores.management.arguments import (
     add_codes,
@@ -140,8 +139,6 @@ def enqueue_job(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
     """Leave the run to a worker. Returns the run's document: queued, or busy if one is live."""
     started = start_job(job, **scope)
     if not started.is_new:
-        return busy_document(started.run)
+        return started.run.as_busy_dict()
     why = [f"{problem.text} {problem.next_step}" for problem in missing_worker()]
-    return run_document(started.run) | {
-        "message": " ".join(["The run is waiting for a worker.", *why])
-    }
+    return started.run.as_dict() | {"message": " ".join(["The run is waiting for a worker.", *why])}

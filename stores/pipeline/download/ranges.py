@@ -14,6 +14,12 @@ FOLD_SESSIONS = load(__file__, "fold_sessions")
 SESSIONS_PER_CHUNK = 10_000
 
 
+def fold_downloads() -> None:
+    """Fold the download sessions of old runs, and remove those that brought nothing."""
+    fold_sessions()
+    delete_replaced()
+
+
 def fold_sessions(*, limit: int = SESSIONS_PER_CHUNK) -> int:
     """Replace the oldest sessions that were applied long ago by ranges. Return how many."""
     values = {"kept_days": settings.DETAILS_KEPT_DAYS, "limit": limit}

@@ -19,11 +19,13 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Exists, OuterRef, Q, Subquery
 from psycopg2 import sql
 
 from stores.channeldb.connect.connection import alias_of
@@ -34,7 +36,8 @@ from stores.hqdb.statistics import analyze_changed_tables
 from stores.messages.message import Message
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
-from stores.models.incident import IncidentKind
+from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
+from stores.models.job import StepCode
 from stores.models.package import ExceptionReason
 from stores.models.run import StepFailed
 from stores.pipeline.download.exceptions import add_exceptions
@@ -75,6 +78,8 @@ from stores.pipeline.integrity.versions import raise_versions_above
 MAX_REPORTED_DIFFERENCES = 100
 # How many rows one transaction of the channel writes.
 BATCH_SIZE = 5_000
+# Of a channel whose incident was closed so lately, it is looked at whether all is as it should be.
+AFTER_INCIDENT = timedelta(days=1)
 # The highest version from which a customer can be raised further.
 MAX_VERSION = 1 << 62
 # The fingerprints of the ids of a query, by bucket.
@@ -112,6 +117,28 @@ class Comparison:
     def message(self) -> Message:
         found = [difference(what, len(rows)) for what, rows in self.rows.items() if rows]
         return Message("differences", differences=found)
+
+
+def codes_to_compare(now: datetime) -> list[str]:
+    """The channels whose incident was closed lately, and that were not compared since.
+
+    Every channel, if headquarters itself had been set back or moved.
+    """
+    settled = Incident.objects.filter(
+        Q(database=OuterRef("pk")) | Q(kind__in=BLOCKS_CONVERSION),
+        closed_at__range=(now - AFTER_INCIDENT, now),
+    ).order_by("-closed_at")
+    compared = RunStep.objects.filter(
+        database=OuterRef("pk"),
+        step__in=(StepCode.RECONCILE, StepCode.REPAIR),
+        started_at__gt=OuterRef("settled_at"),
+    )
+    databases = (
+        ChannelDatabase.objects.enabled()
+        .annotate(settled_at=Subquery(settled.values("closed_at")[:1]))
+        .filter(~Exists(compared), settled_at__isnull=False)
+    )
+    return sorted(set(databases.values_list("channel__code", flat=True)))
 
 
 def difference(what: DifferenceKind, count: int) -> Message:

@@ -160,7 +160,8 @@ def open_incidents() -> Iterator[Alert]:
 def liveness_alerts() -> Iterator[Alert]:
     """A scheduler, worker or schedule that does not do its work."""
     for problem in liveness_problems():
-        yield Alert("clock-history", problem.text, problem.next_step, reverse(problem.page))
+        text, next_step = str(problem.text), str(problem.next_step)
+        yield Alert("clock-history", text, next_step, reverse(problem.page))
 
 
 def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:

@@ -8,7 +8,6 @@ database.
 import pytest
 from django.utils import timezone
 
-from stores.jobs.scheduler import fold_downloads, remove_visits
 from stores.models import (
     ChannelDatabase,
     Customer,
@@ -21,9 +20,10 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
+from stores.models.step import remove_visits
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.download import packages, sessions
-from stores.pipeline.download.ranges import fold_sessions
+from stores.pipeline.download.ranges import fold_downloads, fold_sessions
 from tests.support.make import lookup, make_customer, make_event, out_of_reach, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer

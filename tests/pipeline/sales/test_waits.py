@@ -12,7 +12,8 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from stores.jobs.scheduler import database_clock, start_scheduled
+from stores.hqdb.sql import database_clock
+from stores.jobs.scheduler import start_scheduled
 from stores.messages.message import Message
 from stores.models import (
     Channel,

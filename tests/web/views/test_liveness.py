@@ -128,9 +128,9 @@ def test_channels_that_no_schedule_visits_are_named(houston, popup):
     make_schedule("P-0001", houston, every_minutes=5)
     make_schedule("sync-customers", every_minutes=5)
 
-    texts = [problem.text for problem in liveness_problems() if problem.code == "not_scheduled"]
+    problems = [each for each in liveness_problems() if each.code == "not_scheduled"]
 
-    assert [text.partition(":")[0] for text in texts] == [
+    assert [str(problem.text).partition(":")[0] for problem in problems] == [
         "No schedule covers upload for popup",
         "No schedule covers send accounts for houston, popup",
     ]

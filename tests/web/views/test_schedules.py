@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from django.utils.html import strip_tags
 
+from stores.hqdb.sql import database_clock
 from stores.jobs.catalog import JOBS
-from stores.jobs.scheduler import database_clock
 from stores.jobs.start import create_run
 from stores.messages.message import Message
 from stores.models import Channel, ChannelDatabaseGroup, Schedule

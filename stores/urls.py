@@ -95,6 +95,7 @@ urlpatterns = [
     path("jobs/", runs.job_list, name="jobs"),
     path("schedules/", schedules.schedule_list, name="schedules"),
     path("schedules/add/", schedules.add_schedule, name="add-schedule"),
+    path("schedules/restore/", schedules.restore_schedules, name="restore-schedules"),
     path("schedules/<int:number>/", schedules.schedule_detail, name="schedule"),
     path("schedules/<int:number>/change/", schedules.change_schedule, name="change-schedule"),
     path("schedules/<int:number>/pause/", schedules.pause_schedule, name="pause-schedule"),

@@ -89,4 +89,6 @@ def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
     if not run.is_recurring:
         return list(databases)
     databases = databases.not_backing_off()
-    return list(databases.slow() if run.visits == Visits.SLOW else databases.quick())
+    if run.visits == Visits.SLOW:
+        return list(databases.slow())
+    return list(databases.quick() if run.visits == Visits.QUICK else databases)

@@ -61,11 +61,12 @@ class StartedBy(models.TextChoices):
 class Visits(models.TextChoices):
     """Which of its channel databases a run visits.
 
-    All of them, unless a schedule starts it often: then the quick ones, and slow ones have runs of
-    their own. Neither visits those in trouble until their next try.
+    All of them, unless a schedule starts it often: then not those in trouble until their next try,
+    and perhaps only the quick ones, so that slow ones have runs of their own.
     """
 
     ALL = "all", "All"
+    READY = "ready", "Ready"
     QUICK = "quick", "Quick"
     SLOW = "slow", "Slow"
 

@@ -11,9 +11,11 @@ from django.db.models import F, Q
 from django.urls import reverse
 
 from stores import cron
+from stores.hqdb.sql import lock_until_commit
 from stores.models.channel import Channel, ChannelDatabaseGroup, check_time_zone
-from stores.models.job import CONTINUOUS_JOBS, RECURRING_JOBS, JobCode
+from stores.models.job import CONFIGURATION_JOBS, CONTINUOUS_JOBS, RECURRING_JOBS, JobCode
 from stores.models.run import JobRun, RunStatus, Visits
+from stores.models.scheduler_job import SchedulerJob
 
 MINUTES_A_DAY = 24 * 60
 MAX_RETRIES = 20
@@ -90,6 +92,11 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
         for schedule in added:
             schedule.save_settings(now)
         return added
+
+
+def lock_schedules() -> None:
+    """Wait until nobody else adds a schedule or changes its settings, and let others wait then."""
+    lock_until_commit("schedules")
 
 
 def continuous_pause() -> timedelta:
@@ -332,7 +339,9 @@ class Schedule(models.Model):
     def visits(self, now: datetime) -> Visits:
         """Which databases its run visits: the next run takes what it leaves, if that comes soon."""
         comes_soon = self.next_start_at is not None and self.next_start_at <= now + SOON
-        return Visits.QUICK if comes_soon and self.job in RECURRING_JOBS else Visits.ALL
+        if comes_soon and self.job in RECURRING_JOBS:
+            return Visits.QUICK
+        return Visits.READY if comes_soon and self.job in CONFIGURATION_JOBS else Visits.ALL
 
     # ------------------------------------------------------------- what is done to it
 
@@ -458,9 +467,22 @@ class Schedule(models.Model):
         return sorted(set(channels.values_list("code", flat=True)))
 
 
-# What a new installation has. The migration makes them, too.
+# What a new installation has. The migrations make them, too.
 DEFAULTS: tuple[dict[str, Any], ...] = (
     {"job": JobCode.PIPELINE, "is_continuous": True},
     {"job": JobCode.VERIFY, "cron": "0 2 * * *"},
     {"job": JobCode.RECONCILE, "cron": "30 2 * * *"},
 )
+    {"job": JobCode.CHANNEL_CONFIGURATION, "every_minutes": 10},
+    {"job": JobCode.GLOBAL_CONFIGURATION, "every_minutes": 10},
+
+
+def restore_scheduler(now: datetime) -> tuple[list[Schedule], list[SchedulerJob]]:
+    """Add the schedules and scheduler jobs of a new installation that are missing.
+
+    What is there stays as it is, also if it is switched off, paused or set otherwise. Returns what
+    is new: nothing the second time.
+    """
+    with transaction.atomic():
+        lock_schedules()
+        return Schedule.objects.restore_defaults(now), SchedulerJob.objects.restore_missing()

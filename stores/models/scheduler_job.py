@@ -6,6 +6,13 @@ from django.db.models import Q
 from stores.models.job import SENDING_JOBS
 
 
+class SchedulerJobQuerySet(models.QuerySet["SchedulerJob"]):
+    def restore_missing(self) -> list["SchedulerJob"]:
+        """Add a row for each job that has none. Returns the new ones."""
+        known = set(self.values_list("job", flat=True))
+        return self.bulk_create(SchedulerJob(job=job) for job in SENDING_JOBS if job not in known)
+
+
 class SchedulerJob(models.Model):
     """A job that sends something to channel databases, and whether offline registers get it.
 
@@ -22,6 +29,8 @@ class SchedulerJob(models.Model):
         default=False,
         help_text="On: the job leaves out the databases of registers.",
     )
+
+    objects = SchedulerJobQuerySet.as_manager()
 
     class Meta:
         db_table = "scheduler_job"

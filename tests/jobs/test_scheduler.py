@@ -26,12 +26,13 @@ from stores.models import (
     Statement,
 )
 from stores.models.incident import IncidentKind
-from stores.models.job import JobCode
+from stores.models.job import CONFIGURATION_JOBS, JobCode
 from stores.models.run import StartedBy
 from stores.models.schedule import MINUTES_A_DAY, RETRY_AFTER
 from stores.models.statement import StatementState
 from stores.models.step import remove_visits
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
+from stores.pipeline.configuration.distributed import setting_states
 from tests.support.invariants import Invariant
 from tests.support.make import (
     carry_out,
@@ -50,7 +51,7 @@ from tests.support.promises import broken_promises
 def nightly(hq) -> None:
     """The schedules of every night that a new installation has."""
     Schedule.objects.restore_defaults(database_clock())
-    Schedule.objects.filter(job="pipeline").delete()
+    Schedule.objects.filter(cron="").delete()
 
 
 def started() -> list[str]:
@@ -58,7 +59,7 @@ def started() -> list[str]:
     return sorted(runs.values_list("job", flat=True))
 
 
-def test_a_new_installation_runs_its_pipeline_and_is_checked_every_night(hq):
+def test_a_new_installation_runs_its_pipeline_sends_settings_and_is_checked_every_night(hq):
     now = datetime(2026, 11, 27, 0, 24, tzinfo=UTC)
     Schedule.objects.restore_defaults(now)
 
@@ -67,8 +68,8 @@ def test_a_new_installation_runs_its_pipeline_and_is_checked_every_night(hq):
         for hours in (0, 3)
     )
 
-    assert at_once == ["pipeline"]
-    assert at_three == ["pipeline", "reconcile", "verify"]
+    assert at_once == ["1070", "1110", "pipeline"]
+    assert at_three == ["1070", "1110", "pipeline", "reconcile", "verify"]
 
 
 def test_each_night_everything_is_checked_and_compared_once(nightly, houston):
@@ -127,6 +128,30 @@ def test_every_channel_is_compared_also_one_in_trouble_or_slow(nightly, houston,
     start_scheduled()
 
     assert databases_to_visit(JobRun.objects.get(job="reconcile")) == [houston, popup]
+
+
+def test_a_new_installation_sends_every_channel_its_settings(houston, popup):
+    Schedule.objects.restore_defaults(database_clock())
+    start_scheduled()
+    for job in CONFIGURATION_JOBS:
+        carry_out(JobRun.objects.get(job=job))
+
+    states = setting_states([houston, popup])
+
+    assert {state.job for state in states[houston.pk]} == set(CONFIGURATION_JOBS)
+    assert [state for each in states.values() for state in each if state.is_pending] == []
+
+
+def test_settings_are_sent_often_to_slow_channels_but_not_to_those_in_trouble(houston, popup):
+    ChannelDatabase.objects.filter(pk=houston.pk).update(last_duration_s=60)
+    ChannelDatabase.objects.filter(pk=popup.pk).update(
+        next_try_at=database_clock() + timedelta(minutes=1)
+    )
+    make_schedule("1070", every_minutes=10)
+
+    start_scheduled()
+
+    assert databases_to_visit(JobRun.objects.get()) == [houston]
 
 
 def test_orders_are_synchronized_every_few_minutes(houston):

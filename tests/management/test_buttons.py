@@ -39,6 +39,7 @@ from stores.models import (
     RetailTransaction,
     SalesOrder,
     Schedule,
+    SchedulerJob,
     Statement,
     TransactionChange,
 )
@@ -49,7 +50,14 @@ from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.sales.refused import record_refusals, refusals_of
 from stores.urls import urlpatterns
 from tests.support.concurrency import other_session
-from tests.support.make import make_customer, make_event, make_sale, out_of_reach, run
+from tests.support.make import (
+    make_customer,
+    make_event,
+    make_sale,
+    make_schedule,
+    out_of_reach,
+    run,
+)
 from tests.support.orders import make_order
 
 pytestmark = [pytest.mark.slow, pytest.mark.finding(id="A10")]
@@ -87,6 +95,7 @@ COMMANDS = {
     "change-schedule": "schedules change",
     "pause-schedule": "schedules pause",
     "remove-schedule": "schedules remove",
+    "restore-schedules": "schedules restore",
 }
 # What the set-up pages do, and jobs cannot be without.
 IN_THE_SET_UP = ("schedules add", "schedules change", "schedules remove")
@@ -491,6 +500,26 @@ def test_a_schedule_is_paused_and_resumed(houston, hq_user, call):
     assert (paused["state"], paused["paused_by"]) == ("paused", "robin")
     assert (paused["pause_reason"], paused["next_start"]) == ("Stocktaking.", None)
     assert (resumed["state"], resumed["pause_reason"]) == ("on", None)
+
+
+def test_missing_schedules_are_restored_once_and_others_stay(houston, boss, call):
+    own = make_schedule("1070", cron="0 4 * * *", is_enabled=False)
+    SchedulerJob.objects.create(job="1010", exclude_from_offline=True)
+
+    _, restored = call("schedules", "restore")
+    _, again = call("schedules", "restore")
+    page = boss.post("/schedules/restore/", follow=True).content.decode()
+    Schedule.objects.filter(job="verify").delete()
+    page_of_one = boss.post("/schedules/restore/", follow=True).content.decode()
+
+    jobs = [schedule["job"] for schedule in restored["schedules"]]
+    assert jobs == ["pipeline", "1110", "verify", "reconcile"]
+    assert restored["scheduler_jobs"] == ["1070", "1110"]
+    assert again == {"schedules": [], "scheduler_jobs": []}
+    assert "Nothing is missing." in page
+    assert "Restored: Check the promises." in page_of_one
+    assert Schedule.objects.get(job="1070").cron == own.cron
+    assert SchedulerJob.objects.get(job="1010").exclude_from_offline
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
 
-from stores.models import Channel, FunctionalityProfile
+from stores.models import Channel, FunctionalityProfile, Schedule
+from stores.models.schedule import DEFAULTS, restore_scheduler
 from tests.support.channels import on_server
 from tests.support.databases import drop_database
 
@@ -54,3 +56,15 @@ def test_the_profile_of_a_channel_becomes_a_profile_with_the_defaults(old_hq):
     assert list(profiles) == [("houston", "outlet"), ("seattle", "outlet"), ("web", None)]
     profile = FunctionalityProfile.objects.get()
     assert (profile.create_customer_async, profile.customer_order_mode) == (True, "async")
+    assert scheduled() == {"pipeline", "reconcile", "verify"}
+
+
+def test_a_new_installation_has_the_default_schedules(old_hq):
+    migrate()
+
+    assert scheduled() == {schedule["job"] for schedule in DEFAULTS}
+    assert restore_scheduler(timezone.now()) == ([], [])
+
+
+def scheduled() -> set[str]:
+    return set(Schedule.objects.values_list("job", flat=True))

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from stores.models import JobRun, Schedule
+from stores.models.schedule import DEFAULTS
 from tests.support.make import make_schedule
 
 NOON = datetime(2026, 3, 6, 12, tzinfo=UTC)
@@ -159,9 +160,9 @@ def test_defaults_are_restored_for_jobs_without_a_schedule(hq):
 
     added = Schedule.objects.restore_defaults(NOON)
 
-    assert [schedule.job for schedule in added] == ["pipeline", "reconcile"]
+    assert [schedule.job for schedule in added] == ["pipeline", "1070", "1110", "reconcile"]
     assert Schedule.objects.restore_defaults(NOON) == []
-    assert [row.job for row in Schedule.objects.active()] == ["pipeline", "reconcile", "verify"]
+    assert {row.job for row in Schedule.objects.active()} == {row["job"] for row in DEFAULTS}
 
 
 def test_a_run_of_the_last_day_is_retried_too(hq):

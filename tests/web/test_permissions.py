@@ -103,6 +103,7 @@ BUTTONS = FORMS | {
     "rerun-download": RUNNERS,
     "resend-customer": RUNNERS,
     "sign-out": ALL_ROLES,
+    "restore-schedules": {"administrator"},
     "undo-correction": {"manager"},
 }
 JOB_STARTERS = dict.fromkeys(JOBS, RUNNERS) | {"post-statements": {"manager"}, "eod": {"manager"}}

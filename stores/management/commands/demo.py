@@ -23,6 +23,7 @@ from stores.management.arguments import whole_number, wrong_argument
 from stores.management.base import SynclineCommand, exit_status
 from stores.models import ChannelDatabase, Schedule
 from stores.models.job import JobCode
+from stores.models.schedule import restore_scheduler
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.pipeline.register import RegistrationRefused, register_channel
 
@@ -176,7 +177,7 @@ def running_address() -> str:
 
 
 def prepare_demo(customers: int) -> dict[str, int]:
-    """Make tables, channels, users and, in empty databases, traffic.
+    """Make tables, channels, users, default schedules and, in empty databases, traffic.
 
     Shape: the events written into each channel. Effects: HQ and the four channels; harmless to
     repeat. Errors: Unavailable, ChannelError.
@@ -186,6 +187,7 @@ def prepare_demo(customers: int) -> dict[str, int]:
             call_command("migrate", interactive=False, verbosity=0)
             databases = {channel.code: register_demo_channel(channel) for channel in CHANNELS}
             make_users()
+            restore_scheduler(timezone.now())
             if not are_empty(databases.values()):
                 return {}
             make_schedules(databases)

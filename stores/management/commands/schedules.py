@@ -1,4 +1,4 @@
-"""List, add, change, pause, resume and remove schedules.
+"""List, add, change, pause, resume, remove and restore schedules.
 
 A schedule starts a job by itself: at a time of day, every so many minutes, continuously, or by a
 cron expression. It is for all channels, or for some channels and groups of channel databases.
@@ -18,7 +18,7 @@ from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.messages.labels import counted
 from stores.models import ChannelDatabaseGroup, Schedule
 from stores.models.job import JobCode
-from stores.models.schedule import MAX_RETRIES, MINUTES_A_DAY
+from stores.models.schedule import MAX_RETRIES, MINUTES_A_DAY, restore_scheduler
 from stores.web.forms.schedule import AT, CONTINUOUS, CRON, EVERY, ScheduleForm
 
 
@@ -26,6 +26,7 @@ class Command(SynclineCommand):
     help = (
         "Lists, adds, changes, pauses, resumes or removes schedules: what starts on its own. "
         "Exit status: 0 done, 1 paused already or not paused, 2 wrong arguments."
+        "Restores those of a new installation. "
     )
     example = "schedules add eod --at 22:30 --zone America/Chicago --channel houston"
 
@@ -67,6 +68,7 @@ class Command(SynclineCommand):
         remove_parser = add_action(actions, "remove", self.remove_schedule)
         arguments.add_id(remove_parser, "schedule")
 
+        add_action(actions, "restore", self.restore_schedules)
     def list_schedules(self, options: dict[str, Any]) -> None:
         """Lists the schedules."""
         rows = [schedule_as_dict(schedule) for schedule in Schedule.objects.with_details()]
@@ -123,6 +125,19 @@ class Command(SynclineCommand):
         schedule.delete()
         self.print_json_or_text(removed, f"{schedule}: removed.")
 
+
+    def restore_schedules(self, options: dict[str, Any]) -> None:
+        """Adds what a new installation has and is missing; what is there stays as it is."""
+        schedules, scheduler_jobs = restore_scheduler(timezone.now())
+        lines = [f"{schedule}: restored." for schedule in schedules]
+        lines += [f"Scheduler job {job}: restored." for job in scheduler_jobs]
+        self.print_json_or_text(
+            {
+                "schedules": [schedule_as_dict(schedule) for schedule in schedules],
+                "scheduler_jobs": [job.pk for job in scheduler_jobs],
+            },
+            *(lines or ["Nothing is missing."]),
+        )
 
 def add_times(parser: CommandParser, *, required: bool) -> None:
     times = parser.add_mutually_exclusive_group(required=required)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from stores.jobs.catalog import JOBS
 from stores.models import Schedule
 from stores.web.forms.reason import posted_reason
+from stores.models.schedule import restore_scheduler
 from stores.web.forms.schedule import ScheduleForm
 from stores.web.permissions import require_permission
 from stores.web.request import Request
@@ -88,6 +89,20 @@ def get_schedule(number: int) -> Schedule:
 
 
 def described(schedule: Schedule) -> dict[str, Any]:
+@require_POST
+@may_add
+def restore_schedules(request: Request) -> HttpResponse:
+    """Add what a new installation has and is missing."""
+    schedules, scheduler_jobs = restore_scheduler(timezone.now())
+    restored = [JOBS[schedule.job].title for schedule in schedules]
+    restored += [f"scheduler job {job}" for job in scheduler_jobs]
+    if restored:
+        messages.success(request, f"Restored: {'; '.join(restored)}.")
+    else:
+        messages.info(request, "Nothing is missing.")
+    return redirect("schedules")
+
+
     """The schedule with its job and whether its start is late."""
     return {
         "schedule": schedule,

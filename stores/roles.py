@@ -15,14 +15,19 @@ VIEW_ONLY_MODELS = (
     "downloadsession",
     "quarantine",
 )
-OPERATOR_PERMISSIONS = ("stores.run_job", "stores.control_job", "stores.resolve_quarantine")
+OPERATOR_PERMISSIONS = (
+    "stores.run_job",
+    "stores.control_job",
+    "stores.resolve_quarantine",
+    "stores.calc_statement",
+    "stores.use_till",
+)
 # Permissions of each group; whoever is in none may look at every page of the portal.
 ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
     "viewer": (),
-    "operator": (*OPERATOR_PERMISSIONS, "stores.calc_statement", "stores.use_till"),
+    "operator": OPERATOR_PERMISSIONS,
     "manager": (
         *OPERATOR_PERMISSIONS,
-        "stores.calc_statement",
         "stores.post_statement",
         "stores.dismiss_quarantine",
         "stores.change_customer",
@@ -37,6 +42,8 @@ ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
         "stores.release_fence",
         "stores.manage_token",
         "stores.use_till",
+        # What was set up is distributed and tried out.
+        "stores.run_job",
         *(
             f"stores.{verb}_{name}"
             for name in CONFIGURATION_MODELS

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.finding(id="S1")]
 
 ALL_ROLES = set(ROLE_PERMISSIONS)
 RUNNERS = {"operator", "manager"}
+JOB_RUNNERS = {*RUNNERS, "administrator"}
 EXPORTERS = {"manager", "auditor"}
 
 # Every role may open these URLs; exporters may download the lists as CSV.
@@ -102,11 +103,15 @@ BUTTONS = FORMS | {
     "release-order": {"manager"},
     "rerun-download": RUNNERS,
     "resend-customer": RUNNERS,
-    "sign-out": ALL_ROLES,
     "restore-schedules": {"administrator"},
+    "sign-out": ALL_ROLES,
     "undo-correction": {"manager"},
 }
-JOB_STARTERS = dict.fromkeys(JOBS, RUNNERS) | {"post-statements": {"manager"}, "eod": {"manager"}}
+JOB_STARTERS = dict.fromkeys(JOBS, JOB_RUNNERS) | {
+    "calculate-statements": RUNNERS,
+    "post-statements": {"manager"},
+    "eod": {"manager"},
+}
 # These are for people who are not signed in.
 SIGN_IN_URLS = {"sign-in", "sign-in-link"}
 ADMIN_MODELS = [
@@ -282,12 +287,15 @@ def test_a_button_is_shown_only_to_roles_that_may_use_it(clients, houston):
     queued = create_run(JOBS[JobCode.DOWNLOAD], user=User.objects.get(username="manager")).run
     run(JobCode.UPLOAD)
     expected = {
-        ("/", "Run pipeline"): RUNNERS,
+        ("/", "Run pipeline"): JOB_RUNNERS,
         ("/end-of-day/", "Run end of day"): {"manager"},
-        ("/promises/", "Check now"): RUNNERS,
-        ("/channels/houston/", "Run pipeline for this channel"): RUNNERS,
-        ("/jobs/", 'aria-label="Run Pipeline"'): RUNNERS,
-        ("/runs/", "Start a job"): RUNNERS,
+        ("/promises/", "Check now"): JOB_RUNNERS,
+        ("/channels/houston/", "Run pipeline for this channel"): JOB_RUNNERS,
+        ("/channels/houston/", "Run 1070 for this channel"): JOB_RUNNERS,
+        ("/channels/houston/", "Run 1110 for this channel"): JOB_RUNNERS,
+        ("/schedules/", "Restore defaults"): {"administrator"},
+        ("/jobs/", 'aria-label="Run Pipeline"'): JOB_RUNNERS,
+        ("/runs/", "Start a job"): JOB_RUNNERS,
         ("/jobs/", 'aria-label="Run Post transactional statements"'): {"manager"},
         (f"/runs/{queued.pk}/?live=off", 'id="cancel"'): RUNNERS,
         ("/customers/", "_export=csv"): EXPORTERS,

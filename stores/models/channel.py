@@ -58,6 +58,13 @@ def time_zones() -> set[str]:
     return available_timezones()
 
 
+def proper_time_zone(name: str) -> str:
+    """A time zone's name as the IANA list spells it, whatever the case; an unknown one as it is."""
+    if name in time_zones():
+        return name
+    return next((zone for zone in time_zones() if zone.lower() == name.lower()), name)
+
+
 def check_time_zone(value: str) -> None:
     """Refuse a name that is not in the IANA list, or that HQ's database does not know."""
     if value not in time_zones():

@@ -111,6 +111,10 @@ class Schedule(models.Model):
     continuously: moments after its last run ended. People make and delete schedules. The scheduler
     notes each start, and plans the next one, before it makes it, so that of several schedulers only
     one does.
+
+    That none is there twice is no constraint, because its channels and groups are rows of other
+    tables: whoever saves one looks for another like it while others wait. Two that are alike would
+    share one run, as every two starts of a job and scope do.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -470,11 +474,11 @@ class Schedule(models.Model):
 # What a new installation has. The migrations make them, too.
 DEFAULTS: tuple[dict[str, Any], ...] = (
     {"job": JobCode.PIPELINE, "is_continuous": True},
+    {"job": JobCode.CHANNEL_CONFIGURATION, "every_minutes": 10},
+    {"job": JobCode.GLOBAL_CONFIGURATION, "every_minutes": 10},
     {"job": JobCode.VERIFY, "cron": "0 2 * * *"},
     {"job": JobCode.RECONCILE, "cron": "30 2 * * *"},
 )
-    {"job": JobCode.CHANNEL_CONFIGURATION, "every_minutes": 10},
-    {"job": JobCode.GLOBAL_CONFIGURATION, "every_minutes": 10},
 
 
 def restore_scheduler(now: datetime) -> tuple[list[Schedule], list[SchedulerJob]]:

@@ -465,7 +465,7 @@ def test_a_schedule_is_changed_and_removed(houston, seattle, hq_user, call):
     _, added = call(*ADD_SCHEDULE)
     schedule = str(added["id"])
     words = (
-        *("--at", "21:00", "--days", "mon", "fri", "--zone", "America/Chicago"),
+        *("--at", "21:00", "--days", "mon", "fri", "--zone", "america/CHICAGO"),
         *("--channel", "houston", "seattle", "--from", "2027-01-01", "--until", "2027-12-31"),
         *("--if-missed", "skip", "--retries", "2", "--user", "robin"),
     )

@@ -10,7 +10,7 @@ from stores.management.arguments import parse_whole_number, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.management.connections import ADDRESS_FORMS, add_secret, print_test
 from stores.models import ChannelDatabase
-from stores.models.channel import ChannelKind
+from stores.models.channel import ChannelKind, proper_time_zone
 from stores.pipeline.register import (
     RegistrationRefused,
     add_register,
@@ -71,7 +71,10 @@ class Command(SynclineCommand):
             "--country", metavar="XXX", help="Three letters, for addresses without a country."
         )
         parser.add_argument(
-            "--time-zone", metavar="ZONE", help="Such as Europe/Amsterdam (default: UTC)."
+            "--time-zone",
+            type=proper_time_zone,
+            metavar="ZONE",
+            help="Such as Europe/Amsterdam (default: UTC).",
         )
         parser.add_argument(
             "--default-customer",

@@ -10,6 +10,7 @@ from datetime import datetime, time
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from stores.cron import DAYS
@@ -25,8 +26,8 @@ from stores.web.forms.schedule import AT, CONTINUOUS, CRON, EVERY, ScheduleForm
 class Command(SynclineCommand):
     help = (
         "Lists, adds, changes, pauses, resumes or removes schedules: what starts on its own. "
-        "Exit status: 0 done, 1 paused already or not paused, 2 wrong arguments."
         "Restores those of a new installation. "
+        "Exit status: 0 done, 1 paused already or not paused, 2 wrong arguments."
     )
     example = "schedules add eod --at 22:30 --zone America/Chicago --channel houston"
 
@@ -67,8 +68,8 @@ class Command(SynclineCommand):
         arguments.add_id(resume_parser, "schedule")
         remove_parser = add_action(actions, "remove", self.remove_schedule)
         arguments.add_id(remove_parser, "schedule")
-
         add_action(actions, "restore", self.restore_schedules)
+
     def list_schedules(self, options: dict[str, Any]) -> None:
         """Lists the schedules."""
         rows = [schedule_as_dict(schedule) for schedule in Schedule.objects.with_details()]
@@ -125,7 +126,6 @@ class Command(SynclineCommand):
         schedule.delete()
         self.print_json_or_text(removed, f"{schedule}: removed.")
 
-
     def restore_schedules(self, options: dict[str, Any]) -> None:
         """Adds what a new installation has and is missing; what is there stays as it is."""
         schedules, scheduler_jobs = restore_scheduler(timezone.now())
@@ -138,6 +138,7 @@ class Command(SynclineCommand):
             },
             *(lines or ["Nothing is missing."]),
         )
+
 
 def add_times(parser: CommandParser, *, required: bool) -> None:
     times = parser.add_mutually_exclusive_group(required=required)
@@ -227,8 +228,10 @@ def save_schedule(schedule: Schedule, options: dict[str, Any]) -> Schedule:
     unbound = ScheduleForm(instance=schedule)
     values = {name: unbound[name].value() for name in unbound.fields}
     form = ScheduleForm(values | {"job": schedule.job} | given(options), instance=schedule)
-    arguments.raise_form_errors([form])
-    return get_schedule(form.save_as(user).pk)
+    with transaction.atomic():
+        arguments.raise_form_errors([form])
+        saved = form.save_as(user)
+    return get_schedule(saved.pk)
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from django.utils import timezone
 from stores import cron
 from stores.jobs.catalog import JOBS
 from stores.models import Channel, Schedule
-from stores.models.channel import time_zones
+from stores.models.channel import proper_time_zone, time_zones
 from stores.models.job import CONTINUOUS_JOBS, JobCode
-from stores.models.schedule import TIMES
+from stores.models.schedule import TIMES, lock_schedules
 
 # The ways to say when, each with the fields that it needs.
 AT, EVERY, CONTINUOUS, CRON = "at", "every", "continuous", "cron"
@@ -23,10 +23,13 @@ RHYTHMS = [
 ]
 NEEDED = {AT: "at", EVERY: "every_minutes", CRON: "cron"}
 DAY_CHOICES = [(day, name[:3]) for day, name in zip(cron.DAYS, cron.DAY_NAMES, strict=True)]
+STALE = "Changed meanwhile: nothing was saved. This is the schedule as it is now."
 CATCH_UP_CHOICES = [("true", "Make it late, once"), ("false", "Skip it")]
 
 
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The settings of a schedule. It is validated and saved in one transaction, one by one."""
+
     rhythm = forms.ChoiceField(
         label="When it starts", choices=RHYTHMS, widget=forms.RadioSelect, initial=AT
     )
@@ -50,12 +53,16 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         initial="true",
         help_text="Such as while no scheduler ran.",
     )
+    # When it was last changed before the user saw it.
+    version = forms.CharField(required=False, widget=forms.HiddenInput)
+    is_stale = False
 
     class Meta:
         model = Schedule
         fields = (
             *("job", "channels", "groups", "rhythm", "at", "days", "every_minutes", "cron"),
             *("time_zone", "first_day", "last_day", "catches_up", "retries", "is_enabled"),
+            "version",
         )
         widgets = {
             "channels": forms.CheckboxSelectMultiple,
@@ -80,6 +87,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             # A schedule of another job is another schedule.
             self.fields["job"].disabled = True
             self.initial.update(initial_rhythm(self.instance))
+            self.initial["version"] = version_of(self.instance)
         else:
             self.initial["time_zone"] = usual_time_zone()
 
@@ -89,6 +97,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_cron(self) -> str:
         return cron.tidy(self.cleaned_data["cron"])
+
+    def clean_time_zone(self) -> str:
+        return proper_time_zone(self.cleaned_data["time_zone"])
 
     def clean_catches_up(self) -> bool:
         return bool(self.cleaned_data["catches_up"] != "false")
@@ -123,8 +134,19 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
-        if not self.errors and self.is_there_already():
+        if self.errors:
+            return
+        lock_schedules()
+        if self.instance.pk and self.cleaned_data["version"] != self.latest_version():
+            self.is_stale = True
+            self.add_error(None, STALE)
+        elif self.is_there_already():
             self.add_error(None, "This schedule already exists.")
+
+    def latest_version(self) -> str | None:
+        """Its version by now; None if somebody has removed it."""
+        latest = Schedule.objects.filter(pk=self.instance.pk).first()
+        return version_of(latest) if latest else None
 
     def is_there_already(self) -> bool:
         """Whether another schedule starts the same job for the same channels at the same times."""
@@ -146,6 +168,11 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             self._save_m2m()  # type: ignore[attr-defined]
         saved: Schedule = self.instance
         return saved
+
+
+def version_of(schedule: Schedule) -> str:
+    """What changes whenever somebody saves it."""
+    return schedule.changed_at.isoformat() if schedule.changed_at else "new"
 
 
 def name_with_code(channel: Channel) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -11,9 +12,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from stores.jobs.catalog import JOBS
 from stores.models import Schedule
-from stores.web.forms.reason import posted_reason
 from stores.models.schedule import restore_scheduler
-from stores.web.forms.schedule import ScheduleForm
+from stores.web.forms.reason import posted_reason
+from stores.web.forms.schedule import STALE, ScheduleForm
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -47,8 +48,12 @@ def change_schedule(request: Request, number: int) -> HttpResponse:
 
 def edit(request: Request, schedule: Schedule, done: str) -> HttpResponse:
     form = ScheduleForm(request.POST if request.method == "POST" else None, instance=schedule)
-    if form.is_valid():
-        saved = form.save_as(request.user)
+    with transaction.atomic():
+        saved = form.save_as(request.user) if form.is_valid() else None
+    if form.is_stale:
+        messages.warning(request, STALE)
+        return redirect("change-schedule", schedule.pk)
+    if saved:
         messages.success(request, f"Schedule {done}: {JOBS[saved.job].title}, {saved.rhythm}.")
         return redirect(saved)
     back_url = schedule.get_absolute_url() if schedule.pk else reverse("schedules")
@@ -84,11 +89,6 @@ def remove_schedule(request: Request, number: int) -> HttpResponse:
     return render(request, "schedules/remove.html", described(schedule))
 
 
-def get_schedule(number: int) -> Schedule:
-    return get_object_or_404(Schedule.objects.with_details(), pk=number)
-
-
-def described(schedule: Schedule) -> dict[str, Any]:
 @require_POST
 @may_add
 def restore_schedules(request: Request) -> HttpResponse:
@@ -103,6 +103,11 @@ def restore_schedules(request: Request) -> HttpResponse:
     return redirect("schedules")
 
 
+def get_schedule(number: int) -> Schedule:
+    return get_object_or_404(Schedule.objects.with_details(), pk=number)
+
+
+def described(schedule: Schedule) -> dict[str, Any]:
     """The schedule with its job and whether its start is late."""
     return {
         "schedule": schedule,

@@ -19,6 +19,7 @@ from stores.jobs.start import create_run
 from stores.messages.message import Message
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
 from stores.models.run import RunStatus, StartedBy
+from stores.web.forms.schedule import version_of
 from tests.support.make import make_schedule, pass_time
 
 ADD_URL = "/schedules/add/"
@@ -55,7 +56,8 @@ def text_of(client, url="/schedules/") -> str:
 
 def posted_as(schedule: Schedule, **changes: Any) -> dict[str, Any]:
     """What a browser posts of the schedule's form, with changes."""
-    form = {"rhythm": "at", "at": "02:00", "job": schedule.job}
+    version = version_of(Schedule.objects.get(pk=schedule.pk))
+    form = {"rhythm": "at", "at": "02:00", "job": schedule.job, "version": version}
     return EOD | form | changes
 
 
@@ -231,6 +233,19 @@ def test_a_change_of_other_settings_keeps_a_start_that_is_due(boss, nightly):
 
     changed = Schedule.objects.get()
     assert (changed.retries, changed.next_start_at) == (1, due)
+
+
+def test_of_two_who_change_a_schedule_at_once_the_later_sees_the_change_of_the_other(boss, nightly):
+    url = f"/schedules/{nightly.pk}/change/"
+    form = posted_as(nightly)
+    boss.post(url, form | {"at": "03:00"})
+
+    response = boss.post(url, form | {"at": "04:00"}, follow=True)
+
+    page = response.content.decode()
+    assert "Changed meanwhile: nothing was saved." in page
+    assert 'value="03:00"' in page
+    assert Schedule.objects.get().cron == "0 3 * * *"
 
 
 def test_a_schedule_is_removed_after_a_question(boss, nightly):

@@ -17,6 +17,7 @@ MEASURES = {
     "day": "a day of sales and orders from four channels until it is posted (8 per customer)",
     "sales": "pages and an end of day at an HQ with 10,000,000 transactions, filled by SQL",
     "idle": "a pipeline over 200 and 2,000 channels with nothing new",
+    "schedules": "all schedules of 200 channels for ten minutes, and the queue meanwhile",
     "burst": "200,000 customers at once from one channel beside 500 others, pages meanwhile",
     "fleet": "a pipeline over 10,000 channels, and the workers that it takes to do it in a minute",
     "stores": "one customer and a burst of 200,000 within a company of 51 and of 501 databases",
@@ -25,7 +26,7 @@ ALL, EACH = "all", "each of them, one after the other"
 
 
 def main() -> None:
-    listed = "\n".join(f"  {name:<8} {text}" for name, text in (MEASURES | {ALL: EACH}).items())
+    listed = "\n".join(f"  {name:<9} {text}" for name, text in (MEASURES | {ALL: EACH}).items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=f"Measures:\n{listed}",

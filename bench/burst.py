@@ -7,7 +7,7 @@ and 200,000 customers in 500 databases are another question.
 import time
 from datetime import datetime
 from statistics import median
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.contrib.auth.models import User
 from django.db import connection, connections
@@ -78,14 +78,16 @@ def seconds(run: JobRun, moment: datetime | None) -> str:
     return f"{span(run.created_at, moment):.1f} s"
 
 
-def serve_one(shop: ChannelDatabase) -> None:
-    """Let a till of the channel write one customer."""
+def serve_one(shop: ChannelDatabase) -> UUID:
+    """Let a till of the channel write one customer. Returns its GUID."""
+    guid = uuid4()
     with connect(shop) as alias, connections[alias].cursor() as cursor:
         cursor.execute(
             f"""INSERT INTO async_customer ({COLUMNS})
                 VALUES (%s, '2026-03-01 10:00:00+00:00', 'create', %s, 'person', 'Bo', 'Lee')""",  # noqa: S608
-            [str(uuid4()), str(uuid4())],
+            [str(uuid4()), str(guid)],
         )
+    return guid
 
 
 def watched(place: Place, workers: int) -> tuple[JobRun, list[tuple[float, str]]]:

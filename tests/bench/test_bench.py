@@ -24,6 +24,7 @@ TABLE_HEADS = {
     "day": "| step | first day |",
     "sales": "| step | empty HQ |",
     "idle": "| channels | of them SQLite | workers |",
+    "schedules": "| 8 channels, 2 workers | starts | starts due |",
     "burst": "| channels, of them SQLite |",
     "fleet": "| 8 channels, 2 workers | outcome |",
     "stores": "| measure | 6 databases |",

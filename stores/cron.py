@@ -7,6 +7,7 @@ expression for all hours starts in both.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, time
 from zoneinfo import ZoneInfo
 
@@ -46,12 +47,24 @@ def check_cron(expression: str) -> None:
 
 def next_time(expression: str, zone: str, after: datetime) -> datetime:
     """The first time of the expression after this one."""
-    times = croniter(expression, after.astimezone(ZoneInfo(zone)))
+    return time_beside(expression, zone, after, croniter.get_next)
+
+
+def last_time(expression: str, zone: str, before: datetime) -> datetime:
+    """The last time of the expression before this one."""
+    return time_beside(expression, zone, before, croniter.get_prev)
+
+
+def time_beside(
+    expression: str, zone: str, moment: datetime, step: Callable[..., datetime]
+) -> datetime:
+    """The nearest time of the expression that a step of croniter reaches from a moment."""
+    times = croniter(expression, moment.astimezone(ZoneInfo(zone)))
     is_hourly = expression.split()[1] == "*"
     while True:
-        moment: datetime = times.get_next(datetime)
-        if is_hourly or not comes_again(moment):
-            return moment.astimezone(UTC)
+        beside = step(times, datetime)
+        if is_hourly or not comes_again(beside):
+            return beside.astimezone(UTC)
 
 
 def comes_again(moment: datetime) -> bool:

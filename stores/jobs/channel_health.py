@@ -14,7 +14,8 @@ RECORD_SUCCESS = """
 # What an upload could not do no download makes up for, and the other way round.
 CLEAR_ERROR = """
     UPDATE channel_database
-       SET last_error = '[]', failures = 0, failed_step = '', next_try_at = NULL
+       SET last_error = '[]', failures = 0, failing_since = NULL, failed_step = '',
+           next_try_at = NULL
      WHERE id = %(database)s AND failures > 0
        AND (failed_step = %(step)s
             OR %(was_there)s AND failed_step NOT IN ('upload', 'download'))"""
@@ -23,6 +24,7 @@ CLEAR_ERROR = """
 RECORD_FAILURE = """
     UPDATE channel_database
        SET last_error = %s, failures = failures + 1, failed_start = pg_postmaster_start_time(),
+           failing_since = CASE failures WHEN 0 THEN clock_timestamp() ELSE failing_since END,
            failed_step = CASE failed_step WHEN 'upload' THEN failed_step ELSE %s END,
            last_duration_s = coalesce(%s, last_duration_s),
            next_try_at = clock_timestamp() + interval '1 second'

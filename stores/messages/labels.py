@@ -1,4 +1,6 @@
-"""What columns and numbers of things are called when people read of them."""
+"""What columns, numbers of things and lengths of time are called when people read of them."""
+
+from datetime import timedelta
 
 LABELS = {
     "email": "E-mail",
@@ -35,3 +37,12 @@ def plural(noun: str, count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun: 1 row, 2,000 rows."""
     return f"{count:,} {plural(noun, count)}"
+
+
+def duration_words(duration: timedelta) -> str:
+    """A length of time in one unit, such as 3 h."""
+    seconds = duration.total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"

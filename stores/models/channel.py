@@ -353,11 +353,14 @@ class ChannelDatabase(models.Model):
     recognised_start = models.DateTimeField(null=True, editable=False)
     failed_start = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField(default=True)
+    added_at = models.DateTimeField(db_default=Now(), editable=False)
     last_visited_at = models.DateTimeField(null=True, editable=False)
     last_error = MessageField()
     last_duration_s = models.FloatField(null=True, editable=False)
     # Failed visits in a row. Schedules leave the database alone until the next try.
     failures = models.PositiveIntegerField(db_default=0, editable=False)
+    # When the first of these failures was.
+    failing_since = models.DateTimeField(null=True, editable=False)
     # The step that failed. Only its own success resets the failures, not that of another step.
     failed_step = models.CharField(max_length=12, blank=True, db_default="", editable=False)
     next_try_at = models.DateTimeField(null=True, editable=False)
@@ -374,6 +377,10 @@ class ChannelDatabase(models.Model):
                 condition=Q(intended_epoch__isnull=True, intended_nonce__isnull=True)
                 | Q(intended_epoch__gt=F("confirmed_epoch"), intended_nonce__isnull=False),
                 name="an_intention_is_ahead_of_what_is_confirmed",
+            ),
+            models.CheckConstraint(
+                condition=Q(failing_since__isnull=True) | Q(failures__gt=0),
+                name="only_a_database_that_fails_has_failed_since",
             ),
             models.CheckConstraint(
                 condition=Q(secret="") | Q(url__startswith="postgres"),
@@ -406,6 +413,11 @@ class ChannelDatabase(models.Model):
     def address(self) -> str:
         """Its URL, to be shown: without the password that an older one may hold."""
         return split_password(self.url)[0]
+
+    @property
+    def is_visited(self) -> bool:
+        """Whether jobs visit it: it is switched on, and so is its channel."""
+        return self.is_enabled and self.channel.is_enabled
 
     @property
     def pauses(self) -> list[Pause]:

@@ -99,6 +99,11 @@ def lock_schedules() -> None:
     lock_until_commit("schedules")
 
 
+def patience(interval: timedelta) -> timedelta:
+    """How long after it was due a start is not late yet."""
+    return max(min(LATE_AFTER, interval), RESTART)
+
+
 def continuous_pause() -> timedelta:
     """From the end of a continuous schedule's run to its next start."""
     return timedelta(seconds=settings.PIPELINE_PAUSE_S)
@@ -337,8 +342,40 @@ class Schedule(models.Model):
             ended_at = self.last_run.ended_at
             return ended_at is not None and now - ended_at > continuous_pause() + LATE_AFTER
         following = self.start_after(start, start)
-        within = min(LATE_AFTER, following - start) if following else LATE_AFTER
-        return now - start > max(within, RESTART)
+        return now - start > patience(following - start if following else LATE_AFTER)
+
+    def missed_before(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        """Since before when something must wait to have missed one start, and two.
+
+        A start is missed once it is late, and its run has had the time that the last one took.
+        Shape: None if it has not started so often yet.
+        """
+        if self.is_continuous:
+            interval = max(continuous_pause() + self.run_time(now), LATE_AFTER)
+            return now - interval, now - 2 * interval
+        moment = now - self.run_time(now)
+        if self.every_minutes:
+            start = moment - patience(self.interval)
+            starts = [start, start - self.interval]
+            waited = self.interval
+        else:
+            latest = cron.last_time(self.cron, self.time_zone, moment - RESTART)
+            following = cron.next_time(self.cron, self.time_zone, latest)
+            start = cron.last_time(self.cron, self.time_zone, moment - patience(following - latest))
+            starts = [start, cron.last_time(self.cron, self.time_zone, start)]
+            waited = timedelta()
+        once, twice = (
+            start - waited if self.begins_at is None or start >= self.begins_at else None
+            for start in starts
+        )
+        return once, twice
+
+    def run_time(self, now: datetime) -> timedelta:
+        """How long its last run took, or has taken up to now."""
+        run = self.last_run
+        if run is None or run.started_at is None:
+            return timedelta()
+        return max((run.ended_at or now) - run.started_at, timedelta())
 
     def visits(self, now: datetime) -> Visits:
         """Which databases its run visits: the next run takes what it leaves, if that comes soon."""

@@ -2,7 +2,7 @@
 
 from django import template
 
-from stores.web import components, states
+from stores.web import components, permissions, states
 from stores.web import format as formats
 
 register = template.Library()
@@ -36,6 +36,7 @@ for function in (
     formats.clock,
     formats.control,
     formats.figure,
+    formats.lag_words,
     formats.length_words,
     formats.masked,
     formats.may_start,
@@ -49,6 +50,7 @@ for function in (
     formats.size,
     formats.took,
     formats.who_may_start,
+    permissions.sees_errors,
     states.event_icon,
     states.event_word,
     states.order_look,

@@ -1,7 +1,7 @@
 """Formats of values on pages: times, numbers, amounts and names."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from stores.jobs.catalog import JOBS, Job
-from stores.messages.labels import counted, label
+from stores.messages.labels import counted, duration_words, label
 from stores.messages.reasons import REASONS, explain
 from stores.models import DayBalance
 from stores.models.balance import BALANCE_PARTS
@@ -28,24 +28,22 @@ def ago(moment: datetime | None) -> str:
     """The time since a moment in one unit, such as "3 h ago"; after a month its date."""
     if moment is None:
         return ""
-    seconds = (timezone.now() - moment).total_seconds()
-    if seconds > 30 * 86_400:
+    passed = timezone.now() - moment
+    if passed > timedelta(days=30):
         return f"{moment:%Y-%m-%d}"
-    return "just now" if seconds < 5 else f"{age(seconds)} ago"
+    return "just now" if passed < timedelta(seconds=5) else f"{duration_words(passed)} ago"
+
+
+def lag_words(lag: timedelta | None) -> str:
+    """A lag of less than a minute is not worth its seconds, which pass while one reads."""
+    if lag is None:
+        return EMPTY_VALUE
+    return "under 1 min" if lag < timedelta(minutes=1) else duration_words(lag)
 
 
 def clock(moment: datetime) -> str:
     """Day and time by the clock of the moment's own time zone: Tue 2026-12-01 22:30 CST."""
     return f"{moment:%a %Y-%m-%d %H:%M %Z}"
-
-
-def age(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
 
 
 def took(seconds: float | None) -> str:

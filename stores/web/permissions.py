@@ -10,6 +10,8 @@ from stores.roles import who_may
 from stores.web.request import Request
 
 View = Callable[..., Any]
+# Whoever runs jobs, and whoever sets up channels.
+SEE_ERRORS = ("stores.run_job", "stores.view_channeldatabase")
 
 
 def require_permission(permission: str, action: str) -> Callable[[View], View]:
@@ -24,6 +26,11 @@ def require_permission(permission: str, action: str) -> Callable[[View], View]:
         return checked_view
 
     return decorate
+
+
+def sees_errors(user: Any) -> bool:
+    """Whether a user may see why a channel is in trouble: those who can do something about it."""
+    return any(user.has_perm(permission) for permission in SEE_ERRORS)
 
 
 def check_permissions(request: Request, action: str, *permissions: str) -> None:

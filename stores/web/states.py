@@ -69,11 +69,13 @@ LOOKS = {
     "on": GOOD,
     "off": Look("secondary", "slash-circle"),
     "archived": Look("secondary", "inbox"),
-    "error": BAD,
     "never": QUIET,
-    # Schedules.
-    "paused": Look("warning", "pause-circle"),
+    # How channels are served, and schedules.
+    "on_time": GOOD,
+    "delayed": Look("info", "hourglass-split"),
     "late": WARNING,
+    "needs_you": Look("danger", "person"),
+    "paused": Look("warning", "pause-circle"),
     "over": QUIET,
     # Sales, orders and statements; an order on hold waits for a person.
     "none": QUIET,

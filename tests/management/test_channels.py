@@ -40,6 +40,7 @@ def test_the_json_of_a_channel_has_the_keys_of_the_contract(popup, command):
         "company",
         "database",
         "status",
+        "timeliness",
         "error",
         "paused",
         "strict_order",
@@ -83,7 +84,7 @@ def test_listing_does_not_open_any_channel(popup, command):
     with out_of_reach(popup):
         output = command("channels")
 
-    assert output.split()[:6] == ["popup", "store", "USRT", "ok", "never", "visited"]
+    assert output.startswith("popup            store        USRT  Needs you    never visited")
 
 
 def test_an_empty_list_names_the_command_that_creates_a_channel(hq, command):

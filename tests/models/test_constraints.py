@@ -566,6 +566,11 @@ PACKAGES = [
            VALUES (%(houston_database)s, %(ann)s, 'requested', '[]', 0, true)""",
     ),
     Violation(
+        "a database that fails, after no failure",
+        "only_a_database_that_fails_has_failed_since",
+        "UPDATE channel_database SET failing_since = now()",
+    ),
+    Violation(
         "uploads that are paused for no reason",
         "uploads_are_paused_for_a_reason",
         "UPDATE channel_database SET uploads_paused_at = now()",

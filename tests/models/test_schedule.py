@@ -176,3 +176,40 @@ def test_a_run_of_the_last_day_is_retried_too(hq):
     assert [row.pk for row in later] == [schedule.pk]
     assert later.get().claim_start(ended + timedelta(minutes=20))
     assert not Schedule.objects.to_retry(ended + timedelta(minutes=10)).exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "once", "twice"),
+    [
+        # The start of 11:50 is not late before 11:55 and a run of a minute.
+        ({"every_minutes": 10}, timedelta(minutes=16), timedelta(minutes=26)),
+        ({"every_minutes": 1}, timedelta(minutes=3), timedelta(minutes=4)),
+        ({"is_continuous": True, "job": "pipeline"}, timedelta(minutes=5), timedelta(minutes=10)),
+        ({"cron": "30 22 * * *"}, timedelta(hours=13.5), timedelta(hours=37.5)),
+        # Noon is a Friday.
+        ({"cron": "0 9 * * mon,fri"}, timedelta(hours=3), timedelta(days=4, hours=3)),
+        ({"cron": "55 11 * * *"}, timedelta(days=1, minutes=5), timedelta(days=2, minutes=5)),
+    ],
+)
+def test_what_waits_has_missed_a_start_once_that_is_late(values, once, twice):
+    schedule = Schedule(**{"job": "eod"} | values)
+    schedule.last_run = JobRun(started_at=NOON - 2 * MINUTE, ended_at=NOON - MINUTE)
+
+    assert schedule.missed_before(NOON) == (NOON - once, NOON - twice)
+
+
+def test_no_start_is_missed_before_the_first_day():
+    for times in ({"every_minutes": 60}, {"cron": "0 * * * *"}):
+        assert Schedule(first_day=date(2026, 3, 7), **times).missed_before(NOON) == (None, None)
+    began = Schedule(first_day=date(2026, 3, 6), cron="0 9 * * *")
+    assert began.missed_before(NOON) == (NOON - timedelta(hours=3), None)
+
+
+def test_a_continuous_schedule_has_as_long_as_its_run_takes():
+    schedule = Schedule(job="pipeline", is_continuous=True)
+    schedule.last_run = JobRun(started_at=NOON - 20 * MINUTE)
+
+    once, twice = schedule.missed_before(NOON)
+
+    assert 20 * MINUTE < NOON - once < 21 * MINUTE
+    assert NOON - twice == 2 * (NOON - once)

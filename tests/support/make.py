@@ -200,12 +200,17 @@ def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple
         return cursor.fetchall() if cursor.description else []
 
 
+# Where nobody has a file, and where nothing listens.
+NO_FILE = "sqlite:///channels/away.sqlite3"
+NO_SERVER = "postgresql://nobody@127.0.0.1:1/away"
+
+
 @contextmanager
-def out_of_reach(database: ChannelDatabase) -> Iterator[None]:
-    """Let jobs find no file for a SQLite database inside the block."""
+def out_of_reach(database: ChannelDatabase, *, at: str = NO_FILE) -> Iterator[None]:
+    """Let jobs find no file for a SQLite database, or no server, inside the block."""
     row = ChannelDatabase.objects.filter(pk=database.pk)
     url = row.get().url
-    row.update(url="sqlite:///channels/away.sqlite3")
+    row.update(url=at)
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
 """Every page needs a signed-in user, works without data, and serves its list alone to htmx.
 
 From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
-every page; `boss` is a client of an administrator; `people` has Ann with an account, Bo who is
-pending, and Cy in quarantine.
+every page; `starter` is a client of a user who may start jobs; `boss` is a client of an
+administrator; `people` has Ann with an account, Bo who is pending, and Cy in quarantine.
 """
 
 import re
@@ -249,12 +249,12 @@ def test_each_menu_entry_has_an_icon_of_its_own(boss):
     assert len(icons) == len(set(icons)) == menu.count("<li>")
 
 
-def test_an_unreachable_channel_needs_attention_while_it_is_enabled(reader, houston):
+def test_an_unreachable_channel_needs_attention_while_it_is_enabled(starter, houston):
     ChannelDatabase.objects.update(last_error=Message("channel_unreachable", channel="houston"))
 
-    alerts = reader.get("/").context["alerts"]
+    alerts = starter.get("/").context["alerts"]
     Channel.objects.update(is_enabled=False)
-    alerts_when_disabled = reader.get("/").context["alerts"]
+    alerts_when_disabled = starter.get("/").context["alerts"]
 
     assert alerts[-1].text == "Channel houston cannot be reached."
     assert not alerts_when_disabled

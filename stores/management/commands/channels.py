@@ -8,6 +8,13 @@ from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured
+from stores.jobs.channel_status import (
+    ChannelStatus,
+    Need,
+    Timeliness,
+    channel_statuses,
+    status_word,
+)
 from stores.jobs.liveness import LivenessProblem, liveness_problems
 from stores.management.arguments import (
     add_database,
@@ -26,7 +33,6 @@ from stores.models import (
     ChannelDatabase,
     DownloadException,
     DownloadSession,
-    Incident,
     Quarantine,
 )
 from stores.models.channel import Direction
@@ -218,16 +224,17 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "uploads_paused_by", "downloads_paused_by"
         )
     )
-    settings = setting_states(databases)
-    blocked_ids = set(Incident.objects.blocking_databases().values_list("database", flat=True))
+    settings, statuses = setting_states(databases), channel_statuses(databases)
     for database in databases:
+        status = statuses[database.pk]
         yield {
             "channel": database.channel.code,
             "name": database.channel.name,
             "kind": database.channel.kind,
             "company": database.channel.company_id,
             "database": database.label,
-            "status": database_status(database, is_blocked=database.pk in blocked_ids),
+            "status": database_status(database, is_blocked=status.is_blocked),
+            "timeliness": status_as_dict(database, status),
             "error": str(database.last_error) or None,
             "paused": pauses_as_dict(database),
             "strict_order": database.strict_order,
@@ -242,6 +249,23 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "next_try": database.next_try_at if database.is_backing_off else None,
             "settings": [setting_as_dict(state) for state in settings[database.pk]],
         }
+
+
+def status_as_dict(database: ChannelDatabase, status: ChannelStatus) -> dict[str, Any]:
+    """How a database is served: its status (None: switched off), and what that follows from."""
+    return {
+        "status": status.timeliness and status.timeliness.value,
+        "word": status_word(database, status),
+        "lag_minutes": status.lag_minutes,
+        "needs": [need.value for need in status.needs],
+        "waiting": [
+            {"what": item.what.value, "since": item.since, "status": item.timeliness.value}
+            for item in status.items
+        ],
+        "cause": status.cause and status.cause.value,
+        "failing_since": database.failing_since,
+        "incident": status.incident,
+    }
 
 
 def setting_as_dict(state: SettingState) -> dict[str, Any]:
@@ -297,9 +321,9 @@ def database_line(row: dict[str, Any]) -> str:
     last_visit = "never visited"
     if row["last_visit"]:
         last_visit = f"{row['last_visit']:%Y-%m-%d %H:%M}"
-    counts = row["counts"]
+    counts, timeliness = row["counts"], row["timeliness"]
     line = (
-        f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {row['status']:<12} "
+        f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {timeliness['word']:<12} "
         f"{last_visit:<17} {counts['waiting']:,} waiting, {counts['quarantined']:,} quarantined, "
         f"{counts['owed']:,} pending"
     )
@@ -314,6 +338,12 @@ def database_line(row: dict[str, Any]) -> str:
     pending = sorted({state["job"] for state in row["settings"] if state["pending"]})
     if pending:
         line += f"  Settings pending: run {' and '.join(pending)}."
+    if timeliness["status"] in (Timeliness.DELAYED, Timeliness.LATE):
+        line += f"  Lag: {counted(timeliness['lag_minutes'], 'minute')}."
+    if timeliness["incident"]:
+        line += f"  Incident {timeliness['incident']} is open."
+    if Need.NOT_SCHEDULED in timeliness["needs"]:
+        line += "  No schedule covers all of its steps."
     if row["error"]:
         line += f"  {row['error']}"
     if row["next_try"]:

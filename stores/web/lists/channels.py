@@ -1,20 +1,28 @@
-"""The list of channel databases, with their pending rows."""
+"""The list of channel databases, with their status and their pending rows."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
 
 import django_tables2 as tables
 from django.db.models import Case, IntegerField, OuterRef, QuerySet, Subquery, When
 
+from stores.jobs.channel_status import (
+    ChannelStatus,
+    Timeliness,
+    channel_statuses,
+    status_word,
+)
 from stores.models import (
     AsyncCustomer,
     ChannelDatabase,
     Customer,
     DownloadException,
     ExcludedDatabase,
-    Incident,
     UnfinishedEvent,
 )
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.job import JobCode
-from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
 from stores.web.lists import base
@@ -31,14 +39,12 @@ class CappedCount(Subquery):
 
 
 def databases_with_counts() -> QuerySet[ChannelDatabase]:
-    """All channel databases, with what is pending in each, and what blocks it.
+    """All channel databases, with what is pending in each.
 
     waiting
         Operations of customers that are uploaded, but not finished.
     pending
         Customers that the database lacks: none, if it is a register that is sent no customers.
-    blocked_by, suspended_by
-        The oldest incident that stops its visits, and a suspended download; None if there is none.
     """
     waiting = UnfinishedEvent.objects.filter(
         table=AsyncCustomer.log_table(), database=OuterRef("pk")
@@ -64,11 +70,34 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
             ),
             default=CappedCount(pending.values("pk")) + CappedCount(excepted.values("pk")),
         ),
-        blocked_by=Subquery(Incident.objects.oldest_blocking_pk(OuterRef("pk"))),
-        suspended_by=Subquery(
-            suspended_in_strict_order().filter(database=OuterRef("pk")).values("pk")[:1]
-        ),
     )
+
+
+def with_statuses(databases: Iterable[ChannelDatabase]) -> list[Any]:
+    """The databases as a list, each with its `status`."""
+    rows: list[Any] = list(databases)
+    statuses = channel_statuses(rows)
+    for row in rows:
+        row.status = statuses[row.pk]
+    return rows
+
+
+class ChannelFilter(base.ListFilter):
+    status = base.choice_filter(Timeliness.choices, "Status", method="filter_status")
+
+    def filter_status(self, databases: base.Rows, name: str, value: str) -> base.Rows:
+        # What a status is follows from schedules, which no query knows.
+        statuses = channel_statuses(ChannelDatabase.objects.select_related("channel"))
+        alike = [key for key, status in statuses.items() if status.timeliness == value]
+        return databases.filter(pk__in=alike)
+
+
+class StatusColumn(base.TemplateColumn):
+    """The status of a database, which its table knows for all rows of the page."""
+
+    def render(self, record: ChannelDatabase, table: Any, *args: Any, **options: Any) -> Any:
+        record.status = table.statuses[record.pk]  # type: ignore[attr-defined]
+        return super().render(record, table, *args, **options)
 
 
 class ChannelTable(base.ListTable):
@@ -80,14 +109,24 @@ class ChannelTable(base.ListTable):
     kind = tables.Column("Kind", accessor="channel__kind", attrs=base.wide_only("xl"))
     company = tables.Column("Company", accessor="channel__company_id", attrs=base.wide_only("xl"))
     group = tables.Column("Group", order_by="group__name", attrs=base.wide_only("xl"))
-    # In descending order of the error, databases without one come last.
-    health = base.TemplateColumn(
+    # Nearly the order of the statuses: first those with an error, then those not visited for long.
+    health = StatusColumn(
         "Status", "health", order_by=("-last_error", "is_enabled", "last_visited_at")
     )
     last_visited_at = base.TimeColumn("Last visit", attrs=base.wide_only("sm"))
     waiting = base.FormattedColumn("Waiting", capped, attrs=base.wide_only("md", "num"))
     pending = base.TemplateColumn("Pending", "pending_count", attrs=base.NUMERIC)
 
+    # The page that is shown; CSV has none.
+    page: Any = None
+
+    @cached_property
+    def statuses(self) -> dict[int, ChannelStatus]:
+        """The statuses of the page, or of all databases for CSV."""
+        if self.page:
+            return channel_statuses(row.record for row in self.page.object_list)
+        return channel_statuses(ChannelDatabase.objects.select_related("channel"))
+
     def value_health(self, record: ChannelDatabase) -> str:
-        """The last error, for CSV: django-tables2 calls this by its name."""
-        return str(record.last_error)
+        """The word of the status, for CSV: django-tables2 calls this by its name."""
+        return status_word(record, self.statuses[record.pk])

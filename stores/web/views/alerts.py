@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
+from stores.jobs.channel_status import Need, Timeliness
 from stores.jobs.liveness import liveness_problems
 from stores.messages.labels import plural
 from stores.messages.reasons import REASONS
@@ -42,10 +43,12 @@ from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import short_reason
 from stores.web.lists.quarantine import filter_quarantine
+from stores.web.permissions import sees_errors
 from stores.web.views.balance import balance_url, out_of_balance
 
 LOW_SEQUENCE = 1000
 MAX_INCIDENTS = 10
+MAX_LATE = 10
 FAILED_STATUSES = (RunStatus.FAILED, RunStatus.PARTLY)
 # These rows go on when their customer arrives or is corrected.
 SELF_RESOLVING_REASONS = ("parent_missing", "parent_failed")
@@ -72,7 +75,7 @@ def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
     yield from open_incidents()
     yield from liveness_alerts()
     yield from open_conflicts(user)
-    yield from unreachable_databases(databases)
+    yield from late_databases(databases, user)
     yield from suspended_downloads(databases)
     yield from failed_runs()
     yield from short_sequences()
@@ -164,31 +167,62 @@ def liveness_alerts() -> Iterator[Alert]:
         yield Alert("clock-history", text, next_step, reverse(problem.page))
 
 
-def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:
-    for database in databases:
-        is_enabled = database.is_enabled and database.channel.is_enabled
-        if database.last_error and is_enabled and not database.blocked_by:
-            yield Alert(
-                "cloud-slash",
-                str(database.last_error),
-                "Nothing is lost: the next run tries again. Check the channel's server and"
-                " network.",
-                database.channel.get_absolute_url(),
-            )
+def late_databases(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
+    """Databases that are late, or cannot be visited until a person has mended something.
+
+    Of incidents, pauses and missing schedules, other alerts and pages tell.
+    """
+    late = [database for database in databases if needs_attention(database)]
+    for database in late[:MAX_LATE]:
+        words = f"{database.label}:"
+        if database.last_error:
+            words = str(database.last_error) if sees_errors(user) else f"{words} visits fail."
+        yield Alert(
+            "cloud-slash" if database.last_error else "clock-history",
+            " ".join([words, *(item.sentence for item in database.status.overdue)]),
+            late_next_step(database, user),
+            database.channel.get_absolute_url(),
+        )
+    if (more := len(late) - MAX_LATE) > 0:
+        yield Alert(
+            "clock-history",
+            f"{more:,} more {plural('channel database', more)} late or in need of someone.",
+            "Look at their status.",
+            reverse("channels"),
+        )
+
+
+def needs_attention(database: Any) -> bool:
+    status = database.status
+    if status.timeliness == Timeliness.LATE:
+        return True
+    is_in_trouble = status.timeliness == Timeliness.NEEDS_YOU and bool(database.last_error)
+    return is_in_trouble and not status.is_blocked
+
+
+def late_next_step(database: Any, user: Reader) -> str:
+    if not database.last_error:
+        return "Check the latest runs, the scheduler and the workers."
+    if Need.ERROR not in database.status.needs:
+        return "Nothing is lost: the next run tries again. Check the channel's server and network."
+    return (
+        "Nothing is lost, but only a person can mend it. The channel's page says what to do."
+        if sees_errors(user)
+        else "Nothing is lost. Tell someone who runs jobs or sets up channels."
+    )
 
 
 def suspended_downloads(databases: Iterable[Any]) -> Iterator[Alert]:
     """Databases in strict order that are sent nothing more until a person decides."""
     for database in databases:
-        is_enabled = database.is_enabled and database.channel.is_enabled
-        if database.suspended_by and is_enabled:
+        if database.status.suspended_by:
             refused = DownloadException.objects.holding_up().filter(database=database)
             yield Alert(
                 "pause-circle",
                 f"Downloads to {database.label} are suspended: it refuses"
                 f" {listed_accounts(refused) or 'some customers'}.",
                 "Correct what it refuses and choose Send again, or choose Cancel to go on without.",
-                reverse("download", args=[database.suspended_by]),
+                reverse("download", args=[database.status.suspended_by]),
             )
 
 

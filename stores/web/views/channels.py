@@ -23,8 +23,12 @@ from stores.pipeline.register import RegistrationRefused, one_test_at_a_time
 from stores.web.counts import capped_count
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.async_customers import filter_async_customers
-from stores.web.lists.base import ListFilter
-from stores.web.lists.channels import ChannelTable, databases_with_counts
+from stores.web.lists.channels import (
+    ChannelFilter,
+    ChannelTable,
+    databases_with_counts,
+    with_statuses,
+)
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import list_view
 from stores.web.permissions import require_permission
@@ -37,7 +41,7 @@ may_pause = require_permission("stores.change_channeldatabase", "pause uploads a
 
 may_archive = require_permission("stores.change_channel", "archive channels")
 
-channel_list = list_view(ListFilter, ChannelTable, databases_with_counts, "channels/list.html")
+channel_list = list_view(ChannelFilter, ChannelTable, databases_with_counts, "channels/list.html")
 
 
 @require_safe
@@ -46,7 +50,7 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
         "company", "default_customer", "profile", "archived_by"
     )
     channel = get_object_or_404(channels, code=code)
-    databases = list(databases_with_counts().filter(channel=channel))
+    databases = with_statuses(databases_with_counts().filter(channel=channel))
     settings = setting_states(databases)
     context = {
         "channel": channel,

@@ -1,5 +1,6 @@
 """The overview: the pipeline with its counts, the alerts, the channels and the latest runs."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from stores.jobs.channel_status import Timeliness
 from stores.models import Customer, JobRun
 from stores.models.job import JobCode
 from stores.models.run import IS_IDLE
@@ -18,7 +20,7 @@ from stores.pipeline.events.rules import STAGING_MODELS
 from stores.web.components import query_url
 from stores.web.counts import MAX_COUNTED, capped_count
 from stores.web.lists.async_customers import filter_async_customers
-from stores.web.lists.channels import databases_with_counts
+from stores.web.lists.channels import databases_with_counts, with_statuses
 from stores.web.lists.customers import filter_customers
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.request import Request
@@ -30,13 +32,14 @@ MAX_RUNS_SHOWN = 5
 
 @require_safe
 def overview(request: Request) -> HttpResponse:
-    databases = list(databases_with_counts())
+    databases = with_statuses(databases_with_counts())
     visits = [database.last_visited_at for database in databases if database.last_visited_at]
     pipeline_runs = JobRun.objects.live().filter(job=JobCode.PIPELINE)
     context = {
         "now": timezone.now(),
         "stations": pipeline_counts(),
         "databases": databases,
+        "status_counts": count_statuses(databases),
         "last_visited_at": max(visits, default=None),
         "balance": latest_balance(),
         "alerts": list(alerts(databases, request.user)),
@@ -45,6 +48,16 @@ def overview(request: Request) -> HttpResponse:
         "live_run": pipeline_runs.newest_first().first(),
     }
     return render(request, "home/overview.html", context)
+
+
+def count_statuses(databases: list[Any]) -> list[tuple[str, int, str]]:
+    """How many databases have each status: its word, their number, and the URL of their list."""
+    counts = Counter(database.status.timeliness for database in databases)
+    return [
+        (str(timeliness.label), counts[timeliness], query_url("channels", status=timeliness.value))
+        for timeliness in Timeliness
+        if counts[timeliness]
+    ]
 
 
 @dataclass(frozen=True)

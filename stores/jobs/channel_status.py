@@ -1,0 +1,323 @@
+"""How each channel database is served: on time, delayed, late, or in need of a person.
+
+Three things wait at a database: its events for the next visit, what it sent for conversion, and the
+customers that it lacks for a download. Schedules promise when each is done: at their next start for
+its channel. What has missed one start is delayed, and late after two. A database that only a person
+can help needs one, whatever its schedules do.
+
+Nothing of this is stored: it follows from the schedules, and from rows that say since when
+something waits.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.db.models import TextChoices
+from django.utils import timezone
+
+from stores.hqdb.sql import fetch
+from stores.jobs.catalog import JOBS
+from stores.messages.labels import duration_words
+from stores.models import ChannelDatabase, Schedule
+from stores.models.error_cause import PASSING, ErrorCause, cause_of
+from stores.models.incident import BLOCKS_DATABASE, IncidentKind
+from stores.models.job import StepCode
+from stores.pipeline.configuration.distributed import databases_left_out
+from stores.pipeline.download.sessions import suspended_in_strict_order
+
+
+class Timeliness(TextChoices):
+    """How well a database is served, the better first."""
+
+    ON_TIME = "on_time", "On time"
+    DELAYED = "delayed", "Delayed"
+    LATE = "late", "Late"
+    NEEDS_YOU = "needs_you", "Needs you"
+
+
+class Waiting(TextChoices):
+    """What waits at a database. The label is said of a length of time."""
+
+    VISIT = "visit", "Not visited for {}."
+    CONVERSION = "conversion", "Events uploaded {} ago are not converted yet."
+    DELIVERY = "delivery", "Customers changed {} ago are not delivered yet."
+
+
+STEPS = {
+    Waiting.VISIT: StepCode.UPLOAD,
+    Waiting.CONVERSION: StepCode.CONVERT,
+    Waiting.DELIVERY: StepCode.DOWNLOAD,
+}
+
+
+class Need(TextChoices):
+    """What only a person can settle."""
+
+    INCIDENT = "incident", "Incident open"
+    UPLOADS_PAUSED = "uploads_paused", "Uploads paused"
+    DOWNLOADS_PAUSED = "downloads_paused", "Downloads paused"
+    DOWNLOADS_SUSPENDED = "downloads_suspended", "Downloads suspended"
+    ERROR = "error", "Error"
+    NOT_SCHEDULED = "not_scheduled", "No schedule"
+
+
+@dataclass(frozen=True)
+class Item:
+    """The oldest of what waits at a database."""
+
+    what: Waiting
+    since: datetime
+    now: datetime
+    timeliness: Timeliness
+
+    @property
+    def age(self) -> timedelta:
+        # A clock that was ahead can have left times in the future.
+        return max(self.now - self.since, timedelta())
+
+    @property
+    def sentence(self) -> str:
+        return str(self.what.label).format(duration_words(self.age))
+
+
+@dataclass(frozen=True)
+class ChannelStatus:
+    """How a database is served. Nothing is promised to one that is switched off."""
+
+    timeliness: Timeliness | None = None
+    needs: tuple[Need, ...] = ()
+    # What waits, the oldest first.
+    items: tuple[Item, ...] = ()
+    cause: ErrorCause | None = None
+    # The oldest incident that is open, first of those that stop visits, and a suspended download.
+    incident: int | None = None
+    incident_kind: str = ""
+    suspended_by: UUID | None = None
+    # The steps that no schedule does for it.
+    unscheduled: tuple[StepCode, ...] = ()
+
+    @property
+    def overdue(self) -> list[Item]:
+        """What waits for longer than was promised."""
+        return [item for item in self.items if item.timeliness != Timeliness.ON_TIME]
+
+    @property
+    def lag(self) -> timedelta | None:
+        """For how long headquarters and the database may have differed."""
+        return self.items[0].age if self.items else None
+
+    @property
+    def lag_minutes(self) -> int | None:
+        return None if self.lag is None else int(self.lag.total_seconds() // 60)
+
+    @property
+    def uncovered(self) -> str:
+        return ", ".join(str(step.label).lower() for step in self.unscheduled)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether an incident stops all visits."""
+        return self.incident_kind in BLOCKS_DATABASE
+
+    @property
+    def incident_title(self) -> str:
+        return str(IncidentKind(self.incident_kind).label) if self.incident_kind else ""
+
+
+def channel_statuses(databases: Iterable[ChannelDatabase]) -> dict[int, ChannelStatus]:
+    """The status of each database by its id; as many queries for one as for a thousand."""
+    databases = list(databases)
+    visited = [database for database in databases if database.is_visited]
+    statuses = {database.pk: ChannelStatus() for database in databases}
+    if visited:
+        statuses |= statuses_of_visited(visited)
+    return statuses
+
+
+def status_word(database: ChannelDatabase, status: ChannelStatus) -> str:
+    """How a database is served, in a word, or why nothing is promised to it."""
+    if status.timeliness:
+        return str(status.timeliness.label)
+    return "Archived" if database.channel.is_archived else "Switched off"
+
+
+def statuses_of_visited(databases: Sequence[ChannelDatabase]) -> dict[int, ChannelStatus]:
+    now = timezone.now()
+    coverage, facts = Coverage(now), read_facts(databases)
+    left_out = databases_left_out()
+    suspended: dict[int, UUID] = {}
+    if any(database.strict_order for database in databases):
+        suspended = dict(suspended_in_strict_order().values_list("database_id", "pk"))
+    statuses = {}
+    for database in databases:
+        known, is_sent_customers = facts[database.pk], database.pk not in left_out
+        unscheduled = tuple(
+            step
+            for step in STEPS.values()
+            if (is_sent_customers or step != StepCode.DOWNLOAD)
+            and not coverage.covers(step, database.channel_id)
+        )
+        waiting = since_when(database, known, is_sent_customers=is_sent_customers)
+        items = tuple(
+            Item(what, since, now, coverage.timeliness(STEPS[what], database.channel_id, since))
+            for what, since in sorted(waiting.items(), key=lambda item: item[1])
+        )
+        cause, suspended_by = cause_of(database.last_error), suspended.get(database.pk)
+        present = {
+            Need.INCIDENT: known.incident is not None,
+            Need.UPLOADS_PAUSED: database.uploads_paused,
+            Need.DOWNLOADS_PAUSED: database.downloads_paused,
+            Need.DOWNLOADS_SUSPENDED: suspended_by is not None,
+            Need.ERROR: cause is not None and cause not in PASSING,
+            Need.NOT_SCHEDULED: bool(unscheduled),
+        }
+        needs = tuple(need for need, is_present in present.items() if is_present)
+        found = [Timeliness.ON_TIME, *(item.timeliness for item in items)]
+        worst = max(found, key=list(Timeliness).index)
+        statuses[database.pk] = ChannelStatus(
+            Timeliness.NEEDS_YOU if needs else worst,
+            needs,
+            items,
+            cause,
+            known.incident,
+            known.incident_kind or "",
+            suspended_by,
+            unscheduled,
+        )
+    return statuses
+
+
+def since_when(
+    database: ChannelDatabase, known: "Facts", *, is_sent_customers: bool
+) -> dict[Waiting, datetime]:
+    """Since when each thing waits. What a person has paused waits for that person."""
+    waiting: dict[Waiting, datetime] = {}
+    if not database.uploads_paused:
+        waiting[Waiting.VISIT] = unvisited_since(database)
+    if known.staged_at:
+        waiting[Waiting.CONVERSION] = known.staged_at
+    lacking = [moment for moment in (known.changed_at, known.lacking_since) if moment]
+    if lacking and is_sent_customers and not database.downloads_paused:
+        waiting[Waiting.DELIVERY] = min(lacking)
+    return waiting
+
+
+def unvisited_since(database: ChannelDatabase) -> datetime:
+    """The last visit that fetched what there was, or since when there should have been one."""
+    visited_at = database.last_visited_at or database.added_at
+    if database.uploads_resumed_at:
+        visited_at = max(visited_at, database.uploads_resumed_at)
+    if database.failing_since and database.failed_step == StepCode.UPLOAD:
+        # Other steps may have visited it since.
+        visited_at = min(visited_at, database.failing_since)
+    return visited_at
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What HQ has of a database in other tables."""
+
+    # When the oldest event that waits for its conversion was uploaded.
+    staged_at: datetime | None
+    # When the first customer changed whose change the database lacks.
+    changed_at: datetime | None
+    # Since when it lacks a customer that it has refused or lost.
+    lacking_since: datetime | None
+    incident: int | None
+    incident_kind: str | None
+
+
+def read_facts(databases: Sequence[ChannelDatabase]) -> dict[int, Facts]:
+    """Read in one query what HQ has of each database, by its id."""
+    rows = fetch(
+        """WITH base AS (
+             SELECT channel_database.id, channel.company_id,
+                    greatest(position, received_no) AS received
+               FROM channel_database JOIN channel ON channel.id = channel_id
+              WHERE channel_database.id = ANY(%(databases)s)),
+           -- Most databases of a company have received the same.
+           reached AS (SELECT DISTINCT company_id, received FROM base),
+           changed AS (
+             SELECT reached.*,
+                    (SELECT modified_at FROM customer
+                      WHERE customer.company_id = reached.company_id
+                        AND customer.change_no > reached.received
+                      ORDER BY customer.change_no LIMIT 1) AS changed_at
+               FROM reached),
+           staged AS (
+             SELECT database_id, min(staged_at) AS staged_at FROM upload_batch
+              WHERE converted_at IS NULL GROUP BY database_id),
+           lacking AS (
+             SELECT database_id, min(since) AS since FROM download_exception
+              WHERE settled_at IS NULL AND reason <> 'requested' GROUP BY database_id),
+           incidents AS (
+             SELECT DISTINCT ON (database_id) database_id, id, kind FROM incident
+              WHERE closed_at IS NULL AND database_id IS NOT NULL
+              ORDER BY database_id, kind <> ALL(%(blocking)s), id)
+           SELECT base.id, staged.staged_at, changed.changed_at, lacking.since,
+                  incidents.id, incidents.kind
+             FROM base JOIN changed USING (company_id, received)
+             LEFT JOIN staged ON staged.database_id = base.id
+             LEFT JOIN lacking ON lacking.database_id = base.id
+             LEFT JOIN incidents ON incidents.database_id = base.id""",
+        {
+            "databases": [database.pk for database in databases],
+            "blocking": [kind.value for kind in BLOCKS_DATABASE],
+        },
+    )
+    return {database: Facts(*facts) for database, *facts in rows}
+
+
+class Coverage:
+    """Which schedules do a step for a channel, and what has missed their starts."""
+
+    def __init__(self, now: datetime) -> None:
+        self.schedules = [
+            schedule
+            for schedule in Schedule.objects.active().with_details()
+            if steps_of(schedule.job) & set(STEPS.values())
+        ]
+        self.missed = {schedule.pk: schedule.missed_before(now) for schedule in self.schedules}
+        self.channels = dict(channels_of(self.schedules))
+        self.limits = cache(self.find_limits)
+
+    def covers(self, step: StepCode, channel: int) -> bool:
+        return bool(self.limits(step, channel))
+
+    def timeliness(self, step: StepCode, channel: int, since: datetime) -> Timeliness:
+        """How well what waits since a moment is served, by the schedule that promises most."""
+        limits = self.limits(step, channel)
+        if any(twice and since < twice for _, twice in limits):
+            return Timeliness.LATE
+        if any(once and since < once for once, _ in limits):
+            return Timeliness.DELAYED
+        return Timeliness.ON_TIME
+
+    def find_limits(self, step: StepCode, channel: int) -> list[Any]:
+        return [
+            self.missed[schedule.pk]
+            for schedule in self.schedules
+            if step in steps_of(schedule.job)
+            and (schedule.is_for_all or channel in self.channels[schedule.pk])
+        ]
+
+
+def steps_of(job: str) -> set[StepCode]:
+    return {step.code for step in JOBS[job].steps}
+
+
+def channels_of(schedules: Sequence[Schedule]) -> Iterator[tuple[int, set[int]]]:
+    """The channels of each schedule by its id, also those that have a database in its groups."""
+    groups = {group.pk for schedule in schedules for group in schedule.groups.all()}
+    members: list[tuple[int, int]] = []
+    if groups:
+        enabled = ChannelDatabase.objects.filter(group__in=groups, is_enabled=True)
+        members = list(enabled.values_list("group", "channel"))
+    for schedule in schedules:
+        own = {channel.pk for channel in schedule.channels.all()}
+        in_groups = {group.pk for group in schedule.groups.all()}
+        yield schedule.pk, own | {channel for group, channel in members if group in in_groups}

@@ -1,0 +1,38 @@
+"""Since when a channel database is there, and since when visits to it fail."""
+
+from django.db import migrations, models
+from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import Now
+
+
+def copy_times(apps, schema_editor):
+    """A database of before was added with its channel."""
+    channels = apps.get_model("stores", "Channel").objects.filter(pk=OuterRef("channel"))
+    apps.get_model("stores", "ChannelDatabase").objects.update(
+        added_at=Subquery(channels.values("created_at"))
+    )
+
+
+class Migration(migrations.Migration):
+    dependencies = [("stores", "0005_channel_secrets")]
+
+    operations = [
+        migrations.AddField(
+            model_name="channeldatabase",
+            name="added_at",
+            field=models.DateTimeField(db_default=Now(), editable=False),
+        ),
+        migrations.AddField(
+            model_name="channeldatabase",
+            name="failing_since",
+            field=models.DateTimeField(editable=False, null=True),
+        ),
+        migrations.RunPython(copy_times, migrations.RunPython.noop),
+        migrations.AddConstraint(
+            model_name="channeldatabase",
+            constraint=models.CheckConstraint(
+                condition=Q(failing_since__isnull=True) | Q(failures__gt=0),
+                name="only_a_database_that_fails_has_failed_since",
+            ),
+        ),
+    ]

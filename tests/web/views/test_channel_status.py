@@ -1,0 +1,115 @@
+"""Pages say how channels are served, and why not to those who can do something about it.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `user_of` creates a user in a group and returns a client in which that user is signed in.
+"""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from stores.messages.message import Message
+from stores.models import ChannelDatabase, JobRun
+from stores.models.job import JobCode
+from stores.pipeline.pauses import pause
+from tests.support.make import lookup, make_customer, make_schedule, run
+from tests.support.pages import text_of
+
+SENTENCE = "Channel popup cannot be reached: its server refuses HQ"
+
+
+@pytest.fixture
+def served(houston, popup) -> None:
+    """A pipeline every half hour; popup's server refuses HQ's password since a while."""
+    make_schedule("pipeline", every_minutes=30)
+    run("pipeline")
+    ChannelDatabase.objects.filter(pk=popup.pk).update(
+        last_error=Message("channel_password_refused", channel="popup"),
+        failures=4,
+        failing_since=timezone.now() - timedelta(minutes=50),
+        last_visited_at=timezone.now() - timedelta(minutes=50),
+    )
+
+
+@pytest.mark.parametrize("url", ["/", "/channels/", "/channels/popup/"])
+def test_an_error_and_its_cause_are_for_those_who_can_do_something(served, user_of, url):
+    operator, viewer = (text_of(user_of(role).get(url)) for role in ("operator", "viewer"))
+
+    for page in (operator, viewer):
+        assert "Needs you" in page
+        assert "Not visited for 50 min." in page
+    assert SENTENCE in operator
+    assert SENTENCE not in viewer
+    assert "Operators and administrators see why." in viewer
+    assert "<strong>User or password refused.</strong>" in operator
+
+
+def test_the_list_shows_the_channels_of_a_status(served, user_of):
+    client = user_of("auditor")
+
+    late = client.get("/channels/?status=needs_you").context["table"]
+    on_time = client.get("/channels/?status=on_time&_export=csv").getvalue().decode()
+    counts = client.get("/").context["status_counts"]
+
+    assert [row.record.label for row in late.page.object_list] == ["popup"]
+    assert '"houston"' in on_time
+    assert '"On time"' in on_time
+    assert "popup" not in on_time
+    assert counts == [
+        ("On time", 1, "/channels/?status=on_time"),
+        ("Needs you", 1, "/channels/?status=needs_you"),
+    ]
+
+
+def test_late_channels_need_attention_and_only_some_are_named(houston, user_of):
+    make_schedule("pipeline", every_minutes=5)
+    ChannelDatabase.objects.bulk_create(
+        ChannelDatabase(
+            channel=houston.channel, group=houston.group, name=f"till-{n}", url=f"embedded:till_{n}"
+        )
+        for n in range(12)
+    )
+    ChannelDatabase.objects.update(last_visited_at=timezone.now() - timedelta(minutes=21))
+
+    alerts = user_of("viewer").get("/").context["alerts"]
+
+    texts = [alert.text for alert in alerts if "Not visited" in alert.text]
+    assert texts[0] == "houston: Not visited for 21 min."
+    assert len(texts) == 10
+    assert "3 more channel databases late or in need of someone." in [a.text for a in alerts]
+
+
+def test_a_customer_is_pushed_to_a_channel_from_its_page(houston, popup, user_of):
+    make_customer(houston, "Ann")
+    for job in (JobCode.UPLOAD, JobCode.CONVERT):
+        run(job)
+    operator, viewer = user_of("operator"), user_of("viewer")
+    pages = [text_of(operator.get(url)) for url in ("/customers/005001/", "/trace/USRT:005001/")]
+
+    response = operator.post("/customers/005001/push/", {"database": popup.pk})
+    refused = viewer.post("/customers/005001/push/", {"database": popup.pk})
+
+    for page in pages:
+        assert "<strong>Not packaged.</strong> No package for popup contains its latest" in page
+        assert "Push this customer now" in page
+    assert "Push this customer now" not in text_of(viewer.get("/customers/005001/"))
+    started = JobRun.objects.newest_first()[0]
+    assert response.url == started.get_absolute_url()
+    assert (started.job, started.channels) == (JobCode.DOWNLOAD, ["popup"])
+    assert (started.started_by, started.requested_by.username) == ("page", "operator")
+    assert refused.status_code == 403
+    run(JobCode.DOWNLOAD, channels=["popup"])
+    assert lookup(popup) == [("005001", "Ann")]
+
+
+def test_a_customer_is_not_pushed_where_downloads_are_paused(houston, popup, user_of):
+    make_customer(houston, "Ann")
+    run("pipeline", channels=["houston"])
+    pause(popup, "download", "Stocktaking.")
+
+    operator = user_of("operator")
+    page = text_of(operator.post("/customers/005001/push/", {"database": popup.pk}, follow=True))
+
+    assert "Downloads to popup are paused: Stocktaking." in page
+    assert not JobRun.objects.filter(job=JobCode.DOWNLOAD).exists()

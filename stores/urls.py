@@ -54,6 +54,7 @@ urlpatterns = [
         "customers/<reference:account>/change/", customers.change_customer, name="change-customer"
     ),
     path("customers/<reference:account>/resend/", customers.resend, name="resend-customer"),
+    path("customers/<reference:account>/push/", customers.push, name="push-customer"),
     path("customers/<reference:account>/", customers.customer_detail, name="customer"),
     path("fields-to-correct/", customers.field_list, name="fields-to-correct"),
     path("conflicts/", conflicts.conflict_list, name="conflicts"),

@@ -22,11 +22,10 @@ from django.utils import timezone
 from stores.hqdb.sql import fetch
 from stores.jobs.catalog import JOBS
 from stores.messages.labels import duration_words
-from stores.models import ChannelDatabase, Schedule
+from stores.models import ChannelDatabase, ExcludedDatabase, Schedule
 from stores.models.error_cause import PASSING, ErrorCause, cause_of
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
-from stores.models.job import StepCode
-from stores.pipeline.configuration.distributed import databases_left_out
+from stores.models.job import JobCode, StepCode
 from stores.pipeline.download.sessions import suspended_in_strict_order
 
 
@@ -148,7 +147,7 @@ def status_word(database: ChannelDatabase, status: ChannelStatus) -> str:
 def statuses_of_visited(databases: Sequence[ChannelDatabase]) -> dict[int, ChannelStatus]:
     now = timezone.now()
     coverage, facts = Coverage(now), read_facts(databases)
-    left_out = databases_left_out()
+    left_out = ExcludedDatabase.objects.from_job(JobCode.DOWNLOAD)
     suspended: dict[int, UUID] = {}
     if any(database.strict_order for database in databases):
         suspended = dict(suspended_in_strict_order().values_list("database_id", "pk"))

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from stores.models.job import SENDING_JOBS
+from stores.models.job import SENDING_JOBS, JobCode
 
 
 class SchedulerJobQuerySet(models.QuerySet["SchedulerJob"]):
@@ -46,12 +46,20 @@ class SchedulerJob(models.Model):
         return self.get_job_display()
 
 
+class ExcludedDatabaseQuerySet(models.QuerySet["ExcludedDatabase"]):
+    def from_job(self, job: JobCode) -> set[int]:
+        """Return the ids of the databases to which a job sends nothing."""
+        return set(self.filter(job=job).values_list("database__pk", flat=True))
+
+
 class ExcludedDatabase(models.Model):
     """A row of the view excluded_database: a register's database to which a job sends nothing."""
 
     pk = models.CompositePrimaryKey("database_id", "job")
     database = models.ForeignKey("ChannelDatabase", models.DO_NOTHING, related_name="exclusions")
     job = models.CharField(max_length=10)
+
+    objects = ExcludedDatabaseQuerySet.as_manager()
 
     class Meta:
         db_table = "excluded_database"

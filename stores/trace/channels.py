@@ -90,8 +90,13 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
             events.append(TraceEvent(at, "pending_upload", database.label, text))
         if unfetched:
             waiting.append(database)
+        at_hq = channels.get(database.label)
         channels[database.label] = TraceChannel(
-            database.channel.code, database.label, bool(received), min(received, default=None)
+            database.channel.code,
+            database.label,
+            bool(received),
+            min(received, default=None),
+            at_hq.missing if at_hq else None,
         )
     is_known = trace.state != "pending_upload"
     return replace(

@@ -12,18 +12,14 @@ from stores.models import (
     ChannelDatabase,
     Customer,
     CustomerDelivery,
-    DownloadException,
-    DownloadSession,
     EditConflict,
-    ExcludedDatabase,
     GuidMap,
     Quarantine,
 )
-from stores.models.job import JobCode
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
-from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS
+from stores.trace.distribution import Distribution, load_distribution
 from stores.trace.operations import CustomerOperation, in_event_order
 from stores.trace.types import Match
 
@@ -36,32 +32,26 @@ class CustomerHistory:
     operations: list[CustomerOperation]
     quarantined: list[Quarantine]
     databases: list[ChannelDatabase]
-    # What arrived at each database, oldest first, and what of it is still there.
+    # What arrived at each database, oldest first.
     deliveries: dict[int, list[CustomerDelivery]]
-    held: dict[int, list[CustomerDelivery]]
-    lacking: set[int]
-    # The databases to which 1010 sends nothing.
-    excluded: set[int]
-    # Why: open exceptions, and sessions suspended in strict order; by database.
-    exceptions: dict[int, DownloadException]
-    suspended: dict[int, DownloadSession]
+    distribution: Distribution
     conflicts: list[EditConflict]
 
     @property
     def recipients(self) -> list[ChannelDatabase]:
-        """The enabled databases to which customers are sent."""
+        """The databases that are visited and sent customers."""
+        left_out = self.distribution.left_out
         return [
             database
             for database in self.databases
-            if database.is_enabled
-            and database.channel.is_enabled
-            and database.pk not in self.excluded
+            if database.is_visited and database.pk not in left_out
         ]
 
     @property
     def pending(self) -> list[ChannelDatabase]:
         """The recipients that lack the customer's present version."""
-        return [database for database in self.recipients if database.pk in self.lacking]
+        lacking = self.distribution.lacking
+        return [database for database in self.recipients if database.pk in lacking]
 
     @property
     def is_distributed(self) -> bool:
@@ -93,21 +83,7 @@ def load_history(match: Match) -> CustomerHistory:
         list(quarantined_rows(match, ids, [operation.row.pk for operation in operations])),
         databases,
         CustomerDelivery.objects.of(customer) if customer else {},
-        CustomerDelivery.objects.held_of(customer) if customer else {},
-        set(customer.databases_lacking().values_list("pk", flat=True)) if customer else set(),
-        set(
-            ExcludedDatabase.objects.filter(job=JobCode.DOWNLOAD).values_list(
-                "database__pk", flat=True
-            )
-        ),
-        {
-            exception.database_id: exception
-            for exception in DownloadException.objects.open().filter(customer=customer)
-        },
-        {
-            session.database_id: session
-            for session in suspended_in_strict_order().filter(database__in=databases)
-        },
+        load_distribution(customer, databases),
         list(EditConflict.objects.for_customer(customer)) if customer else [],
     )
 

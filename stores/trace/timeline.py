@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 from uuid import UUID
@@ -10,23 +11,28 @@ from uuid import UUID
 from stores.messages.labels import counted
 from stores.messages.reasons import REASONS, explain
 from stores.models import (
+    Channel,
     ChannelDatabase,
+    Customer,
     CustomerDelivery,
-    DownloadException,
     EditConflict,
     GuidMap,
     Quarantine,
 )
 from stores.models.customer import AccountState, GuidOrigin
-from stores.models.package import ExceptionReason, listed_accounts
 from stores.models.quarantine import QuarantineStatus
 from stores.models.staging import Origin, StagingStatus
 from stores.pipeline.events.kinds import CUSTOMER
+from stores.trace.distribution import Distribution, load_distribution
 from stores.trace.documents import documents_of
 from stores.trace.history import CustomerHistory, load_history
+from stores.trace.missing import NEXT_STEPS, OWN_COMPANY, missing_step, obstacles_to
 from stores.trace.operations import CustomerOperation, value_text
 from stores.trace.types import (
+    Action,
     Match,
+    MissingCode,
+    MissingStep,
     Trace,
     TraceChannel,
     TraceEvent,
@@ -48,7 +54,20 @@ PARENT_MISSING = WaitingFor(
 )
 
 
-def build_trace(match: Match) -> Trace:
+# What a customer without an account waits for, by the state of the trace, and what helps.
+CODES_OF_STATES = {
+    "pending_upload": MissingCode.NOT_UPLOADED,
+    "not_synchronized": MissingCode.NOT_CONVERTED,
+    "failed": MissingCode.FAILED,
+}
+COMMANDS = {
+    MissingCode.NOT_UPLOADED: "run_job P-0001",
+    MissingCode.NOT_CONVERTED: "run_job sync-customers",
+}
+
+
+def build_trace(match: Match, *, with_errors: bool = True) -> Trace:
+    """The trace of a customer; not everybody may see the last errors of channels in it."""
     history = load_history(match)
     created = [account for account in [match.async_account] if account]
     guids = [str(account.pk) for account in history.guids] or created
@@ -57,9 +76,9 @@ def build_trace(match: Match) -> Trace:
         account_number=match.account_number,
         company=match.company,
         state=customer_state(history),
-        waiting_for=waiting_reason(history),
+        waiting_for=waiting_reason(history, with_errors=with_errors),
         events=in_order(events_of(history)),
-        channels=channels_of(history),
+        channels=channels_of(history, with_errors=with_errors),
         documents=documents_of(history.customer, [UUID(guid) for guid in guids]),
     )
 
@@ -79,7 +98,7 @@ def customer_state(history: CustomerHistory) -> str:
     return "waiting" if history.operations or history.quarantined else "pending_upload"
 
 
-def waiting_reason(history: CustomerHistory) -> WaitingFor | None:
+def waiting_reason(history: CustomerHistory, *, with_errors: bool) -> WaitingFor | None:
     """The first thing that is open: a failed row, a row with a reason, or a step still to come."""
     rows = [operation.row for operation in history.operations]
     failed = [row for row in rows if row.status == StagingStatus.FAILED]
@@ -93,7 +112,7 @@ def waiting_reason(history: CustomerHistory) -> WaitingFor | None:
             return TO_APPLY
         has_own_event = any(operation.kind is CUSTOMER for operation in history.operations)
         return TO_CONVERT if has_own_event else PARENT_MISSING
-    return waiting_for_delivery(history) if history.pending else None
+    return waiting_for_delivery(history, with_errors=with_errors) if history.pending else None
 
 
 def waiting_for_reason(row: Any) -> WaitingFor:
@@ -109,19 +128,23 @@ def case_id(row: Any) -> str | None:
     return str(row.pk) if is_open else None
 
 
-def waiting_for_delivery(history: CustomerHistory) -> WaitingFor:
+def waiting_for_delivery(history: CustomerHistory, *, with_errors: bool) -> WaitingFor:
     """The channels that lack the account or its latest change, and why."""
+    distribution = history.distribution
     obstacles = [
-        obstacle for database in history.pending for obstacle in obstacles_to(database, history)
+        obstacle
+        for database in history.pending
+        for obstacle in obstacles_to(database, distribution, with_errors=with_errors)
+        if obstacle.code not in NEXT_STEPS
     ]
     labels = ", ".join(database.label for database in history.pending)
-    sentences = [f"Not delivered yet to {labels}.", *(text for text, _ in obstacles)]
+    sentences = [f"Not delivered yet to {labels}.", *(obstacle.text for obstacle in obstacles)]
     # Each advice once, in their order.
-    steps = dict.fromkeys(step for _, step in obstacles)
+    steps = dict.fromkeys(obstacle.next_step for obstacle in obstacles if obstacle.next_step)
     suspended = [
-        history.suspended[database.pk]
+        distribution.suspended[database.pk]
         for database in history.pending
-        if database.pk in history.suspended
+        if database.pk in distribution.suspended
     ]
     return WaitingFor(
         "not_distributed",
@@ -131,59 +154,60 @@ def waiting_for_delivery(history: CustomerHistory) -> WaitingFor:
     )
 
 
-def obstacles_to(database: ChannelDatabase, history: CustomerHistory) -> Iterator[tuple[str, str]]:
-    """The reasons why a database lacks the customer, each with the next step: two sentences."""
-    if database.last_error:
-        yield str(database.last_error), "Check the channel; 1010 then delivers automatically."
-    if database.downloads_paused:
-        yield (
-            f"Downloads to {database.label} are paused:"
-            f" {as_sentence(database.downloads_pause_reason)}",
-            "Resume the downloads when the reason is gone.",
+def channels_of(history: CustomerHistory, *, with_errors: bool) -> list[TraceChannel]:
+    """The recipients of the company, and all others that received the account."""
+    return [
+        trace_channel(database, history.distribution, with_errors=with_errors)
+        for database in history.databases
+        if database in history.recipients or database.pk in history.distribution.held
+    ]
+
+
+def trace_channel(
+    database: ChannelDatabase, distribution: Distribution, *, with_errors: bool = True
+) -> TraceChannel:
+    """Whether a database has the account, since when, and what is missing if it does not."""
+    held = distribution.held.get(database.pk)
+    return TraceChannel(
+        database.channel.code,
+        database.label,
+        bool(held),
+        held[0].delivered_at if held else None,
+        missing_step(database, distribution, with_errors=with_errors),
+        database.pk,
+    )
+
+
+def reach_of(trace: Trace, channel: Channel) -> Iterator[TraceChannel]:
+    """Whether each database of a channel has the customer, and what is missing if it does not."""
+    known = {row.database: row for row in trace.channels}
+    databases = list(ChannelDatabase.objects.with_channel().filter(channel=channel))
+    customers = Customer.objects.filter(company=trace.company, account_number=trace.account_number)
+    customer = customers.first() if trace.account_number else None
+    distribution = load_distribution(customer, databases)
+    for database in databases:
+        row = known.get(database.label) or trace_channel(database, distribution)
+        yield row if customer else replace(row, missing=missing_account(trace, database))
+
+
+def missing_account(trace: Trace, database: ChannelDatabase) -> MissingStep:
+    """What a customer without an account waits for."""
+    company, waiting_for = database.channel.company_id, trace.waiting_for
+    if trace.company != company:
+        return MissingStep(
+            MissingCode.OTHER_COMPANY,
+            f"{database.label} belongs to {company}, and the customer to {trace.company}.",
+            OWN_COMPANY,
         )
-    exception = history.exceptions.get(database.pk)
-    is_refused = exception is not None and exception.reason == ExceptionReason.REFUSED
-    is_suspended = database.pk in history.suspended
-    if exception and is_refused:
-        yield (
-            f"{database.label} refuses this customer ({exception.message}).",
-            "Correct what it refuses"
-            + ("." if is_suspended else "; each download tries the customer again."),
-        )
-    if is_suspended:
-        whom = (
-            "" if is_refused else f" since it refused {refused_names(database) or 'some customers'}"
-        )
-        yield (
-            f"Downloads to {database.label} are suspended{whom}.",
-            "Open the download session and choose Send again or Cancel.",
-        )
-    elif not is_refused and not database.downloads_paused and (names := refused_names(database)):
-        yield (
-            f"{database.label} refuses {names}; in strict order, the others wait.",
-            "Correct what it refuses; each download tries again.",
-        )
-
-
-def as_sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def refused_names(database: ChannelDatabase) -> str:
-    """The accounts of the customers for whom, in strict order, later packages wait."""
-    refused = DownloadException.objects.holding_up().filter(database=database)
-    return str(listed_accounts(refused))
-
-
-def channels_of(history: CustomerHistory) -> list[TraceChannel]:
-    """The recipients of the company, and all other channels that received the account."""
-    channels = []
-    for database in history.databases:
-        held = history.held.get(database.pk)
-        if held or database in history.recipients:
-            at = held[0].delivered_at if held else None
-            channels.append(TraceChannel(database.channel.code, database.label, bool(held), at))
-    return channels
+    code = CODES_OF_STATES.get(trace.state, MissingCode.WAITING)
+    text, next_step = (waiting_for.text, waiting_for.next_step) if waiting_for else ("", "")
+    return MissingStep(
+        code,
+        text,
+        next_step,
+        Action.CONVERT if code == MissingCode.NOT_CONVERTED else Action.NONE,
+        command=COMMANDS.get(code, ""),
+    )
 
 
 def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import TextChoices
+
 # The kinds of events, in the order of events with the same time.
 EVENT_ORDER = (
     "captured",
@@ -74,14 +76,68 @@ class TraceEvent:
     case: str | None = None
 
 
+class MissingCode(TextChoices):
+    """The steps of a customer's way to a channel database, as the one that is missing."""
+
+    NOT_UPLOADED = "not_uploaded", "Not uploaded"
+    NOT_CONVERTED = "not_converted", "Not converted"
+    WAITING = "waiting", "Waiting"
+    FAILED = "failed", "Failed"
+    OTHER_COMPANY = "other_company", "Another company"
+    NOT_SENT = "not_sent", "Sent to no channel"
+    NOT_ACTIVE = "not_active", "Not active"
+    ARCHIVED = "archived", "Channel archived"
+    SWITCHED_OFF = "switched_off", "Switched off"
+    EXCLUDED = "excluded", "Excluded"
+    PAUSED = "paused", "Downloads paused"
+    BLOCKED = "blocked", "Blocked by an incident"
+    AWAY = "away", "Channel away"
+    REFUSED = "refused", "Refused by the channel"
+    LOST = "lost", "Lost by the channel"
+    SUSPENDED = "suspended", "Downloads suspended"
+    PACKAGE_FAILED = "package_failed", "Package failed"
+    PACKAGE_WAITS = "package_waits", "Package waits"
+    NOT_PACKAGED = "not_packaged", "Not packaged"
+
+
+class Action(TextChoices):
+    """What a person can do about a missing step on a page."""
+
+    NONE = "", "Nothing"
+    PUSH = "push", "Push this customer now"
+    CONVERT = "convert", "Convert now"
+    RESUME = "resume", "Resume"
+    INCIDENT = "incident", "View the incident"
+    SESSION = "session", "View the download session"
+
+
+@dataclass(frozen=True)
+class MissingStep:
+    """Why a channel database does not have the customer, in sentences, and what helps.
+
+    `target` is the incident or the session that it is about, `command` the words after manage.py
+    that do what the page's button does, if there is one.
+    """
+
+    code: MissingCode
+    text: str
+    next_step: str = ""
+    action: Action = Action.NONE
+    target: str | None = None
+    command: str = ""
+
+
 @dataclass(frozen=True)
 class TraceChannel:
-    """Whether a channel database has the account, and since when."""
+    """Whether a channel database has the account, since when, and why not its present version."""
 
     channel: str
     database: str
     knows_account: bool
     at: datetime | None
+    missing: MissingStep | None = None
+    # Of the database; only pages need it.
+    pk: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +174,16 @@ def trace_as_json(trace: Trace) -> dict[str, Any]:
         del document["waiting_for"]["case"]
     for event in document["events"]:
         del event["case"]
-    for part in (*document["events"], *document["channels"]):
-        part["at"] = part["at"].astimezone(UTC).isoformat() if part["at"] else None
+        event["at"] = time_as_json(event["at"])
+    document["channels"] = [channel_as_json(channel) for channel in trace.channels]
     return document
+
+
+def channel_as_json(channel: TraceChannel) -> dict[str, Any]:
+    document = asdict(channel) | {"at": time_as_json(channel.at)}
+    del document["pk"]
+    return document
+
+
+def time_as_json(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat() if moment else None

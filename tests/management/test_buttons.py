@@ -51,6 +51,8 @@ from stores.pipeline.sales.refused import record_refusals, refusals_of
 from stores.urls import urlpatterns
 from tests.support.concurrency import other_session
 from tests.support.make import (
+    carry_out,
+    lookup,
     make_customer,
     make_event,
     make_sale,
@@ -77,6 +79,7 @@ COMMANDS = {
     "rerun-download": "downloads rerun",
     "delete-download": "downloads delete",
     "resend-customer": "downloads resend",
+    "push-customer": "downloads push",
     "send-everything": "downloads full",
     "pause-channel": "channels pause",
     "archive-channel": "channels archive",
@@ -604,6 +607,23 @@ def test_a_customer_is_sent_again(applied_session, call):
     assert call("downloads", "resend", "popup", "X-1")[0] == 2
     [exception] = call("downloads", "list")[1]["exceptions"]
     assert (exception["account"], exception["reason"]) == ("005001", "requested")
+
+
+def test_a_customer_is_pushed_now(houston, popup, call):
+    make_customer(houston, "Ann")
+    for job in (JobCode.UPLOAD, JobCode.CONVERT):
+        run(job)
+
+    status, document = call("downloads", "push", "popup", "005001")
+    started = JobRun.objects.get(pk=document["run"])
+    carry_out(started)
+
+    assert (status, document["database"], document["customers"]) == (0, "popup", 1)
+    assert (started.job, started.channels) == (JobCode.DOWNLOAD, ["popup"])
+    assert lookup(popup) == [("005001", "Ann")]
+    ChannelDatabase.objects.filter(pk=popup.pk).update(is_enabled=False)
+    status, error = call("downloads", "push", "popup", "005001")
+    assert (status, "popup is switched off" in error) == (1, True)
 
 
 def test_everything_is_sent_again_after_a_preview(applied_session, call):

@@ -5,6 +5,7 @@ another store on PostgreSQL; `store` is a store, once on PostgreSQL and once on 
 registers a channel by its code.
 """
 
+import json
 from contextlib import closing
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -29,9 +30,22 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
+from stores.pipeline.download import sessions
 from tests.support.after_a_fault import waiting
 from tests.support.channels import on_server
-from tests.support.make import lookup, make_customer, make_event, query, run, write
+from tests.support.make import (
+    NO_SERVER,
+    lookup,
+    make_customer,
+    make_event,
+    make_schedule,
+    out_of_reach,
+    query,
+    run,
+    write,
+)
+from tests.support.refused_customers import allow_customers, refuse_customer
+from tests.support.traces import get_trace, knows_account
 
 pytestmark = pytest.mark.slow
 
@@ -385,3 +399,83 @@ def test_a_corrected_address_replaces_the_quarantined_one_and_no_other(store):
     run("pipeline")
 
     assert sorted(Quarantine.objects.values_list("status", flat=True)) == ["open", "superseded"]
+
+
+def sessions_of(database: ChannelDatabase) -> list[DownloadSession]:
+    """The download sessions of a database in the order of their packages."""
+    return list(DownloadSession.objects.filter(database=database).order_by("package__from_no"))
+
+
+@pytest.mark.scenario(id="T12")
+def test_a_channel_that_was_offline_is_sent_all_in_order_and_is_late_meanwhile(
+    houston, seattle, command
+):
+    make_schedule("pipeline", every_minutes=10)
+    run("pipeline")
+    with out_of_reach(seattle, at=NO_SERVER):
+        ann = make_customer(houston, "Ann")
+        run("pipeline")
+        for name in ("Bo", "Cy", "Di"):
+            make_customer(houston, name)
+            run("pipeline")
+        waiting = [session.status for session in sessions_of(seattle)]
+        knows_ann = knows_account(get_trace(ann))
+        missing = next(row.missing for row in get_trace(ann).channels if row.channel == "seattle")
+        ChannelDatabase.objects.filter(pk=seattle.pk).update(
+            last_visited_at=timezone.now() - timedelta(minutes=26)
+        )
+        served = {
+            row["database"]: row["timeliness"]
+            for row in json.loads(command("channels", "--json"))["channels"]
+        }
+
+    assert [session.status for session in sessions_of(houston)] == ["applied"] * 4
+    assert waiting == ["download_failed"]
+    assert knows_ann == {"houston": True, "seattle": False}
+    assert missing.code == "away"
+    assert served["houston"]["status"] == "on_time"
+    assert served["seattle"]["status"] == "late"
+    assert served["seattle"]["cause"] == "connection_refused"
+    run("pipeline")
+    arrived = sessions_of(seattle)
+    assert {session.status for session in arrived} == {"applied"}
+    applied_at = [session.applied_at for session in arrived]
+    assert applied_at == sorted(applied_at)
+    assert lookup(seattle) == lookup(houston)
+    assert knows_account(get_trace(ann)) == {"houston": True, "seattle": True}
+    [row] = [
+        row
+        for row in json.loads(command("channels", "--json"))["channels"]
+        if row["database"] == "seattle"
+    ]
+    assert row["timeliness"]["status"] == "on_time"
+
+
+@pytest.mark.scenario(id="T13")
+@pytest.mark.parametrize("decide", [sessions.rerun, sessions.cancel], ids=["retry", "cancel"])
+def test_in_strict_order_a_refused_package_holds_up_later_ones_until_a_person_decides(
+    houston, seattle, decide
+):
+    ChannelDatabase.objects.filter(pk=seattle.pk).update(strict_order=True)
+    refuse_customer(seattle, "Bad")
+    make_customer(houston, "Bad")
+    run("pipeline")
+    for _ in range(2):
+        run(JobCode.DOWNLOAD)
+    for name in ("Bo", "Cy"):
+        make_customer(houston, name)
+        run("pipeline")
+
+    [refused] = sessions_of(seattle)
+    assert (refused.status, refused.tries) == ("suspended", 3)
+    assert lookup(seattle) == []
+    assert [name for _, name in lookup(houston)] == ["Bad", "Bo", "Cy"]
+    if decide == sessions.rerun:
+        allow_customers(seattle)
+    decide(refused)
+    run(JobCode.DOWNLOAD)
+
+    expected = ["Bad", "Bo", "Cy"] if decide == sessions.rerun else ["Bo", "Cy"]
+    assert [name for _, name in lookup(seattle)] == expected
+    if decide == sessions.rerun:
+        assert {session.status for session in sessions_of(seattle)} == {"applied"}

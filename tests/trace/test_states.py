@@ -115,7 +115,7 @@ def test_the_json_document_has_the_keys_of_the_contract(houston, command):
     for event in document["events"]:
         assert list(event) == ["at", "kind", "channel", "text", "run", "session"]
     for channel in document["channels"]:
-        assert list(channel) == ["channel", "database", "knows_account", "at"]
+        assert list(channel) == ["channel", "database", "knows_account", "at", "missing"]
     utc_offset = datetime.fromisoformat(document["events"][0]["at"]).utcoffset()
     assert utc_offset == timedelta(0)
 

@@ -97,6 +97,7 @@ BUTTONS = FORMS | {
     "failed-cause": {"manager"},
     "let-go": {"manager"},
     "pause-schedule": {"administrator"},
+    "push-customer": RUNNERS,
     "quarantine-dismiss": {"manager"},
     "quarantine-release": RUNNERS,
     "quarantine-reopen": {"manager"},

@@ -1,10 +1,11 @@
 """List download sessions and change them; send customers, or everything, again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.management.base import CommandParser
 
+from stores.jobs.push import PushRefused, push_customers
 from stores.management.arguments import (
     add_database,
     get_database,
@@ -14,7 +15,7 @@ from stores.management.arguments import (
 )
 from stores.management.base import SynclineCommand, add_action, add_actions
 from stores.messages.labels import counted
-from stores.models import Customer, DownloadException, DownloadSession
+from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
 from stores.models.package import ExceptionReason
 from stores.pipeline.download import sessions
 from stores.pipeline.download.exceptions import add_exceptions
@@ -39,11 +40,11 @@ EFFECTS = {
 class Command(SynclineCommand):
     help = (
         "Lists the download sessions that are not applied yet and the customers that channels "
-        "reject; cancels, reruns or deletes a session; sends customers, or everything, again. "
+        "reject; cancels, reruns or deletes a session; sends customers again, or everything. "
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
     example = "downloads full kiosk/till-1 --dry-run"
-    failures = (sessions.SessionRefused,)
+    failures = (sessions.SessionRefused, PushRefused)
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
@@ -64,6 +65,9 @@ class Command(SynclineCommand):
         resend_parser = add_action(actions, "resend", self.resend)
         add_database(resend_parser)
         resend_parser.add_argument("accounts", nargs="+", metavar="ACCOUNT")
+        push_parser = add_action(actions, "push", self.push)
+        add_database(push_parser)
+        push_parser.add_argument("accounts", nargs="+", metavar="ACCOUNT")
         full_parser = add_action(actions, "full", self.send_everything)
         add_database(full_parser)
         full_parser.add_argument("--dry-run", action="store_true", help="Only counts the rows.")
@@ -106,20 +110,24 @@ class Command(SynclineCommand):
 
     def resend(self, options: dict[str, Any]) -> None:
         """Sends customers again."""
-        database, accounts = get_database(options["database"]), options["accounts"]
-        # A customer without a change number is for no channel.
-        customers = Customer.objects.filter(
-            company=database.channel.company, change_no__isnull=False, account_number__in=accounts
-        )
-        ids = dict(customers.values_list("account_number", "pk"))
-        for account in accounts:
-            if account not in ids:
-                raise wrong_argument(f"Channels have no account {account!r}.")
+        database = get_database(options["database"])
+        customers = customer_ids(database, options["accounts"])
         # A download exception is a customer that is sent besides the packages.
-        add_exceptions(database, list(ids.values()), ExceptionReason.REQUESTED)
+        add_exceptions(database, customers, ExceptionReason.REQUESTED)
         self.print_json_or_text(
-            {"database": database.label, "customers": len(ids)},
-            sessions.next_download(database, f"sends {counted(len(ids), 'customer')} again"),
+            {"database": database.label, "customers": len(customers)},
+            sessions.next_download(database, f"sends {counted(len(customers), 'customer')} again"),
+        )
+
+    def push(self, options: dict[str, Any]) -> None:
+        """Starts a download now that sends customers, and all else that is pending."""
+        database = get_database(options["database"])
+        customers = customer_ids(database, options["accounts"])
+        run = push_customers(database, customers).run
+        self.print_json_or_text(
+            {"database": database.label, "customers": len(customers), "run": run.pk},
+            f"1010 is started for {database.channel.code}, run {run.short_id}: it sends"
+            f" {counted(len(customers), 'customer')} to {database.label}.",
         )
 
     def send_everything(self, options: dict[str, Any]) -> None:
@@ -145,6 +153,19 @@ class Command(SynclineCommand):
             {"database": database.label, "strict_order": is_strict},
             f"{database.label} is sent customers {words}.",
         )
+
+
+def customer_ids(database: ChannelDatabase, accounts: Sequence[str]) -> list[int]:
+    """The ids of customers of the database's company. Errors: wrong_argument()."""
+    # A customer without a change number is for no channel.
+    customers = Customer.objects.filter(
+        company=database.channel.company, change_no__isnull=False, account_number__in=accounts
+    )
+    ids = dict(customers.values_list("account_number", "pk"))
+    for account in accounts:
+        if account not in ids:
+            raise wrong_argument(f"Channels have no account {account!r}.")
+    return list(ids.values())
 
 
 def session_as_dict(session: DownloadSession) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import wrong_argument
+from stores.management.arguments import get_channel, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import Company
 from stores.pipeline.channel_search import ChannelResult, search_channels
 from stores.trace.channels import candidates, search_criteria, with_channel_results
 from stores.trace.match import matches
-from stores.trace.timeline import build_trace
-from stores.trace.types import Match, Trace, trace_as_json
+from stores.trace.timeline import build_trace, reach_of
+from stores.trace.types import Match, Trace, TraceChannel, channel_as_json, trace_as_json
 from stores.values.characters import normalize_key
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -25,7 +25,8 @@ OTHER_SEARCHES = (
 class Command(SynclineCommand):
     help = (
         "Shows the history of a customer. If several customers match, they are listed; with --json "
-        "the newest is shown. Exit status: 0 found, 1 none or several found, 2 wrong arguments."
+        "the newest is shown. With --why, says what is missing until a channel has the customer. "
+        "Exit status: 0 found, 1 none or several found, 2 wrong arguments."
     )
     example = "trace C-000042 --look-in-channels"
 
@@ -42,6 +43,12 @@ class Command(SynclineCommand):
             help="Also opens the channels, to find what they have not sent yet.",
         )
 
+        parser.add_argument(
+            "--why",
+            metavar="CHANNEL",
+            help="Says why this channel does not have the customer, and what helps.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
         if not normalize_key(ref):
@@ -49,6 +56,7 @@ class Command(SynclineCommand):
                 "Enter a GUID, an account number, an e-mail address, a phone number, or the number "
                 "of a sale, receipt, order or invoice."
             )
+        channel = get_channel(options["why"]) if options["why"] else None
         results: list[ChannelResult] = []
         if options["look_in_channels"]:
             known = matches(ref)
@@ -64,7 +72,12 @@ class Command(SynclineCommand):
                 self.stdout.write(match_line(customer))
             raise CommandError(f"{len(customers)} customers match: choose one by its first column.")
         trace = with_channel_results(build_trace(customers[0]), results)
-        self.print_json_or_text(trace_as_json(trace), *trace_lines(trace))
+        if channel is None:
+            self.print_json_or_text(trace_as_json(trace), *trace_lines(trace))
+            return
+        why = list(reach_of(trace, channel))
+        document = trace_as_json(trace) | {"why": [channel_as_json(row) for row in why]}
+        self.print_json_or_text(document, *(line for row in why for line in missing_lines(row)))
 
 
 def not_found_message(ref: str) -> str:
@@ -79,6 +92,19 @@ def match_line(match: Match) -> str:
     """One of several customers, without personal data."""
     account = match.account_number or "no account yet"
     return f"{match.ref}  {match.company}  {account}  since {match.at:{TIME_FORMAT}}"
+
+
+def missing_lines(row: TraceChannel) -> Iterator[str]:
+    """Why a database does not have the customer, the next step, and the command that takes it."""
+    missing = row.missing
+    if missing is None:
+        since = f" since {row.at:{TIME_FORMAT}}" if row.at else ""
+        yield f"{row.database} has the customer{since}."
+        return
+    older = "An older version is there. " if row.knows_account else ""
+    yield f"{row.database}: {missing.code.label}. {older}{missing.text} {missing.next_step}".strip()
+    if missing.command:
+        yield f"  python3 manage.py {missing.command}"
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:

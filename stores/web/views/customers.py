@@ -9,15 +9,21 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from stores.jobs.catalog import JOBS
+from stores.jobs.push import PushRefused, push_customers
 from stores.messages.labels import counted, label
 from stores.models import ChannelDatabase, Customer, CustomerDelivery, DownloadException
 from stores.models.customer import AccountState
 from stores.models.job import JobCode
 from stores.models.package import ExceptionReason
+from stores.models.run import StartedBy
 from stores.pipeline.corrections.customer import CustomersBusy, EditsRefused, Stale, save_edits
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.sessions import next_download
 from stores.pipeline.events.kinds import CUSTOMER
+from stores.trace.distribution import load_distribution
+from stores.trace.missing import missing_step
+from stores.trace.types import MissingStep
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.async_customers import (
     AsyncCustomerFilter,
@@ -27,10 +33,12 @@ from stores.web.lists.async_customers import (
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
 from stores.web.lists.fields_to_correct import FieldFilter, FieldTable, all_fields_to_correct
 from stores.web.lists.response import list_view
-from stores.web.permissions import require_permission
+from stores.web.permissions import check_permissions, require_permission, sees_errors
 from stores.web.request import Request, posted_id
+from stores.web.views.runs import add_start_message
 
 may_change_customers = require_permission("stores.change_customer", "change customers")
+MAY_PUSH = ("stores.control_job", *JOBS[JobCode.DOWNLOAD].permissions)
 may_resend = require_permission("stores.control_job", "send customers again")
 
 customer_list = list_view(CustomerFilter, CustomerTable, all_customers)
@@ -47,7 +55,8 @@ def customer_detail(request: Request, account: str) -> HttpResponse:
     [customer] = customers
     may_change = request.user.has_perm("stores.change_customer")
     can_change = may_change and customer.state == AccountState.ACTIVE
-    context = customer_details(customer) | {"can_change": can_change}
+    context = customer_details(customer, with_errors=sees_errors(request.user))
+    context["can_change"] = can_change
     return render(request, "customers/detail.html", context)
 
 
@@ -113,7 +122,7 @@ def redirect_stale(request: Request, customer: Customer) -> HttpResponseRedirect
     return redirect(reverse("change-customer", args=[customer.account_number], query=company))
 
 
-def customer_details(customer: Customer) -> dict[str, Any]:
+def customer_details(customer: Customer, *, with_errors: bool) -> dict[str, Any]:
     return {
         "customer": customer,
         "details": [
@@ -126,7 +135,7 @@ def customer_details(customer: Customer) -> dict[str, Any]:
         "affiliations": customer.affiliations.order_by("-is_active", "affiliation"),
         "attributes": customer.attributes.order_by("-is_active", "attribute"),
         "guids": customer.guids.select_related("channel").order_by("created_at", "pk"),
-        "deliveries": deliveries_of(customer),
+        "deliveries": deliveries_of(customer, with_errors=with_errors),
     }
 
 
@@ -146,6 +155,30 @@ def resend(request: Request, account: str) -> HttpResponseRedirect:
     return redirect(customer)
 
 
+@require_POST
+def push(request: Request, account: str) -> HttpResponseRedirect:
+    """Start a download that sends a customer to one channel database, and show its run."""
+    check_permissions(request, "push customers to a channel", *MAY_PUSH)
+    customer = customers_with_account(request, account)[0]
+    databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
+    database = get_object_or_404(databases, pk=posted_id(request, "database"))
+    if customer.change_no is None:
+        messages.error(request, f"Account {customer} is for no channel.")
+        return redirect(customer)
+    try:
+        started = push_customers(
+            database, [customer.pk], by=request.user, started_by=StartedBy.PAGE
+        )
+    except PushRefused as refusal:
+        messages.error(request, str(refusal))
+        return redirect(customer)
+    if started.is_new:
+        add_start_message(request, started.run)
+    else:
+        messages.info(request, f"1010 is already running. It, or the next one, sends {customer}.")
+    return redirect(started.run)
+
+
 @dataclass(frozen=True)
 class ChannelReach:
     """Whether a channel database of the customer's company has the customer."""
@@ -153,8 +186,9 @@ class ChannelReach:
     database: ChannelDatabase
     # The last delivery that the database still holds.
     delivery: CustomerDelivery | None
-    # Whether it lacks the customer's present version.
+    # Whether it lacks the customer's present version, and why.
     is_lacking: bool
+    missing: MissingStep | None
     # Whether the customer is sent to channels at all.
     is_sent: bool
     # Whether 1010 leaves out this database, because it is that of a register.
@@ -166,27 +200,29 @@ class ChannelReach:
     def state(self) -> str:
         if self.is_excluded:
             return "excluded"
-        is_on = self.database.is_enabled and self.database.channel.is_enabled
         if self.is_sent and not self.is_lacking:
             return "delivered"
-        return "off" if not is_on else "pending" if self.is_sent else "never"
+        if not self.database.is_visited:
+            return "off"
+        return "pending" if self.is_sent else "never"
 
 
-def deliveries_of(customer: Customer) -> list[ChannelReach]:
+def deliveries_of(customer: Customer, *, with_errors: bool) -> list[ChannelReach]:
     """Whether each channel database of the company has the customer, in channel order."""
-    lacking = set(customer.databases_lacking().values_list("pk", flat=True))
-    databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
-    held = CustomerDelivery.objects.held_of(customer)
+    databases = list(
+        ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
+    )
+    distribution = load_distribution(customer, databases)
     requested = customer.exceptions.open().filter(reason=ExceptionReason.REQUESTED)
-    recipients = set(databases.recipients_of(JobCode.DOWNLOAD).values_list("pk", flat=True))
     requests = {row.database_id: row for row in requested.select_related("requested_by")}
     return [
         ChannelReach(
             database,
-            held[database.pk][-1] if database.pk in held else None,
-            is_lacking=database.pk in lacking,
+            distribution.held[database.pk][-1] if database.pk in distribution.held else None,
+            is_lacking=database.pk in distribution.lacking,
+            missing=missing_step(database, distribution, with_errors=with_errors),
             is_sent=customer.change_no is not None,
-            is_excluded=database.pk not in recipients,
+            is_excluded=database.pk in distribution.left_out,
             request=requests.get(database.pk),
         )
         for database in databases

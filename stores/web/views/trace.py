@@ -11,6 +11,7 @@ from stores.trace.match import matches, names_of
 from stores.trace.timeline import build_trace
 from stores.trace.types import Match
 from stores.values.characters import normalize_key
+from stores.web.permissions import sees_errors
 from stores.web.request import Request
 
 
@@ -36,7 +37,7 @@ def detail(request: Request, ref: str) -> HttpResponse:
     context = {
         "ref": ref,
         "name": names_of(customers).get(customers[0].ref, ""),
-        "trace": build_trace(customers[0]),
+        "trace": build_trace(customers[0], with_errors=sees_errors(request.user)),
         "words": shlex.join(["trace", ref]),
         "most_documents": MAX_DOCUMENTS,
     }

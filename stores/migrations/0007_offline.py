@@ -8,7 +8,7 @@ SQL = Path(__file__).parent / "sql" / "excluded_databases.sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0005_channel_secrets")]
+    dependencies = [("stores", "0006_till")]
 
     operations = [
         migrations.AlterField(

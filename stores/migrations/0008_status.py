@@ -14,7 +14,7 @@ def copy_times(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0005_channel_secrets")]
+    dependencies = [("stores", "0007_offline")]
 
     operations = [
         migrations.AddField(

@@ -10,6 +10,6 @@ SQL = Path(__file__).parent / "sql" / "guards_quarantine.sql"
 
 
 class Migration(QuickMigration):
-    dependencies = [("stores", "0005_channel_secrets")]
+    dependencies = [("stores", "0010_jobs")]
 
     operations = [migrations.RunSQL(SQL.read_text("utf-8"))]

@@ -7,14 +7,14 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
-from stores.channeldb.errors import ChannelError, ChannelMisconfigured
-from stores.jobs.channel_status import (
+from stores.channel_status import (
     ChannelStatus,
     Need,
     Timeliness,
     channel_statuses,
     status_word,
 )
+from stores.channeldb.errors import ChannelError, ChannelMisconfigured
 from stores.jobs.liveness import LivenessProblem, liveness_problems
 from stores.management.arguments import (
     add_database,

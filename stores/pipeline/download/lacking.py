@@ -23,7 +23,8 @@ def count_lacking(
                                  WHERE excluded.database_id = database.id
                                    AND excluded.job = '1010') AS is_excluded
                    FROM channel_database database JOIN channel ON channel.id = channel_id
-                  WHERE %(databases)s::bigint[] IS NULL OR database.id = ANY(%(databases)s::bigint[])),
+                  WHERE %(databases)s::bigint[] IS NULL
+                     OR database.id = ANY(%(databases)s::bigint[])),
                -- Most databases of a company have received the same, and are counted once.
                reached AS (
                  SELECT DISTINCT company_id, received FROM base WHERE NOT is_excluded),

@@ -7,7 +7,7 @@ from typing import Any
 import django_tables2 as tables
 from django.db.models import Case, IntegerField, OuterRef, QuerySet, Subquery, When
 
-from stores.jobs.channel_status import (
+from stores.channel_status import (
     ChannelStatus,
     Timeliness,
     channel_statuses,

@@ -14,8 +14,8 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from stores.channel_status import Need, Timeliness
 from stores.jobs.catalog import JOBS
-from stores.jobs.channel_status import Need, Timeliness
 from stores.jobs.liveness import liveness_problems
 from stores.messages.labels import plural
 from stores.messages.reasons import REASONS

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from stores.jobs.channel_status import Timeliness
+from stores.channel_status import Timeliness
 from stores.models import Customer, JobRun
 from stores.models.job import JobCode
 from stores.models.run import IS_IDLE

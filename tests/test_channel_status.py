@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stores.jobs.channel_status import Timeliness, channel_statuses
+from stores.channel_status import Timeliness, channel_statuses
 from stores.messages.message import Message
 from stores.models import (
     Channel,

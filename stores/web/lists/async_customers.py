@@ -137,7 +137,8 @@ class AsyncCustomerFilter(base.ListFilter):
             return operations.filter(STATE_GROUPS[value])
         if value == "synchronized":
             return filter_synchronized(operations)
-        return operations.filter(states()[value])
+        # Only those who are done depend on the positions of the channels.
+        return operations.filter(OPEN_STATES[value] if value in OPEN_STATES else states()[value])
 
 
 def filter_synchronized(operations: QuerySet[AsyncCustomer]) -> QuerySet[AsyncCustomer]:

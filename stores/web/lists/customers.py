@@ -28,16 +28,16 @@ def database_choices() -> list[tuple[str, str]]:
     return [(ANY_DATABASE, "Any channel"), *((label, label) for label in labels)]
 
 
-def chosen_recipients(choice: str) -> list[ChannelDatabase]:
-    """The channel databases that a choice stands for: enabled ones that are sent customers."""
+def chosen_recipients(choice: str) -> list[int]:
+    """The ids of the databases that a choice stands for: enabled ones that are sent customers."""
     databases = ChannelDatabase.objects.enabled().recipients_of(JobCode.DOWNLOAD)
     if choice != ANY_DATABASE:
         code, _, register = choice.partition("/")
         databases = databases.filter(channel__code=code, name=register)
-    return list(databases)
+    return list(databases.values_list("pk", flat=True))
 
 
-def pending_condition(databases: Sequence[ChannelDatabase], owner: str = "") -> Q:
+def pending_condition(databases: Sequence[int], owner: str = "") -> Q:
     """Condition: one of the databases lacks the customer, or its latest change.
 
     `owner` is the path to the customer, if the rows are not customers themselves.
@@ -50,14 +50,14 @@ def pending_condition(databases: Sequence[ChannelDatabase], owner: str = "") -> 
     return condition
 
 
-def least_received(databases: Sequence[ChannelDatabase]) -> list[tuple[str, int]]:
+def least_received(databases: Sequence[int]) -> list[tuple[str, int]]:
     """For each company, the lowest change number up to which a database received every change."""
-    rows = ChannelDatabase.objects.filter(pk__in=[database.pk for database in databases])
+    rows = ChannelDatabase.objects.filter(pk__in=databases)
     lowest = rows.order_by().values("channel__company").annotate(lowest=Min(RECEIVED_UP_TO))
     return list(lowest.values_list("channel__company", "lowest"))
 
 
-def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
+def pending_customers(databases: Sequence[int]) -> list[int]:
     """Ids of customers that one of the databases lacks.
 
     One more than MAX_COUNTED ids means that there may be more.
@@ -77,7 +77,7 @@ def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
         {
             "companies": [company for company, _ in lowest],
             "received": [received for _, received in lowest],
-            "databases": [database.pk for database in databases],
+            "databases": list(databases),
             "limit": MAX_COUNTED + 1,
         },
     )

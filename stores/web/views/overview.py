@@ -28,6 +28,7 @@ from stores.web.views.alerts import alerts, waiting_rows
 from stores.web.views.balance import latest_balance
 
 MAX_RUNS_SHOWN = 5
+MAX_DATABASES_SHOWN = 20
 
 
 @require_safe
@@ -38,7 +39,8 @@ def overview(request: Request) -> HttpResponse:
     context = {
         "now": timezone.now(),
         "stations": pipeline_counts(),
-        "databases": databases,
+        "databases": most_urgent(databases),
+        "count": len(databases),
         "status_counts": count_statuses(databases),
         "last_visited_at": max(visits, default=None),
         "balance": latest_balance(),
@@ -48,6 +50,16 @@ def overview(request: Request) -> HttpResponse:
         "live_run": pipeline_runs.newest_first().first(),
     }
     return render(request, "home/overview.html", context)
+
+
+def most_urgent(databases: list[Any]) -> list[Any]:
+    """All databases, or those that are served worst if they are too many to be looked at."""
+    if len(databases) <= MAX_DATABASES_SHOWN:
+        return databases
+    ranks = {timeliness: rank for rank, timeliness in enumerate(reversed(Timeliness))}
+    # A database that is switched off has no status.
+    by_rank = sorted(databases, key=lambda row: ranks.get(row.status.timeliness, len(ranks)))
+    return by_rank[:MAX_DATABASES_SHOWN]
 
 
 def count_statuses(databases: list[Any]) -> list[tuple[str, int, str]]:

@@ -62,14 +62,32 @@ def test_the_list_shows_the_channels_of_a_status(served, user_of):
     ]
 
 
-def test_late_channels_need_attention_and_only_some_are_named(houston, user_of):
-    make_schedule("pipeline", every_minutes=5)
+def add_registers(channel, count):
     ChannelDatabase.objects.bulk_create(
         ChannelDatabase(
-            channel=houston.channel, group=houston.group, name=f"till-{n}", url=f"embedded:till_{n}"
+            channel=channel.channel, group=channel.group, name=f"till-{n}", url=f"embedded:till_{n}"
         )
-        for n in range(12)
+        for n in range(count)
     )
+
+
+def test_of_many_channels_the_overview_shows_those_that_need_attention_most(
+    served, houston, user_of
+):
+    add_registers(houston, 19)
+    ChannelDatabase.objects.filter(channel=houston.channel).update(last_visited_at=timezone.now())
+
+    page = user_of("viewer").get("/")
+
+    shown = [row.label for row in page.context["databases"]]
+    assert shown[:2] == ["popup", "houston"]
+    assert len(shown) == 20
+    assert 'The 20 that need attention most. <a href="/channels/">All 21</a>' in text_of(page)
+
+
+def test_late_channels_need_attention_and_only_some_are_named(houston, user_of):
+    make_schedule("pipeline", every_minutes=5)
+    add_registers(houston, 12)
     ChannelDatabase.objects.update(last_visited_at=timezone.now() - timedelta(minutes=21))
 
     alerts = user_of("viewer").get("/").context["alerts"]

@@ -1,5 +1,6 @@
 """Every constraint and trigger of HQ's database refuses raw SQL that violates it."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -37,6 +38,7 @@ from stores.models import (
     UploadSession,
 )
 from stores.pipeline.events.tables import STAGED_TABLES
+from tests.support.hq import empty_hq
 from tests.support.sale_constraints import RULES_OF_SALES, post_one_of_each
 from tests.support.violations import Violation
 
@@ -1114,9 +1116,23 @@ VIOLATIONS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def committed_rows(django_db_setup, django_db_blocker) -> Iterator[dict[str, Any]]:
+    """One row of every table, for all tests here. The keys that the statements refer to."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        keys = insert_rows()
+    yield keys
+    with django_db_blocker.unblock():
+        empty_hq()
+
+
 @pytest.fixture
-def ring(db) -> dict[str, Any]:
-    """One row of every table. Returns the keys that the statements refer to."""
+def ring(committed_rows, db) -> dict[str, Any]:
+    """One row of every table, in a transaction that is rolled back. Returns their keys."""
+    return committed_rows
+
+
+def insert_rows() -> dict[str, Any]:
     usrt, eurt, _ = [
         Company.objects.create(code=c, name=c, change_no=3) for c in ("USRT", "EURT", "NONE")
     ]

@@ -15,9 +15,9 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
     RetailTransactionPayment,
-    characters,
 )
 from stores.models.job import JobCode
+from stores.values import characters
 from tests.support.make import make_customer, make_event, make_sale, run, sale_rows, write_rows
 from tests.support.orders import make_order
 from tests.support.promises import broken_promises

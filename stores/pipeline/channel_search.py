@@ -54,6 +54,7 @@ class PendingEvent:
     """A pending event of the person. It has no time if its till wrote none that can be read."""
 
     kind: str
+    event_id: str | None
     async_account: str | None
     account_number: str | None
     occurred_at: datetime | None
@@ -131,14 +132,16 @@ def select_pending_events(
         events = (
             model.objects.using(alias)
             .unacknowledged()
-            # GUID and time as texts, however a till wrote them.
+            # Ids and time as texts, however a till wrote them.
+            .annotate(id_text=Lower(Cast("event_id", TextField())))
             .annotate(guid=Lower(Cast("async_account", TextField())))
             .annotate(at=Cast("occurred_at", TextField()))
             .filter(condition)
-            .values_list("guid", "account_number", "at")
+            .values_list("id_text", "guid", "account_number", "at")
         )
         pending += [
-            PendingEvent(kind, guid, account, parse_time(at)) for guid, account, at in events
+            PendingEvent(kind, event_id, guid, account, parse_time(at))
+            for event_id, guid, account, at in events
         ]
     return pending
 

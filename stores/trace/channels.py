@@ -1,5 +1,6 @@
 """Add to a trace what the channels themselves have of a customer. Only commands use it."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -9,6 +10,7 @@ from django.utils import timezone
 from stores.models import ChannelDatabase, GuidMap
 from stores.models.search import parse_guid, phone_digits
 from stores.pipeline.channel_search import ChannelResult, Criteria, KnownAccount, PendingEvent
+from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.match import matches, matches_by_guid
 from stores.trace.types import (
     Match,
@@ -72,6 +74,8 @@ def candidates(ref: str, results: Iterable[ChannelResult]) -> list[Match]:
 def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trace:
     """The trace with the customer's events and accounts that the channels have."""
     now = timezone.now()
+    results = list(results)
+    at_hq = ids_at_hq([row for result in results for row in result.pending])
     events = list(trace.events)
     channels = {channel.database: channel for channel in trace.channels}
     waiting: list[ChannelDatabase] = []
@@ -82,7 +86,9 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
             continue
         if database.channel.company_id != trace.company:
             continue
-        unfetched = [row for row in result.pending if is_about(row, trace)]
+        unfetched = [
+            row for row in result.pending if is_about(row, trace) and row.event_id not in at_hq
+        ]
         received = [row.received_at for row in result.known if is_about(row, trace)]
         for row in unfetched:
             text = f"{row.kind.capitalize()} event is still waiting in the channel."
@@ -105,6 +111,19 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
         channels=list(channels.values()),
         waiting_for=trace.waiting_for or waiting_for_upload(waiting, is_known=is_known),
     )
+
+
+def ids_at_hq(rows: Sequence[PendingEvent]) -> set[str]:
+    """The ids of pending events that headquarters has already, from another database.
+
+    A till merges what a register wrote offline into its channel's database, so both have it.
+    """
+    ids: dict[str, list[UUID]] = defaultdict(list)
+    for row in rows:
+        if event_id := parse_guid(row.event_id or ""):
+            ids[row.kind].append(event_id)
+    staged = (STAGING_MODELS[kind].objects.filter(pk__in=ids[kind]) for kind in ids)
+    return {str(event_id) for events in staged for event_id in events.values_list("pk", flat=True)}
 
 
 def is_about(row: PendingEvent | KnownAccount, trace: Trace) -> bool:

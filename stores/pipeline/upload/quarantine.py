@@ -210,8 +210,26 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
     """Insert the rows into quarantine, and count those that are there already once more.
 
     If HQ has staged another event of the same id, this becomes the reason, whatever it was before.
-    Rows that the database refuses stay in the channel.
+    Rows that another database of the channel has sent are left out: its tills have merged them from
+    a register. Rows that the database refuses stay in the channel.
     """
+    run_sql(
+        sql.SQL(
+            """DELETE FROM {rows} row USING quarantine known, channel_database sender
+                WHERE known.event_id = row.event_id AND known."table" = %(table)s
+                  AND known.database_id = sender.id AND sender.id <> %(database)s
+                  AND sender.channel_id = %(channel)s AND {known} = {sent}"""
+        ).format(
+            rows=rows,
+            known=row_content(quarantined_json("known")),
+            sent=row_content(quarantined_json("row")),
+        ),
+        {
+            "table": kind.event,
+            "database": source.database.pk,
+            "channel": source.database.channel_id,
+        },
+    )
     run_sql(
         """UPDATE {rows} row
               SET reason = 'event_conflict', field = 'event_id', rule = 'an id of its own'
@@ -223,6 +241,20 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
     return StagingCounts(
         quarantined=sum(new), refused={int(key): refusal for key, refusal in refused.items()}
     )
+
+
+def row_content(row: sql.Composable, *, without: Sequence[str] = ()) -> sql.Composable:
+    """Return SQL for what a row says, given as JSON: the same in each database that has it.
+
+    They count it differently, and SQLite keeps amounts as a till wrote them.
+    """
+    return sql.SQL(
+        r"""regexp_replace(({row} - {counted})::text, '(\.\d*[1-9])0+"|\.0+"', '\1"', 'g')"""
+    ).format(row=row, counted=sql.Literal(["replication_counter", *without]))
+
+
+def quarantined_json(alias: str) -> sql.Composable:
+    return sql.SQL("convert_from({}, 'UTF8')::jsonb").format(sql.Identifier(alias, "raw"))
 
 
 def row_keys(rows: WorkTable) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
+from stores.channeldb.schema.tables import PART_TABLES
 from stores.hqdb.files import load
 from stores.hqdb.retry import is_data_error, run_for_rows
 from stores.hqdb.sql import copy_in, fetch_value, identifiers, listed, prefer_index_scans, run_sql
@@ -25,9 +26,12 @@ from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (
     StagingCounts,
     UploadSource,
+    names_and_texts,
     quarantine_rejected,
+    quarantined_json,
     reject_refused,
     rejected_rows,
+    row_content,
 )
 
 DROP_KNOWN = load(__file__, "drop_known")
@@ -35,6 +39,8 @@ REJECT_INVALID_ROWS = load(__file__, "reject_invalid_rows")
 REJECT_CONFLICTING = load(__file__, "reject_conflicting")
 INSERT_STAGED = load(__file__, "insert_staged")
 STAGE_ERASED = load(__file__, "stage_erased")
+# A quarantined sale has its lines and payments in it.
+PARTS_IN_RAW = tuple(table.name for table in PART_TABLES)
 SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
 
 
@@ -240,19 +246,30 @@ def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable
 
 
 def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable) -> None:
-    """Close the quarantined rows that have come again and were staged, since the rules changed."""
+    """Close the quarantined rows that have come again and were staged, since the rules changed.
+
+    They come from the same database, or from another one of the channel: merged from a register.
+    """
+    has_same_content = sql.SQL("{} = {}").format(
+        row_content(quarantined_json("quarantine"), without=PARTS_IN_RAW),
+        row_content(sql.SQL("jsonb_build_object({})").format(names_and_texts(kind, "incoming"))),
+    )
     run_sql(
-        """UPDATE quarantine
-              SET status = 'released', settled_at = now(), became = quarantine.event_id,
-                  settled_because = 'It came again and passed the rules.'
-             FROM {incoming} incoming
-            WHERE quarantine.status = 'open' AND quarantine.database_id = %(database)s
-              AND quarantine."table" = %(table)s AND quarantine.generation = %(generation)s
-              AND quarantine.event_id = incoming.event_id
-              AND quarantine.row_key = incoming.replication_counter::text
-              AND quarantine.reason <> 'event_conflict'""",
-        origin_columns(source) | {"table": kind.event},
-        incoming=incoming,
+        sql.SQL(
+            """UPDATE quarantine
+                  SET status = 'released', settled_at = now(), became = quarantine.event_id,
+                      settled_because = 'It came again and passed the rules.'
+                 FROM {incoming} incoming, channel_database sender
+                WHERE quarantine.status = 'open' AND quarantine."table" = %(table)s
+                  AND quarantine.event_id = incoming.event_id
+                  AND quarantine.reason <> 'event_conflict'
+                  AND sender.id = quarantine.database_id AND sender.channel_id = %(channel)s
+                  AND CASE WHEN sender.id = %(database)s
+                           THEN quarantine.generation = %(generation)s
+                                AND quarantine.row_key = incoming.replication_counter::text
+                           ELSE {has_same_content} END"""
+        ).format(incoming=incoming, has_same_content=has_same_content),
+        origin_columns(source) | {"table": kind.event, "channel": source.database.channel_id},
     )
 
 

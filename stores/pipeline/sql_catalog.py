@@ -191,6 +191,10 @@ TO_QUARANTINE = made("to_quarantine", quarantine.TO_QUARANTINE_COLUMNS)
 def of_upload() -> Iterator[ComposedStatement]:
     for kind in EVENT_KINDS:
         yield from of_staging(kind)
+    for table in STAGED_TABLES:
+        close = staging.close_statement(table, incoming(table))
+        yield entry("upload/close_returned", close, of=table.event)
+    yield entry("upload/drop_quarantined", quarantine.drop_statement(TO_QUARANTINE))
     yield entry("upload/foreign_guids", foreign_guids.foreign_statement(incoming(CUSTOMER)))
     yield from of_documents()
 

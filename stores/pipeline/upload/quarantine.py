@@ -24,6 +24,7 @@ from stores.models.staging import Origin
 from stores.pipeline.events.kinds import EVENT_COLUMNS, StagedTable
 from stores.pipeline.events.payloads import encode, to_json
 
+DROP_QUARANTINED = load(__file__, "drop_quarantined")
 QUARANTINE_REJECTED = load(__file__, "quarantine_rejected")
 # What a column must hold, by the code of the reason why a row is unreadable.
 EXPECTED_FORMS = {
@@ -214,16 +215,7 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
     a register. Rows that the database refuses stay in the channel.
     """
     run_sql(
-        sql.SQL(
-            """DELETE FROM {rows} row USING quarantine known, channel_database sender
-                WHERE known.event_id = row.event_id AND known."table" = %(table)s
-                  AND known.database_id = sender.id AND sender.id <> %(database)s
-                  AND sender.channel_id = %(channel)s AND {known} = {sent}"""
-        ).format(
-            rows=rows,
-            known=row_content(quarantined_json("known")),
-            sent=row_content(quarantined_json("row")),
-        ),
+        drop_statement(rows),
         {
             "table": kind.event,
             "database": source.database.pk,
@@ -240,6 +232,14 @@ def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable)
     new, refused = bisect_rows(partial(insert_rows, source, kind, rows), partial(row_keys, rows))
     return StagingCounts(
         quarantined=sum(new), refused={int(key): refusal for key, refusal in refused.items()}
+    )
+
+
+def drop_statement(rows: WorkTable) -> sql.Composed:
+    return DROP_QUARANTINED.format(
+        to_quarantine=rows,
+        known=row_content(quarantined_json("known")),
+        sent=row_content(quarantined_json("row")),
     )
 
 

@@ -39,6 +39,7 @@ REJECT_INVALID_ROWS = load(__file__, "reject_invalid_rows")
 REJECT_CONFLICTING = load(__file__, "reject_conflicting")
 INSERT_STAGED = load(__file__, "insert_staged")
 STAGE_ERASED = load(__file__, "stage_erased")
+CLOSE_RETURNED = load(__file__, "close_returned")
 # A quarantined sale has its lines and payments in it.
 PARTS_IN_RAW = tuple(table.name for table in PART_TABLES)
 SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
@@ -246,30 +247,19 @@ def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable
 
 
 def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable) -> None:
-    """Close the quarantined rows that have come again and were staged, since the rules changed.
-
-    They come from the same database, or from another one of the channel: merged from a register.
-    """
-    has_same_content = sql.SQL("{} = {}").format(
-        row_content(quarantined_json("quarantine"), without=PARTS_IN_RAW),
-        row_content(sql.SQL("jsonb_build_object({})").format(names_and_texts(kind, "incoming"))),
-    )
+    """Close the quarantined rows that have come again and were staged, since the rules changed."""
     run_sql(
-        sql.SQL(
-            """UPDATE quarantine
-                  SET status = 'released', settled_at = now(), became = quarantine.event_id,
-                      settled_because = 'It came again and passed the rules.'
-                 FROM {incoming} incoming, channel_database sender
-                WHERE quarantine.status = 'open' AND quarantine."table" = %(table)s
-                  AND quarantine.event_id = incoming.event_id
-                  AND quarantine.reason <> 'event_conflict'
-                  AND sender.id = quarantine.database_id AND sender.channel_id = %(channel)s
-                  AND CASE WHEN sender.id = %(database)s
-                           THEN quarantine.generation = %(generation)s
-                                AND quarantine.row_key = incoming.replication_counter::text
-                           ELSE {has_same_content} END"""
-        ).format(incoming=incoming, has_same_content=has_same_content),
+        close_statement(kind, incoming),
         origin_columns(source) | {"table": kind.event, "channel": source.database.channel_id},
+    )
+
+
+def close_statement(kind: StagedTable, incoming: WorkTable) -> sql.Composed:
+    sent = sql.SQL("jsonb_build_object({})").format(names_and_texts(kind, "incoming"))
+    return CLOSE_RETURNED.format(
+        incoming=incoming,
+        known=row_content(quarantined_json("quarantine"), without=PARTS_IN_RAW),
+        sent=row_content(sent),
     )
 
 

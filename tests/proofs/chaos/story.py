@@ -17,6 +17,7 @@ from tests.proofs.chaos.door import Door
 from tests.proofs.chaos.evidence import evidence_of_failed_sales
 from tests.proofs.chaos.expected_totals import compare_books, drawers
 from tests.proofs.chaos.journal import Journal
+from tests.proofs.chaos.register import OfflineRegister
 from tests.proofs.chaos.ring import Services, open_shops, second_journal
 from tests.proofs.chaos.set_back import Restorer, settle_incidents
 from tests.proofs.chaos.tills import open_tills
@@ -66,7 +67,8 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
         lines = [stack.enter_context(Proxy()) for _ in range(2)]
         places = open_shops(lines)
         journal = stack.enter_context(Journal(folder / "tills.journal"))
-        checker = Checker(hq_url(), places, journal)
+        watched = [*places]
+        checker = Checker(hq_url(), watched, journal)
         clocks = Random(f"clocks {seed}") if sets_back else None  # noqa: S311 - no secret
         services = Services(folder / "services.log", clocks)
         stack.callback(services.close)
@@ -77,6 +79,11 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
         mayhem = Disruptor(seed, services, places, lines, hq_url(), appointments)
         tills = restorer.tills = open_tills(seed, places, lines, journal, doors)
         restorer.mayhem = mayhem
+        # Nothing is restarted for it. What a restored shop has lost, it would bring back.
+        register = None if sets_back else OfflineRegister(seed, journal)
+        if register:
+            watched.append(register.place)
+            register.start()
         watch = Watch(checker, report, looking)
         watch.start()
         mayhem.rage(seconds)
@@ -84,6 +91,8 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
             till.closing_time.set()
         for till in tills:
             till.join()
+        if register:
+            register.close()
         watch.end()
         converge(checker, report)
         # Nobody starts a run that the end of the workers would leave behind.
@@ -96,6 +105,7 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
         if report.breaches:
             report.evidence = evidence_of_failed_sales(places, journal.read().bad)
         report.done, report.cuts = dict(mayhem.done), mayhem.cuts
+        report.done |= register.done if register else {}
         report.done["wrong clocks of processes"] = services.wrong_clocks
         report.done["lines of the second journal"] = count_lines(second_journal())
         report.done["events lost by shops"] = restorer.lost

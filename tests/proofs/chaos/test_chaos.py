@@ -40,5 +40,7 @@ def test_after_a_minute_of_kills_and_cuts_nothing_is_lost_and_nothing_doubled():
     assert report["done"]["killed while a package was made"] >= 1
     assert report["done"]["killed while a package was applied"] >= 1
     assert report["done"]["lines of the second journal"] > 0
+    assert report["done"]["merged events"] >= 20
+    assert report["done"]["events that could not be merged"] == 0
     assert report["cuts"] >= 3
     assert done.returncode == 0

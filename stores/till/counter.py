@@ -8,13 +8,15 @@ from functools import cached_property
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.connection import connect, is_connection_error
 from stores.channeldb.connect.url import Database
 from stores.channeldb.exchange.open import visit
+from stores.channeldb.exchange.postgresql import PostgreSQLVisit
+from stores.channeldb.exchange.sqlite import SQLiteVisit
 from stores.till.merge_upward import MergeCounts, merge_upward
 from stores.till.refusals import Refused
 from stores.till.service import Service
@@ -59,13 +61,16 @@ class Till:
     def reconnect(self) -> MergeCounts:
         """Bring what the register wrote while it was offline into the channel's database.
 
-        Without a register, or while it is offline, there is none. Errors: ChannelError.
+        Without a register, or while it is offline, there is none. One that is no SQLite file is
+        fetched by headquarters only. Errors: ChannelError.
         """
         if self.register is None or self.is_offline:
             return MergeCounts()
         with visit(self.register) as register, visit(self.channel) as channel:
-            # Protocols know no classes, and the merge looks at those of the two engines.
-            return merge_upward(cast(Any, register), cast(Any, channel))
+            if not isinstance(register, SQLiteVisit):
+                return MergeCounts()
+            # A protocol knows no classes, and the merge looks at those of the two engines.
+            return merge_upward(register, cast("PostgreSQLVisit | SQLiteVisit", channel))
 
 
 def replace_invalid_bytes(text: bytes) -> str:
@@ -103,15 +108,24 @@ class OpenTill:
         return model(operation=operation, **stamp | columns)
 
     def save(self, rows: Sequence[Model]) -> bool:
-        """Save rows in one transaction. False if the first of them was saved before."""
+        """Save rows in one transaction. False if the first of them was saved before.
+
+        Errors: Refused, if a trigger of the channel's own refuses a row; those of a connection.
+        """
         try:
             with transaction.atomic(using=self.alias):
                 for row in rows:
                     row.save(using=self.alias, force_insert=True)
-        except IntegrityError:
-            if self.has_event(rows[0]):
+        except DatabaseError as error:
+            if is_connection_error(error):
+                raise
+            if isinstance(error, IntegrityError) and self.has_event(rows[0]):
                 return False
-            raise
+            # Not in the driver's words: they may quote the row.
+            raise Refused(
+                "The channel's database refuses it, and nothing was saved. Tell whoever looks after"
+                " the database."
+            ) from None
         return True
 
     def has_event(self, event: Model) -> bool:

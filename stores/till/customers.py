@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
 
 from stores.channeldb import models
@@ -96,12 +97,10 @@ def create_customer(till: Till, new: NewCustomer) -> Saved:
         answer, failure = None, ""
         if not till.is_offline and not opened.settings.creates_async:
             answer, failure = ask_headquarters(opened, event)
+        if answer is not None:
+            return save_copy(opened, rows, answer, alike)
         opened.save(rows)
-        if answer is None:
-            result = saved(opened, event.async_account, failure, look_alikes=alike)
-        else:
-            result = saved_there(opened, event.async_account, answer, alike)
-    return result
+        return saved(opened, event.async_account, failure, look_alikes=alike)
 
 
 def require_creation(opened: OpenTill) -> None:
@@ -155,6 +154,11 @@ def customer_values(opened: OpenTill, given: Mapping[str, Any]) -> dict[str, Any
 
 
 def require_features(opened: OpenTill, new: NewCustomer, values: Mapping[str, Any]) -> None:
+    if LOYALTY_CARD in map(normalize_key, new.attributes):
+        raise Refused(
+            "A loyalty card needs an account, so a new customer cannot have one yet. Nothing was"
+            " saved. Issue it once the account is in this channel."
+        )
     if any(new.address.values()):
         opened.require_feature("async_addresses", "An address cannot be saved here")
     if new.contacts:
@@ -245,9 +249,21 @@ def saved(opened: OpenTill, guid: UUID, why: str = "", **facts: Any) -> Saved:
     return Saved(f"{why} {message}".strip(), found, **facts)
 
 
-def saved_there(opened: OpenTill, guid: UUID, answer: Answer, alike: Sequence[LookAlike]) -> Saved:
-    """Say that headquarters has created a customer."""
-    found = of_guid(opened, guid)[0]
+def save_copy(
+    opened: OpenTill, rows: Sequence[Any], answer: Answer, alike: Sequence[LookAlike]
+) -> Saved:
+    """Save a customer whom headquarters has created, with what belongs to the person, here too."""
+    try:
+        opened.save(rows)
+        found = of_guid(opened, rows[0].async_account)[0]
+    except (Refused, DatabaseError, InterfaceError):
+        number = answer.account_number or "Pending sync"
+        message = (
+            f"Saved at headquarters. Account: {number}. But the channel's database could not be"
+            " written: addresses, contacts, affiliations and attributes are not saved. Add them"
+            " once the database can be used again."
+        )
+        return Saved(message, stranger(rows[0], number), "headquarters", answer.account_number)
     if answer.account_number:
         message = (
             f"Saved at headquarters. Account: {answer.account_number}. This channel shows it after"
@@ -256,6 +272,21 @@ def saved_there(opened: OpenTill, guid: UUID, answer: Answer, alike: Sequence[Lo
     else:
         message = f"Saved at headquarters, which has no account for it yet: {answer.message}"
     return Saved(message, found, "headquarters", answer.account_number, alike)
+
+
+def stranger(event: models.CustomerEvent, number: str) -> Found:
+    """A customer whom this database does not know."""
+    return Found(
+        display_account=number,
+        company=None,
+        account_number=None,
+        async_account=event.async_account,
+        name=full_name({column: getattr(event, column) for column in CUSTOMER_COLUMNS}),
+        email=event.email or "",
+        phone=event.phone or "",
+        is_pending=True,
+        ref=number,
+    )
 
 
 # --------------------------------------------------------------------------------- edit

@@ -123,13 +123,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "named"), WRONG)
-def test_wrong_arguments_are_one_line_on_stderr(till, houston, words, named):
-    status, error = till(*words)
+def test_wrong_arguments_are_one_line_on_stderr(till, houston, subtests):
+    for words, named in WRONG:
+        with subtests.test(named):
+            status, error = till(*words)
+            assert status == 2
+            assert named in error
+            assert len(error.splitlines()) == 1
 
-    assert status == 2
-    assert named in error
-    assert len(error.splitlines()) == 1
     assert events(houston) == []
 
 

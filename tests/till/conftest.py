@@ -23,10 +23,10 @@ def till_1(store) -> Iterator[ChannelDatabase]:
 
 
 @pytest.fixture
-def service(store) -> Iterator[HttpService]:
-    """The service for the tills of the store, which create customers synchronously."""
-    set_up(store, profile=SYNC)
+def service(houston) -> Iterator[HttpService]:
+    """The service for the tills of Houston, which create customers synchronously."""
+    set_up(houston, profile=SYNC)
     # HQ issues no number before it has visited its channels.
     run(JobCode.UPLOAD)
     with serving(WSGIHandler()) as address:
-        yield HttpService(address, make_token(store.channel)[1])
+        yield HttpService(address, make_token(houston.channel)[1])

@@ -1,8 +1,8 @@
 """A till creates customers: at HQ, in its channel if HQ is away, or in its register if offline.
 
-From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite (its first account is
-005001); `till_1` is an offline register of it; `service` is the real-time service over HTTP, in a
-store whose profile says so.
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite, and `houston` one on
+PostgreSQL (the first account is 005001); `till_1` is an offline register of the store; `service` is
+the real-time service over HTTP for tills of Houston, whose profile says so.
 """
 
 import re
@@ -14,13 +14,19 @@ from stores.models import AsyncCustomer, Customer, GuidMap
 from stores.till import service as service_module
 from stores.till.customers import NewCustomer, create_customer
 from stores.till.refusals import InvalidValues, Refused
-from stores.till.service import HttpService, TokenRefused
-from tests.support.make import lookup, run
-from tests.support.tills import Away, ann, events, set_up, till_at
+from stores.till.service import Answer, HttpService, TokenRefused
+from tests.support.make import lookup, query, run
+from tests.support.tills import SYNC, Away, ann, events, set_up, till_at
 
 pytestmark = pytest.mark.slow
 
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-", re.IGNORECASE)
+# Triggers that run afterwards are the channel's own affair.
+REFUSE_ADDRESSES = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'refused'; END $$;
+    CREATE TRIGGER refuse_addresses AFTER INSERT ON async_address
+    FOR EACH ROW EXECUTE FUNCTION refuse()"""
 ALL_TABLES = ("customer", "address", "contact", "affiliation", "attribute")
 
 
@@ -73,32 +79,32 @@ def test_two_people_with_one_name_stay_two_and_the_second_is_warned_of(store):
     assert len(events(store)) == 2
 
 
-def test_headquarters_creates_the_customer_and_the_channel_keeps_a_copy(store, service):
-    saved = create_customer(till_at(store, service=service), ann(attributes={"SIZE": "M"}))
+def test_headquarters_creates_the_customer_and_the_channel_keeps_a_copy(houston, service):
+    saved = create_customer(till_at(houston, service=service), ann(attributes={"SIZE": "M"}))
 
     assert (saved.where, saved.account_number) == ("headquarters", "005001")
     assert "Account: 005001." in saved.message
     run("pipeline")
-    assert lookup(store) == [("005001", "Ann")]
+    assert lookup(houston) == [("005001", "Ann")]
     assert Customer.objects.get(first_name="Ann").attributes.get().value == "M"
     assert AsyncCustomer.objects.count() == 1
 
 
 @pytest.mark.scenario(id="T18")
-def test_a_customer_is_stored_in_the_channel_if_nothing_listens(store, service):
+def test_a_customer_is_stored_in_the_channel_if_nothing_listens(houston, service):
     nothing = HttpService("http://127.0.0.1:9", service.token)
 
-    saved = create_customer(till_at(store, service=nothing), ann())
+    saved = create_customer(till_at(houston, service=nothing), ann())
 
     assert saved.where == "channel"
     assert "could not be reached. The customer is stored in this channel instead." in saved.message
-    assert events(store, "async_customer", "first_name", "created_offline") == [("Ann", False)]
+    assert events(houston, "async_customer", "first_name", "created_offline") == [("Ann", False)]
     run("pipeline")
-    assert lookup(store) == [("005001", "Ann")]
+    assert lookup(houston) == [("005001", "Ann")]
 
 
 @pytest.mark.scenario(id="T18")
-def test_a_lost_answer_creates_nobody_twice(store, service, monkeypatch):
+def test_a_lost_answer_creates_nobody_twice(houston, service, monkeypatch):
     # HQ creates the customer, and the till does not wait for the answer.
     answered = HttpService.call
 
@@ -108,36 +114,61 @@ def test_a_lost_answer_creates_nobody_twice(store, service, monkeypatch):
 
     monkeypatch.setattr(HttpService, "call", lose)
 
-    saved = create_customer(till_at(store, service=service), ann())
+    saved = create_customer(till_at(houston, service=service), ann())
 
     assert "Pending sync" in saved.message
-    [(guid,)] = events(store, "async_customer", "async_account")
+    [(guid,)] = events(houston, "async_customer", "async_account")
     assert GuidMap.objects.get().pk == UUID(str(guid))
     run("pipeline")
-    assert lookup(store) == [("005001", "Ann")]
+    assert lookup(houston) == [("005001", "Ann")]
     assert AsyncCustomer.objects.count() == 1
 
 
 @pytest.mark.scenario(id="T18")
-def test_a_refusal_of_headquarters_is_an_error_and_stores_nothing(store, service):
+def test_a_refusal_of_headquarters_is_an_error_and_stores_nothing(houston, service):
     # The till checks the length by a setting that is older than HQ's.
-    set_up(store, max_lengths={"async_customer": {"last_name": 100}})
+    set_up(houston, max_lengths={"async_customer": {"last_name": 100}})
 
     with pytest.raises(InvalidValues) as refusal:
-        create_customer(till_at(store, service=service), ann(values={"last_name": "L" * 61}))
+        create_customer(till_at(houston, service=service), ann(values={"last_name": "L" * 61}))
 
     assert refusal.value.fields == {"last_name": "Last name: too long: at most 60 characters."}
-    assert events(store) == []
+    assert events(houston) == []
     assert not AsyncCustomer.objects.exists()
 
 
-def test_a_till_that_is_not_let_in_stores_nothing(store, service):
+def test_a_till_that_is_not_let_in_stores_nothing(houston, service):
     stranger = HttpService(service.address, service.token[:-1] + "x")
 
     with pytest.raises(TokenRefused, match="valid token"):
-        create_customer(till_at(store, service=stranger), ann())
+        create_customer(till_at(houston, service=stranger), ann())
 
-    assert events(store) == []
+    assert events(houston) == []
+
+
+def test_a_channel_that_refuses_a_row_is_left_as_it_was(houston):
+    query(houston, REFUSE_ADDRESSES)
+    new = ann(address={"city": "Houston", "country": "USA"})
+
+    with pytest.raises(Refused, match="database refuses it, and nothing was saved"):
+        create_customer(till_at(houston), new)
+
+    assert events(houston) == []
+
+
+def test_a_till_says_if_headquarters_has_a_customer_and_the_channel_no_address(houston):
+    set_up(houston, profile=SYNC)
+    query(houston, REFUSE_ADDRESSES)
+    new = ann(address={"city": "Houston", "country": "USA"})
+
+    class Reached(Away):
+        def create(self, event):
+            return Answer("005001")
+
+    saved = create_customer(till_at(houston, service=Reached()), new)
+
+    assert saved.message.startswith("Saved at headquarters. Account: 005001. But the channel's")
+    assert events(houston) == []
 
 
 def test_an_offline_till_does_not_ask_headquarters(store, till_1):
@@ -181,38 +212,38 @@ OLD_WAYS = {
 }
 
 
-def test_what_a_feature_allows_is_refused_while_it_is_switched_off(store, subtests):
+def test_what_a_feature_allows_is_refused_while_it_is_switched_off(houston, subtests):
     for feature, (parts, title) in OLD_WAYS.items():
         with subtests.test(feature):
-            set_up(store, features={feature: False})
+            set_up(houston, features={feature: False})
             with pytest.raises(Refused, match=f"{title}.*jobs 1070 and 1110"):
-                create_customer(till_at(store), ann(**parts))
+                create_customer(till_at(houston), ann(**parts))
 
-    assert events(store) == []
+    assert events(houston) == []
 
 
-def test_a_setting_has_no_effect_before_its_job_has_brought_it(store):
-    profile = store.channel.company.feature_sets.create(async_addresses=False, async_edit=False)
+def test_a_setting_has_no_effect_before_its_job_has_brought_it(houston):
+    profile = houston.channel.company.feature_sets.create(async_addresses=False, async_edit=False)
     assert not profile.async_addresses
     new = {"address": {"city": "Houston", "country": "USA"}}
 
-    create_customer(till_at(store), ann(**new))
+    create_customer(till_at(houston), ann(**new))
     run("1110")
 
     with pytest.raises(Refused, match="customer addresses"):
-        create_customer(till_at(store), ann(**new))
+        create_customer(till_at(houston), ann(**new))
 
 
-def test_wrong_values_are_refused_with_field_and_rule(store):
+def test_wrong_values_are_refused_with_field_and_rule(houston):
     new = NewCustomer(
         values={"last_name": "L" * 61, "email": "nobody", "phone": "call me"},
         address={"city": "Houston", "country": "XXX"},
         attributes={"SIZE": "M"},
     )
-    set_up(store, parameters={"known_attributes_only": True})
+    set_up(houston, parameters={"known_attributes_only": True})
 
     with pytest.raises(InvalidValues) as refusal:
-        create_customer(till_at(store), new)
+        create_customer(till_at(houston), new)
 
     assert refusal.value.fields == {
         "last_name": "Last name: too long (at most 60 characters).",
@@ -221,4 +252,4 @@ def test_wrong_values_are_refused_with_field_and_rule(store):
         "country": "Country: not an ISO 3166-1 country code (three letters).",
         "attribute": "Attribute: no such attribute is defined (none).",
     }
-    assert events(store) == []
+    assert events(houston) == []

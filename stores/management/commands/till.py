@@ -173,8 +173,17 @@ class Command(SynclineCommand):
         if till.register is None or till.is_offline:
             raise wrong_argument("reconnect needs --register, and no --offline.")
         counts = till.reconnect()
-        document = {"copied": counts.copied, "known": counts.known}
-        self.print_json_or_text(document, f"{counted(counts.copied, 'event')} copied.")
+        document = {
+            "copied": counts.copied,
+            "known": counts.known,
+            "incomplete": counts.incomplete,
+            "left": counts.left,
+            "conflicts": [conflict._asdict() for conflict in counts.conflicts],
+        }
+        sentence = f"{counted(counts.copied, 'event')} copied."
+        if behind := counts.incomplete + counts.left + len(counts.conflicts):
+            sentence += f" {counted(behind, 'event')} left to headquarters."
+        self.print_json_or_text(document, sentence)
 
     def get_till(self, options: dict[str, Any]) -> Till:
         """The till, whose register is online again unless it is said to be offline."""

@@ -58,6 +58,11 @@ class PlaceForm(forms.Form):
             *((name, name) for name in names),
         ]
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the till is not at the channel itself, online, with headquarters in reach."""
+        return any(self.cleaned_data.values())
+
 
 class TillForm(forms.Form):
     """A form whose columns the till checks."""

@@ -175,12 +175,20 @@ def test_the_attributes_and_affiliations_of_the_channel_are_offered(operator, ho
     assert events(houston, "async_attribute", "value") == [("L",)]
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["register=till-9", "hq=perhaps", "customer=nobody", "customer=%00", "q=%00", "q=" + "x" * 999],
-)
-def test_an_odd_query_gets_a_page_or_is_not_found(operator, houston, query):
-    assert operator.get(f"{URL}?{query}").status_code in (200, 400, 404)
+ODD = [
+    "register=till-9",
+    "hq=perhaps",
+    "customer=nobody",
+    "customer=%00",
+    "q=%00",
+    "q=" + "x" * 999,
+]
+
+
+def test_an_odd_query_gets_a_page_or_is_not_found(operator, houston, subtests):
+    for query_string in ODD:
+        with subtests.test(query_string[:20]):
+            assert operator.get(f"{URL}?{query_string}").status_code in (200, 400, 404)
 
 
 def test_a_store_whose_database_is_away_says_so(operator, popup):

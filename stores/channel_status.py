@@ -9,11 +9,11 @@ Nothing of this is stored: it follows from the schedules, and from rows that say
 something waits.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from operator import itemgetter
 from uuid import UUID
 
 from django.db.models import TextChoices
@@ -145,54 +145,54 @@ def status_word(database: ChannelDatabase, status: ChannelStatus) -> str:
 
 
 def statuses_of_visited(databases: Sequence[ChannelDatabase]) -> dict[int, ChannelStatus]:
-    now = timezone.now()
-    coverage, facts = Coverage(now), read_facts(databases)
-    left_out = ExcludedDatabase.objects.from_job(JobCode.DOWNLOAD)
-    suspended: dict[int, UUID] = {}
-    if any(database.strict_order for database in databases):
-        suspended = dict(suspended_in_strict_order().values_list("database_id", "pk"))
-    statuses = {}
-    for database in databases:
-        known, is_sent_customers = facts[database.pk], database.pk not in left_out
-        unscheduled = tuple(
-            step
-            for step in STEPS.values()
-            if (is_sent_customers or step != StepCode.DOWNLOAD)
-            and not coverage.covers(step, database.channel_id)
-        )
-        waiting = since_when(database, known, is_sent_customers=is_sent_customers)
-        items = tuple(
-            Item(what, since, now, coverage.timeliness(STEPS[what], database.channel_id, since))
-            for what, since in sorted(waiting.items(), key=lambda item: item[1])
-        )
-        cause, suspended_by = cause_of(database.last_error), suspended.get(database.pk)
-        present = {
-            Need.INCIDENT: known.incident is not None,
-            Need.UPLOADS_PAUSED: database.uploads_paused,
-            Need.DOWNLOADS_PAUSED: database.downloads_paused,
-            Need.DOWNLOADS_SUSPENDED: suspended_by is not None,
-            Need.ERROR: cause is not None and cause not in PASSING,
-            Need.NOT_SCHEDULED: bool(unscheduled),
-        }
-        needs = tuple(need for need, is_present in present.items() if is_present)
-        found = [Timeliness.ON_TIME, *(item.timeliness for item in items)]
-        worst = max(found, key=list(Timeliness).index)
-        statuses[database.pk] = ChannelStatus(
-            Timeliness.NEEDS_YOU if needs else worst,
-            needs,
-            items,
-            cause,
-            known.incident,
-            known.incident_kind or "",
-            suspended_by,
-            unscheduled,
-        )
-    return statuses
+    coverage, facts = Coverage(timezone.now()), read_facts(databases)
+    return {
+        database.pk: status_of(database, facts[database.pk], coverage) for database in databases
+    }
 
 
-def since_when(
-    database: ChannelDatabase, known: "Facts", *, is_sent_customers: bool
-) -> dict[Waiting, datetime]:
+def status_of(database: ChannelDatabase, known: "Facts", coverage: "Coverage") -> ChannelStatus:
+    items = tuple(
+        Item(what, since, coverage.now, coverage.timeliness(STEPS[what], database, since))
+        for what, since in sorted(since_when(database, known).items(), key=itemgetter(1))
+    )
+    unscheduled = tuple(
+        step
+        for step in STEPS.values()
+        if (known.is_sent_customers or step != StepCode.DOWNLOAD)
+        and not coverage.covers(step, database)
+    )
+    cause = cause_of(database.last_error)
+    present = {
+        Need.INCIDENT: known.incident is not None,
+        Need.UPLOADS_PAUSED: database.uploads_paused,
+        Need.DOWNLOADS_PAUSED: database.downloads_paused,
+        Need.DOWNLOADS_SUSPENDED: known.suspended_by is not None,
+        Need.ERROR: cause is not None and cause not in PASSING,
+        Need.NOT_SCHEDULED: bool(unscheduled),
+    }
+    needs = tuple(need for need, is_present in present.items() if is_present)
+    found = {item.timeliness for item in items}
+    return ChannelStatus(
+        Timeliness.NEEDS_YOU if needs else worst(found),
+        needs,
+        items,
+        cause,
+        known.incident,
+        known.incident_kind or "",
+        known.suspended_by,
+        unscheduled,
+    )
+
+
+def worst(found: Collection[Timeliness]) -> Timeliness:
+    for timeliness in (Timeliness.LATE, Timeliness.DELAYED):
+        if timeliness in found:
+            return timeliness
+    return Timeliness.ON_TIME
+
+
+def since_when(database: ChannelDatabase, known: "Facts") -> dict[Waiting, datetime]:
     """Since when each thing waits. What a person has paused waits for that person."""
     waiting: dict[Waiting, datetime] = {}
     if not database.uploads_paused:
@@ -200,7 +200,7 @@ def since_when(
     if known.staged_at:
         waiting[Waiting.CONVERSION] = known.staged_at
     lacking = [moment for moment in (known.changed_at, known.lacking_since) if moment]
-    if lacking and is_sent_customers and not database.downloads_paused:
+    if lacking and known.is_sent_customers and not database.downloads_paused:
         waiting[Waiting.DELIVERY] = min(lacking)
     return waiting
 
@@ -228,10 +228,16 @@ class Facts:
     lacking_since: datetime | None
     incident: int | None
     incident_kind: str | None
+    suspended_by: UUID | None
+    is_sent_customers: bool
 
 
 def read_facts(databases: Sequence[ChannelDatabase]) -> dict[int, Facts]:
-    """Read in one query what HQ has of each database, by its id."""
+    """Read what HQ has of each database, by its id, in as many queries for one as for all."""
+    left_out = ExcludedDatabase.objects.from_job(JobCode.DOWNLOAD)
+    suspended: dict[int, UUID] = {}
+    if any(database.strict_order for database in databases):
+        suspended = dict(suspended_in_strict_order().values_list("database_id", "pk"))
     rows = fetch(
         """WITH base AS (
              SELECT channel_database.id, channel.company_id,
@@ -268,45 +274,70 @@ def read_facts(databases: Sequence[ChannelDatabase]) -> dict[int, Facts]:
             "blocking": [kind.value for kind in BLOCKS_DATABASE],
         },
     )
-    return {database: Facts(*facts) for database, *facts in rows}
+    return {
+        row[0]: Facts(
+            staged_at=row[1],
+            changed_at=row[2],
+            lacking_since=row[3],
+            incident=row[4],
+            incident_kind=row[5],
+            suspended_by=suspended.get(row[0]),
+            is_sent_customers=row[0] not in left_out,
+        )
+        for row in rows
+    }
+
+
+@dataclass(frozen=True)
+class Covering:
+    """The steps that a schedule does, for which channels (None: all), and what missed its starts.
+
+    What waits since before `once` has missed one, and since before `twice` two.
+    """
+
+    steps: frozenset[StepCode]
+    channels: frozenset[int] | None
+    once: datetime | None
+    twice: datetime | None
+
+    def covers(self, step: StepCode, channel: int) -> bool:
+        return step in self.steps and (self.channels is None or channel in self.channels)
 
 
 class Coverage:
     """Which schedules do a step for a channel, and what has missed their starts."""
 
     def __init__(self, now: datetime) -> None:
-        self.schedules = [
-            schedule
-            for schedule in Schedule.objects.active().with_details()
-            if steps_of(schedule.job) & set(STEPS.values())
-        ]
-        self.missed = {schedule.pk: schedule.missed_before(now) for schedule in self.schedules}
-        self.channels = dict(channels_of(self.schedules))
-        self.limits = cache(self.find_limits)
+        self.now = now
+        self.coverings = list(coverings(now))
+        self.coverings_of = cache(self.find_coverings)
 
-    def covers(self, step: StepCode, channel: int) -> bool:
-        return bool(self.limits(step, channel))
+    def covers(self, step: StepCode, database: ChannelDatabase) -> bool:
+        return bool(self.coverings_of(step, database.channel_id))
 
-    def timeliness(self, step: StepCode, channel: int, since: datetime) -> Timeliness:
+    def timeliness(self, step: StepCode, database: ChannelDatabase, since: datetime) -> Timeliness:
         """How well what waits since a moment is served, by the schedule that promises most."""
-        limits = self.limits(step, channel)
-        if any(twice and since < twice for _, twice in limits):
+        covering = self.coverings_of(step, database.channel_id)
+        if any(row.twice and since < row.twice for row in covering):
             return Timeliness.LATE
-        if any(once and since < once for once, _ in limits):
+        if any(row.once and since < row.once for row in covering):
             return Timeliness.DELAYED
         return Timeliness.ON_TIME
 
-    def find_limits(self, step: StepCode, channel: int) -> list[Any]:
-        return [
-            self.missed[schedule.pk]
-            for schedule in self.schedules
-            if step in steps_of(schedule.job)
-            and (schedule.is_for_all or channel in self.channels[schedule.pk])
-        ]
+    def find_coverings(self, step: StepCode, channel: int) -> list[Covering]:
+        return [covering for covering in self.coverings if covering.covers(step, channel)]
 
 
-def steps_of(job: str) -> set[StepCode]:
-    return {step.code for step in JOBS[job].steps}
+def coverings(now: datetime) -> Iterator[Covering]:
+    schedules = [
+        (schedule, frozenset(step.code for step in JOBS[schedule.job].steps))
+        for schedule in Schedule.objects.active().with_details()
+    ]
+    schedules = [(row, steps) for row, steps in schedules if steps & set(STEPS.values())]
+    channels = dict(channels_of([schedule for schedule, _ in schedules]))
+    for schedule, steps in schedules:
+        own = None if schedule.is_for_all else frozenset(channels[schedule.pk])
+        yield Covering(steps, own, *schedule.missed_before(now))
 
 
 def channels_of(schedules: Sequence[Schedule]) -> Iterator[tuple[int, set[int]]]:

@@ -60,7 +60,7 @@ def obstacles_to(
     elif customer.change_no is None:
         yield MissingStep(
             MissingCode.NOT_SENT,
-            "Headquarters sends this account to no channel: it is a default customer.",
+            "Headquarters sends this account, such as a default customer, to no channel.",
         )
     elif database.pk in distribution.left_out and (
         database.pk in distribution.lacking or database.pk not in distribution.held

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import Model
@@ -123,8 +124,14 @@ def reason_form(words: str, to: str = "", *args: Any, **options: Any) -> dict[st
 
 def badge(code: str, word: str = "") -> SafeString:
     look = LOOKS.get(code, QUIET)
-    word, spins = word or code.replace("_", " ").capitalize(), code == "running"
-    return render("badge", word=word, colour=look.colour, icon=look.icon, spins=spins)
+    word = str(word or code.replace("_", " ").capitalize())
+    return badge_of(word, look.colour, look.icon, spins=code == "running")
+
+
+@lru_cache(maxsize=500)
+def badge_of(word: str, colour: str, icon: str, *, spins: bool) -> SafeString:
+    """A badge; a long list has the same few ones on each of its rows."""
+    return render("badge", word=word, colour=colour, icon=icon, spins=spins)
 
 
 def outcome(row: Outcome) -> SafeString:
@@ -133,7 +140,7 @@ def outcome(row: Outcome) -> SafeString:
     # All went well but for some rows.
     is_warning = look.colour == "success" and row.nonzero_counts(*LEFT_BEHIND)
     colour = "warning" if is_warning else look.colour
-    return render("badge", word=row.verdict, colour=colour, icon=look.icon, spins=spins)
+    return badge_of(row.verdict, colour, look.icon, spins=spins)
 
 
 def icon(name: str, css: str = "") -> SafeString:

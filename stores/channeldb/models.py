@@ -58,6 +58,16 @@ class Event(ChannelRow):
         abstract = True
 
 
+class EventOfCustomer(Event):
+    """An operation on a customer, or on what belongs to one."""
+
+    # The hq_version that the till had seen when it wrote the event.
+    based_on = models.BigIntegerField(null=True)
+
+    class Meta(Event.Meta):
+        abstract = True
+
+
 class CustomerColumns(models.Model):
     customer_type = models.TextField(null=True)
     first_name = models.TextField(null=True)
@@ -112,33 +122,33 @@ class ContactColumns(models.Model):
 # ------------------------------------------------------- written by the till
 
 
-class CustomerEvent(Event, CustomerColumns):
-    class Meta(Event.Meta):
+class CustomerEvent(EventOfCustomer, CustomerColumns):
+    class Meta(EventOfCustomer.Meta):
         db_table = "async_customer"
 
 
-class AddressEvent(Event, AddressColumns):
-    class Meta(Event.Meta):
+class AddressEvent(EventOfCustomer, AddressColumns):
+    class Meta(EventOfCustomer.Meta):
         db_table = "async_address"
 
 
-class ContactEvent(Event, ContactColumns):
-    class Meta(Event.Meta):
+class ContactEvent(EventOfCustomer, ContactColumns):
+    class Meta(EventOfCustomer.Meta):
         db_table = "async_contact"
 
 
-class AffiliationEvent(Event):
+class AffiliationEvent(EventOfCustomer):
     affiliation = models.TextField(null=True)
 
-    class Meta(Event.Meta):
+    class Meta(EventOfCustomer.Meta):
         db_table = "async_affiliation"
 
 
-class AttributeEvent(Event):
+class AttributeEvent(EventOfCustomer):
     attribute = models.TextField(null=True)
     value = models.TextField(null=True)
 
-    class Meta(Event.Meta):
+    class Meta(EventOfCustomer.Meta):
         db_table = "async_attribute"
 
 

@@ -77,6 +77,8 @@ class StagedEvent(models.Model):
     staff_id = models.CharField(max_length=25, null=True)
     terminal_id = models.CharField(max_length=10, null=True)
     created_offline = models.BooleanField(null=True)
+    # The version of the customer that the till had seen, if it says so.
+    based_on = models.BigIntegerField(null=True)
     staged_at = models.DateTimeField(db_default=Now())
     made_by = Reference(settings.AUTH_USER_MODEL, null=True)
     # Of a correction made at HQ: the id of the row it replaces, and the database that sent that

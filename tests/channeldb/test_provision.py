@@ -67,6 +67,7 @@ def test_only_the_migration_of_channels_is_applied(nowhere):
         assert Till(alias).sql("SELECT app, name FROM django_migrations") == [
             ("channeldb", "0001_schema"),
             ("channeldb", "0002_positions"),
+            ("channeldb", "0003_based_on"),
         ]
 
 

@@ -96,7 +96,7 @@ def kind_of(column: str) -> str:
         return "date"
     if column.endswith(("amount", "price", "quantity")):
         return "amount"
-    if column in ("line_count", "line_number"):
+    if column in ("line_count", "line_number", "based_on"):
         return "number"
     if column.startswith(("is_", "created_offline", "marketing")):
         return "flag"

@@ -38,6 +38,7 @@ from stores.channeldb.errors import (
 )
 from stores.channeldb.router import ALIAS, APP
 from stores.channeldb.schema.drift import can_be_recreated, differences
+from stores.channeldb.schema.tables import LATER_COLUMNS, NO_COLUMNS
 from stores.hqdb.retry import sqlite_extended_code, sqlstate_of
 from stores.messages.message import Message
 
@@ -207,6 +208,18 @@ def missing_migrations(applied: set[tuple[str, str]]) -> frozenset[str]:
     return needed_migrations() - {name for app, name in applied if app == APP}
 
 
+def lacking_columns(alias: str) -> frozenset[str]:
+    """The optional columns that an open channel lacks, because it is of an older version."""
+    lacking: frozenset[str] = _open.__dict__.get("lacking", {}).get(alias, NO_COLUMNS)
+    return lacking
+
+
+def note_lacking(alias: str, missing: frozenset[str]) -> None:
+    """Note which optional columns a channel lacks that still needs some migrations."""
+    lacking = [LATER_COLUMNS[name] for name in missing & LATER_COLUMNS.keys()]
+    _open.__dict__.setdefault("lacking", {})[alias] = NO_COLUMNS.union(*lacking)
+
+
 def unknown_migrations(applied: set[tuple[str, str]]) -> list[str]:
     """Those migrations of a database that only a newer version of Syncline knows."""
     return sorted({name for app, name in applied if app == APP} - needed_migrations())
@@ -221,7 +234,9 @@ def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate
         applied = applied_migrations(wrapper)
     if "stores" in {app for app, _ in applied}:
         raise refusal(database, Message("address_of_hq"))
-    if not migrate and missing_migrations(applied):
+    missing = missing_migrations(applied)
+    note_lacking(wrapper.alias, missing)
+    if not migrate and missing - LATER_COLUMNS.keys():
         code = database.label.split("/")[0]
         raise ChannelUnmigrated(Message("channel_unmigrated", channel=database.label, code=code))
 
@@ -232,7 +247,7 @@ def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
     Errors: ChannelDrifted, whose sentence names the first difference; ChannelUnreachable.
     """
     with translated(database, always=True):
-        changes = differences(wrapper)
+        changes = differences(wrapper, lacking=lacking_columns(wrapper.alias))
     if changes:
         raise ChannelDrifted(drift_message(database, changes), changes)
 

@@ -12,13 +12,21 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.protocol import MAX_BATCH_BYTES
-from stores.hqdb.sql import COPY_BUFFER_BYTES, identifiers
+from stores.channeldb.exchange.protocol import MAX_BATCH_BYTES, EventTable
+from stores.hqdb.sql import COPY_BUFFER_BYTES, identifiers, listed
 
 
 def qualified(table: str) -> sql.Composed:
     """The table in schema public, whatever the search path says."""
     return sql.SQL("{}.{}").format(sql.Identifier("public"), sql.Identifier(table))
+
+
+def columns_of(source: EventTable) -> sql.Composed:
+    """The columns that are read of an event table; those that the channel lacks are empty."""
+    return listed(
+        sql.SQL("NULL") if column in source.lacking else sql.Identifier(column)
+        for column in source.columns
+    )
 
 
 class BatchTooLarge(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.copy import copy_from_channel, qualified
+from stores.channeldb.exchange.copy import columns_of, copy_from_channel, qualified
 from stores.channeldb.exchange.protocol import EventBatch, EventTable, Unreadable
 from stores.hqdb.sql import identifiers
 
@@ -34,9 +34,7 @@ def read_around_undecodable(cursor: Any, source: EventTable, waiting: sql.Compos
     )
     rows, data = copy_from_channel(
         cursor,
-        sql.SQL("SELECT {} {} ORDER BY replication_counter").format(
-            identifiers(source.columns), chosen
-        ),
+        sql.SQL("SELECT {} {} ORDER BY replication_counter").format(columns_of(source), chosen),
     )
     _, ids = copy_from_channel(cursor, sql.SQL("SELECT event_id ") + waiting)
     last = max([*good, *(row.counter for row in bad)])
@@ -91,7 +89,9 @@ def read_bytes(
 ) -> Iterator[tuple[int, Values, str | None]]:
     """Counter and values of rows of table t, and the first field that is no text, if one is not."""
     hexadecimal = sql.SQL(", ").join(
-        sql.SQL("encode(convert_to({}::text, getdatabaseencoding()), 'hex')").format(
+        sql.SQL("NULL")
+        if column in source.lacking
+        else sql.SQL("encode(convert_to({}::text, getdatabaseencoding()), 'hex')").format(
             sql.Identifier("t", column)
         )
         for column in source.columns

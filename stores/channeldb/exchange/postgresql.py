@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,11 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import errors, sql
 
+from stores.channeldb.connect.connection import lacking_columns
 from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES
 from stores.channeldb.exchange.copy import (
     BatchTooLarge,
+    columns_of,
     copy_from_channel,
     copy_to_channel,
     qualified,
@@ -109,8 +112,14 @@ class PostgreSQLVisit:
                     # The statistics may be of a day when one sale had all the lines; then all lines
                     # would be read for each sale.
                     cursor.execute("SET LOCAL enable_seqscan = off")
+                    lacking = lacking_columns(self.wrapper.alias)
                     return [
-                        self._read(cursor, source, limit, beyond.get(source.table, 0))
+                        self._read(
+                            cursor,
+                            replace(source, lacking=lacking),
+                            limit,
+                            beyond.get(source.table, 0),
+                        )
                         for source in sources
                     ]
             except BatchTooLarge:
@@ -131,7 +140,7 @@ class PostgreSQLVisit:
         try:
             with transaction.atomic(using=self.wrapper.alias):
                 rows, data = copy_from_channel(
-                    cursor, sql.SQL("SELECT {} ").format(identifiers(source.columns)) + waiting
+                    cursor, sql.SQL("SELECT {} ").format(columns_of(source)) + waiting
                 )
                 parts = copy_parts(cursor, source, waiting)
         except (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from stores.channeldb.errors import ChannelError
+from stores.channeldb.schema.tables import NO_COLUMNS
 
 # How many contradictions, or rows that were left, are told one by one.
 MAX_REPORTED_CONTRADICTIONS = 20
@@ -28,8 +29,9 @@ class EventTable:
     """Which columns of which event table to read, and their types by PostgreSQL's names.
 
     `parts` are the tables whose rows travel with those of this one, by `transaction_id`. A value
-    out of form in an `optional` column does not make its row unreadable. Rows that HQ has
-    acknowledged are read only `with_acknowledged`.
+    out of form in an `optional` column does not make its row unreadable. A channel of an older
+    version has not the `lacking` columns, which are read as nothing. Rows that HQ has acknowledged
+    are read only `with_acknowledged`.
     """
 
     table: str
@@ -37,6 +39,7 @@ class EventTable:
     types: tuple[str, ...]
     parts: tuple["EventTable", ...] = ()
     optional: tuple[str, ...] = ()
+    lacking: frozenset[str] = NO_COLUMNS
     with_acknowledged: bool = False
 
     @property

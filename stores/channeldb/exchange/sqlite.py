@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from stores.channeldb.connect.connection import lacking_columns
 from stores.channeldb.exchange.copy import from_text
 from stores.channeldb.exchange.protocol import (
     GUID_FORM,
@@ -103,7 +105,11 @@ class SQLiteVisit:
         try:
             # A deferred read transaction: one snapshot, and no write lock against the till.
             raw.execute("BEGIN DEFERRED")
-            return [self._read(raw, source, limit, beyond) for source in sources]
+            lacking = lacking_columns(self.wrapper.alias)
+            return [
+                self._read(raw, replace(source, lacking=lacking), limit, beyond)
+                for source in sources
+            ]
         finally:
             raw.execute("ROLLBACK")
             raw.text_factory = before
@@ -331,7 +337,9 @@ class RowReader:
     """Rows of one event table, one after the other, those out of form set aside."""
 
     def __init__(self, source: EventTable, parts: Sequence["PartReader"]) -> None:
-        columns = ", ".join(f'"{column}"' for column in source.columns)
+        columns = ", ".join(
+            "NULL" if column in source.lacking else f'"{column}"' for column in source.columns
+        )
         waiting = f'FROM "{source.table}" WHERE {source.is_read} AND "replication_counter" > ?'
         self.query = (
             f'SELECT "replication_counter", {columns} {waiting} '

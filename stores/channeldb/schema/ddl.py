@@ -10,7 +10,14 @@ from typing import Literal
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from stores.channeldb.schema import triggers
-from stores.channeldb.schema.tables import CHANNEL_TABLES, EVENT_TABLES, Column, ColumnType, Table
+from stores.channeldb.schema.tables import (
+    CHANNEL_TABLES,
+    EVENT_TABLES,
+    NO_COLUMNS,
+    Column,
+    ColumnType,
+    Table,
+)
 
 Vendor = Literal["postgresql", "sqlite"]
 
@@ -120,10 +127,13 @@ def vendor_of(connection: BaseDatabaseWrapper) -> Vendor:
     return "postgresql" if connection.vendor == "postgresql" else "sqlite"
 
 
-def statements(vendor: Vendor) -> Iterator[str]:
-    """Yield the SQL that makes an empty database a channel, in an order that runs."""
+def statements(vendor: Vendor, *, lacking: frozenset[str] = NO_COLUMNS) -> Iterator[str]:
+    """Yield the SQL that makes an empty database a channel, in an order that runs.
+
+    One of an older version was made without the `lacking` columns.
+    """
     for table in CHANNEL_TABLES:
-        yield create_table(table, vendor)
+        yield create_table(table.without(lacking), vendor)
     for table in EVENT_TABLES:
         yield UNACKNOWLEDGED_INDEX.format(table=table.name, **SPELLING[vendor])
     for index in INDEXES:
@@ -134,17 +144,19 @@ def statements(vendor: Vendor) -> Iterator[str]:
         **SPELLING[vendor],
     )
     yield from (
-        triggers.postgresql_triggers() if vendor == "postgresql" else triggers.sqlite_triggers()
+        triggers.postgresql_triggers(lacking)
+        if vendor == "postgresql"
+        else triggers.sqlite_triggers(lacking)
     )
 
 
-def object_statements(vendor: Vendor) -> dict[str, str]:
+def object_statements(vendor: Vendor, *, lacking: frozenset[str] = NO_COLUMNS) -> dict[str, str]:
     """The statements that make what holds no rows, by the name of what each makes.
 
     Shape: "index account_map.account_map_account" -> CREATE INDEX …, in an order that runs.
     """
     made = {}
-    for statement in statements(vendor):
+    for statement in statements(vendor, lacking=lacking):
         words = statement.replace("(", " (").replace("public.", "").split()
         kind = next((word for word in words[:3] if word in OBJECT_KINDS), "")
         if not kind:

@@ -21,7 +21,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from stores.channeldb.schema import ddl, triggers
-from stores.channeldb.schema.tables import CHANNEL_TABLES, Column, Table
+from stores.channeldb.schema.tables import CHANNEL_TABLES, NO_COLUMNS, Column, Table
 
 Facts = dict[str, str]
 
@@ -31,19 +31,20 @@ UNEXPECTED = "must not be there"
 REPORTED_IN_FULL = ("table ", "view ", "column ", "key ")
 
 
-def differences(wrapper: BaseDatabaseWrapper) -> list[str]:
+def differences(wrapper: BaseDatabaseWrapper, *, lacking: frozenset[str] = NO_COLUMNS) -> list[str]:
     """What is different from the schema that HQ knows, in sentences without a full stop.
 
-    One round trip if nothing is. Errors: those of the driver.
+    A channel of an older version has not the `lacking` columns. One round trip if nothing is
+    different. Errors: those of the driver.
     """
     if wrapper.vendor == "postgresql":
         with wrapper.cursor() as cursor:
-            cursor.execute(READ_DIGEST, fact_parameters())
-            if cursor.fetchone()[0] == expected_digest():
+            cursor.execute(READ_DIGEST, fact_parameters(lacking))
+            if cursor.fetchone()[0] == expected_digest(lacking):
                 return []
-    elif sqlite_definitions(wrapper.connection) == expected_sqlite()[0]:
+    elif sqlite_definitions(wrapper.connection) == expected_sqlite(lacking)[0]:
         return []
-    return compare_facts(*facts_of(wrapper))
+    return compare_facts(*facts_of(wrapper, lacking))
 
 
 def drifted_objects(wrapper: BaseDatabaseWrapper) -> dict[str, str]:
@@ -52,7 +53,7 @@ def drifted_objects(wrapper: BaseDatabaseWrapper) -> dict[str, str]:
     Errors: those of the driver.
     """
     helpers = ddl.object_statements(ddl.vendor_of(wrapper))
-    expected, actual = facts_of(wrapper)
+    expected, actual = facts_of(wrapper, NO_COLUMNS)
     return {
         thing: statement
         for thing, statement in helpers.items()
@@ -60,13 +61,13 @@ def drifted_objects(wrapper: BaseDatabaseWrapper) -> dict[str, str]:
     }
 
 
-def facts_of(wrapper: BaseDatabaseWrapper) -> tuple[Facts, Facts]:
+def facts_of(wrapper: BaseDatabaseWrapper, lacking: frozenset[str]) -> tuple[Facts, Facts]:
     """The facts of an unchanged channel, and those of this one."""
     if wrapper.vendor == "postgresql":
         with wrapper.cursor() as cursor:
-            cursor.execute(READ_FACTS, fact_parameters())
-            return postgresql_facts(), dict(cursor.fetchall())
-    return expected_sqlite()[1], sqlite_facts(wrapper.connection)
+            cursor.execute(READ_FACTS, fact_parameters(lacking))
+            return postgresql_facts(lacking), dict(cursor.fetchall())
+    return expected_sqlite(lacking)[1], sqlite_facts(wrapper.connection)
 
 
 def compare_facts(expected: Facts, actual: Facts) -> list[str]:
@@ -215,10 +216,10 @@ TYPE_NAMES = {
 
 
 @cache
-def postgresql_facts() -> Facts:
+def postgresql_facts(lacking: frozenset[str]) -> Facts:
     """The facts of a channel as the migrations make it."""
     facts = {}
-    for table in CHANNEL_TABLES:
+    for table in (table.without(lacking) for table in CHANNEL_TABLES):
         facts[f"table {table.name}"] = "a table"
         for column in table.columns:
             facts[f"column {table.name}.{column.name}"] = postgresql_column(table, column)
@@ -227,7 +228,7 @@ def postgresql_facts() -> Facts:
             facts[f"key {table.name}.{','.join(key)}"] = "unique"
     return facts | {
         thing: postgresql_object(thing, statement)
-        for thing, statement in ddl.object_statements("postgresql").items()
+        for thing, statement in ddl.object_statements("postgresql", lacking=lacking).items()
     }
 
 
@@ -259,10 +260,10 @@ def postgresql_function(statement: str) -> str:
 
 
 @cache
-def fact_parameters() -> dict[str, list[str]]:
+def fact_parameters(lacking: frozenset[str]) -> dict[str, list[str]]:
     """What the query must know to leave a channel's own things aside."""
     names: dict[str, list[str]] = {}
-    for thing in postgresql_facts():
+    for thing in postgresql_facts(lacking):
         kind, name = thing.split(" ", 1)
         names.setdefault(kind, []).append(name)
     return {
@@ -276,9 +277,9 @@ def fact_parameters() -> dict[str, list[str]]:
 
 
 @cache
-def expected_digest() -> str:
+def expected_digest(lacking: frozenset[str]) -> str:
     """The digest of the facts of an unchanged channel."""
-    lines = sorted(f"{thing}\t{words}" for thing, words in postgresql_facts().items())
+    lines = sorted(f"{thing}\t{words}" for thing, words in postgresql_facts(lacking).items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -305,11 +306,11 @@ def sqlite_definitions(raw: Any) -> dict[str, str]:
 
 
 @cache
-def expected_sqlite() -> tuple[dict[str, str], Facts]:
+def expected_sqlite(lacking: frozenset[str]) -> tuple[dict[str, str], Facts]:
     """Words and facts of an unchanged channel, asked of one that is made for it in memory."""
     memory = sqlite3.connect(":memory:")
     try:
-        for statement in ddl.statements("sqlite"):
+        for statement in ddl.statements("sqlite", lacking=lacking):
             memory.execute(statement)
         return sqlite_definitions(memory), sqlite_facts(memory)
     finally:

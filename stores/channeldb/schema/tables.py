@@ -9,7 +9,7 @@ once it has landed, first keep a copy of what 0001 made beside it.
 Source: contract 3.1 and 3.2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from django.db.models import Field, Model
@@ -48,6 +48,9 @@ class Column:
     default: str
 
 
+NO_COLUMNS: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True)
 class Table:
     """One table. `triggers` says which triggers protect it: none for the tables that HQ writes."""
@@ -61,6 +64,11 @@ class Table:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    def without(self, lacking: frozenset[str]) -> "Table":
+        """The table of a channel that lacks some optional columns."""
+        kept = tuple(column for column in self.columns if column.name not in lacking)
+        return replace(self, columns=kept)
 
 
 def column_of(field: "Field[Any, Any]") -> Column:
@@ -120,4 +128,7 @@ HQ_TABLES = tuple(
     )
 )
 CHANNEL_TABLES = EVENT_TABLES + PART_TABLES + HQ_TABLES
+# Optional columns by the migration that adds them. A channel that lacks it is visited all the same,
+# and its rows have nothing in these columns.
+LATER_COLUMNS = {"0003_based_on": frozenset({"based_on"})}
 TABLE_BY_NAME = {table.name: table for table in CHANNEL_TABLES}

@@ -75,11 +75,11 @@ POSTGRESQL_DOCUMENT_TRIGGER = (
 )
 
 
-def postgresql_triggers() -> Iterator[str]:
+def postgresql_triggers(lacking: frozenset[str]) -> Iterator[str]:
     yield POSTGRESQL_EVENT_FUNCTION
     yield POSTGRESQL_DOCUMENT_FUNCTION
     for table in EVENT_TABLES:
-        yield from postgresql_event_triggers(table)
+        yield from postgresql_event_triggers(table.without(lacking))
     for table in PART_TABLES:
         yield from postgresql_part_triggers(table)
 
@@ -164,9 +164,9 @@ class TriggerCase(NamedTuple):
     action: str
 
 
-def sqlite_triggers() -> Iterator[str]:
+def sqlite_triggers(lacking: frozenset[str]) -> Iterator[str]:
     for table in EVENT_TABLES:
-        yield from sqlite_event_triggers(table)
+        yield from sqlite_event_triggers(table.without(lacking))
         yield SQLITE_COUNTER_TRIGGER.format(table=table.name, message=COUNTER_GIVEN)
     for table in PART_TABLES:
         yield from sqlite_part_triggers(table)

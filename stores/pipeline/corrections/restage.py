@@ -187,14 +187,18 @@ def read_boolean(value: Any) -> str:
 
 
 def read_bigint(value: Any) -> str:
-    if isinstance(value, str) and not value.isdecimal():
+    if isinstance(value, str) and not is_whole(value):
         raise InvalidValue("type")
     return str(value)
 
 
 def read_integer(value: Any) -> str:
-    is_whole = isinstance(value, str) and value.removeprefix("-").isdecimal()
-    return READERS["integer"](int(value) if is_whole else value)
+    is_text = isinstance(value, str) and is_whole(value)
+    return READERS["integer"](int(value) if is_text else value)
+
+
+def is_whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
 
 
 # A quarantined row of a PostgreSQL channel has these values as texts, unlike a row of SQLite.

@@ -10,7 +10,7 @@ from functools import cache
 
 from psycopg2 import sql
 
-from stores.channeldb.models import Event
+from stores.channeldb.models import EventOfCustomer
 from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE_BY_NAME
 from stores.hqdb.sql import Name
 from stores.values.characters import PROSE_COLUMNS
@@ -48,9 +48,11 @@ def sent_columns(table: str) -> tuple[str, ...]:
     return tuple(name for name in TABLE_BY_NAME[table].column_names if name != "acknowledged_at")
 
 
-# The columns that every event has. They come first in each table, and in this order.
+# The columns that every event of a customer has.
 EVENT_COLUMNS = tuple(
-    str(field.column) for field in Event._meta.local_fields if field.column != "acknowledged_at"
+    str(field.column)
+    for field in EventOfCustomer._meta.concrete_fields
+    if field.column != "acknowledged_at"
 )
 
 

@@ -11,11 +11,11 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
-from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.connection import connect, lacking_columns
 from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import READ_ISSUED
-from stores.hqdb.sql import Row, copy_stream, identifiers, listed, run_sql
+from stores.hqdb.sql import Row, copy_stream, listed, run_sql
 from stores.hqdb.statistics import analyze_changed_tables
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase
@@ -234,10 +234,14 @@ def write_rows(
     rows: IO[bytes],
 ) -> None:
     """Write rows of one table as COPY data, each with HQ's id of the database in front."""
+    lacking = lacking_columns(channel.alias)
     if channel.vendor == "postgresql":
+        names = [
+            sql.SQL("NULL") if name in lacking else sql.Identifier(name) for name, _ in copy.columns
+        ]
         statement = sql.SQL("COPY (SELECT {}, {} FROM public.{}{}) TO STDOUT").format(
             sql.Literal(database.pk),
-            identifiers([name for name, _ in copy.columns]),
+            listed(names),
             sql.Identifier(copy.source),
             sql.SQL(condition),
         )
@@ -245,7 +249,9 @@ def write_rows(
             cursor.copy_expert(statement, rows)
         return
     # Read as blobs, so that a damaged text does not fail the whole table.
-    columns = ", ".join(f'CAST("{name}" AS BLOB)' for name, _ in copy.columns)
+    columns = ", ".join(
+        "NULL" if name in lacking else f'CAST("{name}" AS BLOB)' for name, _ in copy.columns
+    )
     readers = [LENIENT_READERS[kind] for _, kind in copy.columns]
     for row in channel.connection.execute(
         f'SELECT {columns} FROM "{copy.source}"{condition}'  # noqa: S608 - our own names

@@ -21,10 +21,12 @@ from stores.pipeline.convert import (
     apply,
     balance,
     chunk,
+    concurrent_edits,
     conflicts,
     convert,
     known_customers,
     merge,
+    merged_fields,
     open_events,
     removals,
     replay,
@@ -73,6 +75,7 @@ PARAMETERS = {
     "boolean": "is_moved only_unchanged",
     "timestamptz": "earliest",
     "interval": "tolerance",
+    "jsonb": "rows conflicts",
     "date": "day",
     "time": "day_ends_at",
 }
@@ -332,8 +335,8 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
         yield entry("convert/demote_primaries", merge.demote_statement(claim), of=of)
         demote = replay.demote_statement(kind, again, history)
         yield entry("convert/demote_superseded", demote, of=of)
-    record = conflicts.record_statement(kind, claimed, history)
-    yield entry("convert/record_conflicts", record, of=of)
+    if merged_fields.fields_of(kind):
+        yield from of_concurrent_edits(kind, claimed, history)
     removed_query = removals.removed_query(kind, claimed, history)
     removed = made_from("removed_row", removed_query)
     edits_query = removals.later_edits_query(kind, removed, history)
@@ -344,6 +347,18 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     yield entry("convert/remove_again", removals.REMOVE_AGAIN.format(**names), of=of)
     yield entry("convert/record_removals", removals.RECORD_REMOVALS.format(**names), of=of)
     yield entry("convert/close_removals", removals.CLOSE_REMOVALS.format(**names), of=of)
+
+
+def of_concurrent_edits(
+    kind: EventKind, claimed: WorkTable, history: WorkTable
+) -> Iterator[ComposedStatement]:
+    concurrent = concurrent_edits.concurrent_query(kind, claimed, history)
+    stated = concurrent_edits.stated_query(kind, made_from("chosen", concurrent), history)
+    record = conflicts.record_statement(kind, history)
+    yield entry("convert/concurrent_customers", concurrent, of=kind.noun)
+    yield entry("convert/stated_edits", stated, of=kind.noun)
+    yield entry("convert/write_merged", concurrent_edits.write_statement(kind), of=kind.noun)
+    yield entry("convert/record_conflicts", record, of=kind.noun)
 
 
 def of_single_modules() -> Iterator[ComposedStatement]:

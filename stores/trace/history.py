@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import DateTimeField, F, Func, Q, QuerySet
+from django.db.models.functions import Least
 
 from stores.models import (
     ChannelDatabase,
@@ -22,6 +23,17 @@ from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.distribution import Distribution, load_distribution
 from stores.trace.operations import CustomerOperation, in_event_order
 from stores.trace.types import Match
+
+# Up to when the maker of an event had seen what HQ had applied: see migrations/sql/seen_until.sql.
+SEEN_UNTIL = Func(
+    F("customer_id"),
+    F("database_id"),
+    F("based_on"),
+    Least("occurred_at", "staged_at"),
+    F("staged_at"),
+    function="seen_until",
+    output_field=DateTimeField(null=True),
+)
 
 
 @dataclass(frozen=True)
@@ -99,15 +111,26 @@ def operations_of_kind(
         is_shown |= Q(customer=customer)
     rows = STAGING_MODELS[kind.noun].objects.filter(names_customer, is_shown)
     rows = rows.select_related("database__channel", "session", "made_by")
+    rows = rows.annotate(seen_until=SEEN_UNTIL)
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in rows:
         entities[tuple(getattr(row, column) for column in kind.key)].append(row)
     for events in entities.values():
-        before = None
+        stated: list[Any] = []
         for row in in_event_order(events):
-            yield CustomerOperation(kind, row, before)
+            yield CustomerOperation(kind, row, last_seen(row, stated))
             if row.status != StagingStatus.FAILED and row.operation != Operation.DEACTIVATE:
-                before = row
+                stated.append(row)
+
+
+def last_seen(row: Any, earlier: Sequence[Any]) -> Any:
+    """Return the latest of some earlier events that the maker of `row` had seen, or the first."""
+    for event in reversed(earlier):
+        if (event.database_id, event.generation) == (row.database_id, row.generation):
+            return event
+        if row.seen_until and event.applied_at and event.applied_at <= row.seen_until:
+            return event
+    return next(iter(earlier), None)
 
 
 def quarantined_rows(

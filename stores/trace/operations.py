@@ -23,7 +23,10 @@ DEFAULTED_COLUMNS = {"address": ("purpose", "country"), "contact": ("marketing_o
 
 @dataclass(frozen=True)
 class CustomerOperation:
-    """One event of a customer, an address or another detail, and the event before it, if known."""
+    """One event of a customer, an address or another detail.
+
+    `before` is the event before it that its maker had seen, if there is one.
+    """
 
     kind: EventKind
     row: Any

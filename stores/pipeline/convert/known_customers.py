@@ -18,7 +18,7 @@ from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Company
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.convert.chunk import Chunk, applied_history
-from stores.pipeline.convert.conflicts import record_conflicts
+from stores.pipeline.convert.concurrent_edits import settle_concurrent_edits
 from stores.pipeline.convert.merge import (
     Claim,
     claim_of_known,
@@ -58,7 +58,7 @@ def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) 
         if needs_replay:
             replay_known(claim, history)
         restore_removals(kind, claimed, history)
-        record_conflicts(kind, claimed, history)
+        settle_concurrent_edits(kind, claimed, history)
     return updated
 
 

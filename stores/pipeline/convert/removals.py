@@ -14,7 +14,6 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
-from stores.pipeline.convert.conflicts import conflict_names
 from stores.pipeline.convert.merge import (
     entity_of_event,
     normalized_column,
@@ -82,12 +81,17 @@ def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -
 
 
 def names_of_edits(kind: EventKind, edits: WorkTable) -> dict[str, sql.Composable]:
-    """Return the holes of the statements that settle later edits."""
+    """Return the holes of the statements that settle later edits.
+
+    {key_text} is which of its customer's rows `edit` means.
+    """
+    key_text = sql.SQL("{}::text").format(sql.Identifier("edit", kind.key[0])) if kind.key else None
     return {
         "edits": edits,
         "entity": identifiers(kind.entity),
         "same_entity": same_entity(kind),
-        **conflict_names(kind, "edit"),
+        "key_text": key_text or sql.SQL("''"),
+        **kind.names,
     }
 
 

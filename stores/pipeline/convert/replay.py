@@ -14,6 +14,7 @@ from stores.hqdb.files import load
 from stores.hqdb.sql import identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.convert.chunk import applied_history
+from stores.pipeline.convert.concurrent_edits import settle_concurrent_edits
 from stores.pipeline.convert.merge import (
     Claim,
     entity_of_event,
@@ -31,12 +32,13 @@ DEMOTE_SUPERSEDED = load(__file__, "demote_superseded")
 def replay_new(claim: Claim) -> None:
     """Replay the new customers that have several events in the chunk, or one that came too late.
 
-    Effects: the table of the kind, in the caller's transaction.
+    Effects: those of settle_concurrent_edits().
     """
     with customers_to_replay(claim) as again:
         if again.rows:
             with applied_history(claim.kind, again) as history:
                 replay(claim.kind, again, history)
+                settle_concurrent_edits(claim.kind, again, history)
 
 
 def replay_known(claim: Claim, history: WorkTable) -> None:
@@ -71,8 +73,20 @@ def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> s
         columns=identifiers([*columns, "is_active"]),
         new_values=listed([*new_values, sql.Identifier("entity", "is_active")]),
         held_values=identifiers([*columns, "is_active"], of="row"),
+        kept_primary=kept_primary(kind),
         **kind.names,
     )
+
+
+def kept_primary(kind: EventKind) -> sql.Composable:
+    """Return the assignment by which no row stays primary that gets another purpose.
+
+    Concurrent edits may have given it a purpose that its last event does not state.
+    """
+    if not kind.primary:
+        return sql.SQL("")
+    form = ", is_primary = row.is_primary AND row.{0} IS NOT DISTINCT FROM entity.{0}"
+    return sql.SQL(form).format(sql.Identifier(kind.primary))
 
 
 def demote_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:

@@ -16,7 +16,7 @@ from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.messages.message import Message
 from stores.pipeline.convert.chunk import applied_history
 from stores.pipeline.convert.merge import normalized_column
-from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
+from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, EventKind
 from stores.pipeline.events.kinds import normalized as normalized_text
 from stores.pipeline.integrity.checks import (
     Check,
@@ -41,6 +41,10 @@ DEFAULTED_COLUMNS = {
     "customer": ("customer_type", "language", "currency", "customer_group"),
     "address": ("purpose", "country"),
 }
+
+# A full name follows the other names, which may come from several events.
+IS_COMPOSED = """row.name = concat_ws(' ', nullif(row.first_name, ''), nullif(row.middle_name, ''),
+                                     nullif(row.last_name, ''))"""
 
 
 @contextmanager
@@ -178,7 +182,9 @@ def fields_that_changed(kind: EventKind, looked_at: WorkTable) -> list[dict[str,
 def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) -> sql.Composed:
     """Return the query for rows that differ from the event that they show. See its file."""
     expected = {
-        column: expected_value(kind, column) for column in kind.columns if column != "is_primary"
+        column: expected_value(kind, column, history)
+        for column in kind.columns
+        if column != "is_primary"
     }
     return CHANGED_FIELDS.format(
         looked_at=looked_at,
@@ -191,7 +197,34 @@ def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) ->
     )
 
 
-def expected_value(kind: EventKind, column: str) -> sql.Composable:
+def expected_value(kind: EventKind, column: str, history: WorkTable) -> sql.Composable:
+    """Return the value that a column must have: what `event` gives it.
+
+    If another event about `row` states the present value, the two were merged field by field.
+    """
+    is_about_row = [
+        sql.SQL("{} = {}").format(sql.Identifier("row", key), normalized_column(kind, key))
+        for key in kind.key
+    ]
+    return sql.SQL(
+        """CASE WHEN {held} IS DISTINCT FROM {stated} AND ({is_composed} OR EXISTS (
+                SELECT FROM {history} event
+                 WHERE {is_about_row} AND event.operation <> 'deactivate'
+                   AND {normalized} IS NOT DISTINCT FROM {held}))
+           THEN {held} ELSE {stated} END"""
+    ).format(
+        held=sql.Identifier("row", column),
+        stated=stated_value(kind, column),
+        normalized=normalized_column(kind, column),
+        is_composed=sql.SQL(IS_COMPOSED if (kind, column) == (CUSTOMER, "name") else "false"),
+        history=history,
+        is_about_row=sql.SQL(" AND ").join(
+            [sql.SQL("event.customer_id = checked.customer_id"), *is_about_row]
+        ),
+    )
+
+
+def stated_value(kind: EventKind, column: str) -> sql.Composable:
     """Return the value that `event` gives a column. A default may stand for an empty value."""
     if column in DEFAULTED_COLUMNS.get(kind.noun, ()):
         return sql.SQL(f"coalesce(nullif({normalized_text(column, 'event')}, ''), row.{column})")

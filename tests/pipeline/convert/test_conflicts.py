@@ -14,8 +14,9 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from stores.models import ChannelDatabase, EditConflict
+from stores.models import AsyncCustomer, ChannelDatabase, EditConflict
 from stores.models.job import JobCode
+from stores.models.staging import StagingStatus
 from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.events.kinds import CUSTOMER
@@ -105,15 +106,90 @@ def test_two_channels_that_change_the_same_field_keep_both_values(store, seattle
     assert conflicts() == [("phone", "222 222", store.label, "333 333", "seattle")]
 
 
-def test_a_field_changed_only_by_the_earlier_edit_is_lost(store, seattle, ann):
+@pytest.mark.parametrize("is_converted_between", [False, True])
+def test_fields_changed_by_one_place_each_are_all_kept(store, seattle, ann, is_converted_between):
     edit(store, 20, phone="222 222")
+    if is_converted_between:
+        convert()
+    # The till states the old phone number, because it knows no other.
     edit(seattle, 10, email="ann@example.com")
 
     convert()
 
-    # An edit carries every field, so the later one brings the old phone number back.
-    assert (get_ann().phone, get_ann().email) == ("111 111", "ann@example.com")
-    assert conflicts() == [("phone", "222 222", store.label, "111 111", "seattle")]
+    assert (get_ann().phone, get_ann().email) == ("222 222", "ann@example.com")
+    assert conflicts() == []
+
+
+def test_a_change_that_arrives_late_is_kept_and_counts_as_applied(store, seattle, ann):
+    edit(seattle, 10, email="ann@example.com")
+    convert()
+    edit(store, 20, phone="222 222")
+
+    convert()
+
+    assert (get_ann().phone, get_ann().email) == ("222 222", "ann@example.com")
+    late = AsyncCustomer.objects.get(phone="222 222")
+    assert late.status == StagingStatus.APPLIED
+    assert broken_promises() == []
+
+
+@pytest.mark.parametrize(
+    ("versions_ago", "phone"),
+    # Its number is then: the old one, taken back knowingly; the new one, which it had not seen.
+    [(0, "111 111"), (1, "222 222")],
+)
+def test_a_till_takes_back_what_the_version_shows(seattle, popup, versions_ago, phone):
+    make_customer(seattle, "Ann", occurred_at=ago(120), phone="111 111")
+    run(JobCode.PIPELINE)
+    edit(seattle, phone="222 222")
+    run(JobCode.PIPELINE)
+
+    edit(popup, phone="111 111", based_on=get_ann().hq_version - versions_ago)
+    convert()
+
+    assert get_ann().phone == phone
+    assert conflicts() == []
+
+
+@pytest.mark.parametrize("version", [-1, 99])
+def test_a_version_that_never_was_says_nothing(seattle, popup, version):
+    make_customer(seattle, "Ann", occurred_at=ago(120), phone="111 111")
+    run(JobCode.PIPELINE)
+    edit(popup, phone="222 222", based_on=version)
+    edit(seattle, email="ann@example.com", based_on=version)
+
+    convert()
+
+    assert (get_ann().phone, get_ann().email) == ("222 222", "ann@example.com")
+
+
+def test_a_full_name_follows_the_names_that_it_consists_of(store, seattle):
+    make_customer(store, "Ann", name="Ann Lee", occurred_at=ago(120))
+    run(JobCode.PIPELINE)
+    edit(store, 20, phone=None, first_name="Anna", name="Anna Lee")
+    edit(seattle, 10, phone=None, last_name="Li", name="Ann Li")
+
+    convert()
+
+    assert get_ann().name == "Anna Li"
+    assert conflicts() == []
+    assert broken_promises() == []
+
+
+def test_an_edit_of_an_address_does_not_make_it_primary_again(store, seattle, ann):
+    first, second = uuid4(), uuid4()
+    address = {"async_account": ann, "is_primary": True}
+    make_event("address", store, **address, address_id=first, occurred_at=ago(100))
+    run(JobCode.PIPELINE)
+    make_event("address", store, **address, address_id=second, occurred_at=ago(20))
+    update = {"operation": "update", "occurred_at": ago(10), "city": "Austin"}
+    make_event("address", seattle, **address, **update, address_id=first)
+
+    run(JobCode.PIPELINE)
+
+    cities = dict(get_ann().addresses.values_list("city", "is_primary"))
+    assert cities == {"Austin": False, "Houston": True}
+    assert broken_promises() == []
 
 
 def test_an_edit_that_had_seen_the_other_does_not_conflict(store, seattle, ann):
@@ -258,4 +334,5 @@ def test_a_trace_orders_simultaneous_edits_by_their_databases(seattle, popup, co
 
     # Popup was registered later, though its code comes first.
     assert get_ann().phone == "222 222"
-    assert "Customer edited: phone 333 333 -> 222 222." in output
+    of_popup = output.index("Customer edited: phone 111 111 -> 333 333.")
+    assert of_popup < output.index("Customer edited: phone 111 111 -> 222 222.")

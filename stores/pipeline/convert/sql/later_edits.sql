@@ -7,8 +7,8 @@
 -- `event`, {columns_of_event}: the same with their names; {entity_of_edit}: the columns of `edit`.
 WITH applied AS (
   SELECT {columns_of_event}, event.event_id, event.operation, event.database_id, event.generation,
-         event.replication_counter, event.applied_at, event.corrects,
-         least(event.occurred_at, event.staged_at) AS written_at,
+         event.replication_counter, event.applied_at, event.corrects, event.based_on,
+         event.staged_at, least(event.occurred_at, event.staged_at) AS written_at,
          -- Within a database, no event is earlier than the ones before it.
          max(least(event.occurred_at, event.staged_at)) OVER (
              PARTITION BY {entity_of_event}, event.database_id
@@ -38,19 +38,12 @@ SELECT {entity_of_edit}, edit.event_id AS edit, removal.event_id AS removal,
        THEN true
        -- HQ did not have the removal yet when it applied the edit.
        WHEN edit.applied_at < removal.applied_at THEN false
-       -- A person at HQ has seen what HQ had applied, unless they only corrected a till's row.
-       WHEN edit.database_id IS NULL
-       THEN edit.corrects IS NULL AND removal.applied_at < edit.applied_at
-       -- A till has seen what was delivered to its database before it wrote.
-       ELSE EXISTS (SELECT FROM customer_delivery delivery
-                     WHERE delivery.database_id = edit.database_id
-                       AND delivery.customer_id = edit.customer_id
-                       AND delivery.delivered_at > removal.applied_at
-                       AND delivery.delivered_at <= edit.written_at
-                       AND delivery.change_no >= (
-                           SELECT max(change.change_no) FROM customer_change change
-                            WHERE change.customer_id = edit.customer_id
-                              AND change.made_at <= removal.applied_at))
+       -- A person at HQ who only corrected a till's row has not looked.
+       WHEN edit.corrects IS NOT NULL THEN false
+       ELSE removal.applied_at < edit.applied_at
+            AND coalesce(removal.applied_at <= seen_until(
+                    edit.customer_id, edit.database_id, edit.based_on, edit.written_at,
+                    edit.staged_at), false)
        END AS has_seen
   FROM stated edit JOIN removal USING ({entity})
  WHERE edit.turn > removal.turn AND edit.operation <> 'deactivate'

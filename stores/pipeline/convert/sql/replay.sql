@@ -1,13 +1,13 @@
 -- Write rows anew as all events of their customers say, in the order of the events.
 --
--- Run by replay.replay(). Which rows are primary is not changed here. {again}: the customers;
--- {history}: the events that were applied to them. {table}: HQ's rows.
+-- Run by replay.replay(). No row is made primary here. {again}: the customers; {history}: the
+-- events that were applied to them. {table}: HQ's rows.
 --
 -- {entity}: the columns that identify an entity; {entity_of_event}: their values in `event`;
 -- {same_entity}: that `row` is the row of `entity`. {columns_of_event}: key and columns of `event`,
 -- as HQ keeps them. {last_values}: {entity}, and the last value of each column. {columns}: those
 -- that are written; {new_values}: their values, of `entity` or, where no event states one, of
--- `row`; {held_values}: their present values in `row`.
+-- `row`; {held_values}: their present values in `row`. {kept_primary}: the assignment of is_primary.
 WITH applied AS (
   SELECT event.customer_id, event.operation, coalesce(event.database_id, 0) AS database_id,
          event.generation, event.replication_counter, database_place(event.database_id) AS place,
@@ -42,6 +42,7 @@ UPDATE {table} row
             entity.event_counter),
        -- A channel takes a row again only in a higher version; the customer's is raised already.
        hq_version = (SELECT hq_version FROM customer WHERE customer.id = entity.customer_id)
+       {kept_primary}
   FROM entity
  WHERE {same_entity} AND row.event_counter IS NOT NULL
    AND ({held_values}, row.event_at, row.event_database, row.event_generation, row.event_counter)

@@ -2,7 +2,8 @@
 --
 -- For check I16. {looked_at}: the customers. {table_name}, {table}: the table of the rows. {owner}:
 -- its column with the customer. {history}: what was applied of these customers. {columns}: those of
--- `row`. {expected}: the values that they must have by `event`. {differing}: for each column its
+-- `row`. {expected}: the values that they must have by `event`, or by others that were merged with
+-- it field by field. {differing}: for each column its
 -- name if it differs, else NULL.
 SELECT customer.account_number, {table_name} AS "table",
        array_to_string(ARRAY[{differing}], ' ') AS columns

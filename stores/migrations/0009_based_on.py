@@ -20,7 +20,7 @@ def views_of_events() -> list[migrations.RunSQL]:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0005_channel_secrets")]
+    dependencies = [("stores", "0008_status")]
 
     operations = [
         *(

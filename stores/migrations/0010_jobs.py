@@ -28,7 +28,7 @@ def make_defaults(historical_apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0008_status")]
+    dependencies = [("stores", "0009_based_on")]
 
     operations = [
         migrations.RemoveConstraint(model_name="jobrun", name="visits_of_a_run_are_known"),

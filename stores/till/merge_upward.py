@@ -29,6 +29,7 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from psycopg2 import sql
 
+from stores.channeldb.connect.connection import lacking_columns
 from stores.channeldb.exchange.copy import copy_to_channel, qualified
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.protocol import EventBatch, EventTable, TableData, Target
@@ -56,8 +57,16 @@ def source_of(table: Table, parts: Sequence[Table] = ()) -> EventTable:
     )
 
 
-# Customers come before the sales that name them.
-SOURCES = [source_of(table, PART_TABLES if table.name == HEADER else ()) for table in EVENT_TABLES]
+def sources_for(channel: PostgreSQLVisit | SQLiteVisit) -> list[EventTable]:
+    """What is read, without the columns that a channel of an older version lacks.
+
+    Customers come before the sales that name them.
+    """
+    lacking = lacking_columns(channel.wrapper.alias)
+    return [
+        source_of(table.without(lacking), PART_TABLES if table.name == HEADER else ())
+        for table in EVENT_TABLES
+    ]
 
 
 class Conflict(NamedTuple):
@@ -94,7 +103,7 @@ def merge_upward(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) 
     those of the databases; what was committed stays.
     """
     counts = MergeCounts()
-    for source in SOURCES:
+    for source in sources_for(channel):
         merge_table(register, channel, source, counts)
     return counts
 

@@ -75,7 +75,7 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
     """The trace with the customer's events and accounts that the channels have."""
     now = timezone.now()
     results = list(results)
-    at_hq = ids_at_hq([row for result in results for row in result.pending])
+    fetched = ids_at_hq([row for result in results for row in result.pending])
     events = list(trace.events)
     channels = {channel.database: channel for channel in trace.channels}
     waiting: list[ChannelDatabase] = []
@@ -87,7 +87,7 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
         if database.channel.company_id != trace.company:
             continue
         unfetched = [
-            row for row in result.pending if is_about(row, trace) and row.event_id not in at_hq
+            row for row in result.pending if is_about(row, trace) and row.event_id not in fetched
         ]
         received = [row.received_at for row in result.known if is_about(row, trace)]
         for row in unfetched:

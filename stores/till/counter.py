@@ -12,11 +12,13 @@ from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from stores.channeldb.connect.connection import connect, is_connection_error
+from stores.channeldb.connect.connection import connect, is_connection_error, lacking_columns
 from stores.channeldb.connect.url import Database
+from stores.channeldb.errors import ChannelUnmigrated
 from stores.channeldb.exchange.open import visit
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.sqlite import SQLiteVisit
+from stores.messages.message import Message
 from stores.till.merge_upward import MergeCounts, merge_upward
 from stores.till.refusals import Refused
 from stores.till.service import Service
@@ -51,8 +53,11 @@ class Till:
 
     @contextmanager
     def open(self) -> Iterator["OpenTill"]:
-        """Open the till's database. Errors: ChannelError."""
+        """Open the till's database. Errors: ChannelError, also if it lacks a later column."""
         with connect(self.database) as alias:
+            if lacking_columns(alias):
+                label, code = self.database.label, self.code
+                raise ChannelUnmigrated(Message("channel_unmigrated", channel=label, code=code))
             if connections[alias].vendor == "sqlite":
                 # Another make of till may have written bytes that are no UTF-8.
                 connections[alias].connection.text_factory = replace_invalid_bytes

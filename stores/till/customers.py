@@ -21,6 +21,7 @@ from stores.till.look_up import (
     full_name,
     look_alikes,
     of_guid,
+    version_of,
 )
 from stores.till.refusals import InvalidValues, Refused
 from stores.till.rules import normalized, problems_of, sentence
@@ -292,8 +293,14 @@ def stranger(event: models.CustomerEvent, number: str) -> Found:
 # --------------------------------------------------------------------------------- edit
 
 
-def edit_customer(till: Till, ref: str, changes: Mapping[str, Any]) -> Saved:
-    """Save an edit: an event with the complete new state. Errors: Refused, ChannelError."""
+def edit_customer(
+    till: Till, ref: str, changes: Mapping[str, Any], *, based_on: int | None = None
+) -> Saved:
+    """Save an edit: an event with the complete new state. Errors: Refused, ChannelError.
+
+    `based_on` is the version of headquarters that the changes were made to: what a page has shown
+    may be older than what the database has. Without it, it is the present one.
+    """
     with till.open() as opened:
         opened.require_feature("async_edit", "Customers cannot be edited here")
         found = find(opened, ref)
@@ -311,7 +318,8 @@ def edit_customer(till: Till, ref: str, changes: Mapping[str, Any]) -> Saved:
         problems = problems_of("async_customer", values | staff(opened), opened.settings)
         if problems:
             raise InvalidValues(problems)
-        event = opened.event(models.CustomerEvent, "update", **values | found.owner)
+        seen = {"based_on": based_on or version_of(opened, found)}
+        event = opened.event(models.CustomerEvent, "update", **values | found.owner | seen)
         opened.save([event])
         return saved_change(opened, found, "The change is saved.")
 

@@ -300,6 +300,16 @@ def in_words(span: timedelta) -> str:
 # ---------------------------------------------------------------------------- what it holds
 
 
+def version_of(opened: OpenTill, found: Found) -> int | None:
+    """The version of headquarters' row of a customer; None if there is none here."""
+    rows = opened.fetch(
+        "SELECT hq_version FROM customer WHERE company = %s AND account_number = %s",
+        found.company,
+        found.account_number,
+    )
+    return rows[0]["hq_version"] if rows else None
+
+
 def current_state(opened: OpenTill, found: Found, columns: Sequence[str]) -> Row:
     """The newest state of a customer that this database knows.
 

@@ -18,7 +18,7 @@ from stores.till.customers import (
     edit_customer,
     issue_loyalty_card,
 )
-from stores.till.look_up import search
+from stores.till.look_up import current_state, find, search, version_of
 from stores.till.refusals import InvalidValues, Refused, UnknownCustomer
 from tests.support.make import make_customer, run, write
 from tests.support.tills import ann, events, set_up, till_at
@@ -105,6 +105,25 @@ def test_an_edit_has_the_complete_new_state_before_and_after_the_account(store):
     assert (customer.display_name, customer.email) == ("Ann Jansen", "ann@example.com")
     assert (customer.phone, customer.title) == ("+1 281 555 0100", "Dr.")
     assert len(events(store)) == 4
+
+
+def test_an_edit_of_what_a_page_has_shown_keeps_what_was_changed_meanwhile(store, seattle):
+    create_customer(till_at(store), ann(values={"phone": "+1 281 555 0100"}))
+    run("pipeline")
+    with till_at(store).open() as opened:
+        found = find(opened, "005001")
+        shown = current_state(opened, found, ("last_name", "phone"))
+        version = version_of(opened, found)
+    edit_customer(till_at(seattle), "005001", {"phone": "+1 281 555 0199"})
+    run("pipeline")
+
+    # The whole form comes back, with the phone number that it had shown.
+    edit_customer(till_at(store), "005001", shown | {"last_name": "Jansen"}, based_on=version)
+    run("pipeline")
+
+    customer = Customer.objects.get(account_number="005001")
+    assert (customer.last_name, customer.phone) == ("Jansen", "+1 281 555 0199")
+    assert not customer.conflicts.exists()
 
 
 def test_edits_and_addresses_are_refused_while_their_features_are_off(houston):

@@ -87,6 +87,8 @@ class TillForm(forms.Form):
 
 class EditForm(TillForm):
     columns = CUSTOMER_COLUMNS
+    # The version that the page has shown.
+    based_on = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
 
 class AddressForm(TillForm):

@@ -45,6 +45,7 @@ from stores.till.look_up import (
     expectation,
     find,
     search,
+    version_of,
 )
 from stores.till.refusals import InvalidValues, Refused, UnknownCustomer
 from stores.till.sales import order, sell
@@ -107,7 +108,10 @@ ACTIONS = {
         CustomerForm, lambda till, ref, form: create_customer(till, form.new), needs_customer=False
     ),
     "edit-customer": Action(
-        EditForm, lambda till, ref, form: edit_customer(till, ref, form.values)
+        EditForm,
+        lambda till, ref, form: edit_customer(
+            till, ref, form.values, based_on=form.cleaned_data["based_on"]
+        ),
     ),
     "add-address": Action(AddressForm, lambda till, ref, form: add_address(till, ref, form.values)),
     "issue-loyalty-card": Action(
@@ -295,7 +299,8 @@ def forms_of(opened: OpenTill, found: Found | None, context: Mapping[str, Any]) 
     for name, action in ACTIONS.items():
         options: dict[str, Any] = {"auto_id": f"{name}-%s"}
         if name == "edit-customer" and found:
-            options["initial"] = current_state(opened, found, CUSTOMER_COLUMNS)
+            state = current_state(opened, found, CUSTOMER_COLUMNS)
+            options["initial"] = state | {"based_on": version_of(opened, found)}
         if name == context.get("posted"):
             forms[name.replace("-", "_")] = context["form"]
             context["form"].auto_id = options["auto_id"]

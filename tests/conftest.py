@@ -11,22 +11,16 @@ from typing import Any
 
 import django_rq
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
-from django.test.utils import setup_databases, teardown_databases
 
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.url import sqlite_path
 from stores.channeldb.models import ExchangeState
-from stores.channeldb.provision import (
-    create_database,
-    create_file,
-    migrate_database,
-    renew_identity,
-    write_company,
-)
+from stores.channeldb.provision import create_file, renew_identity
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.register import (
@@ -36,10 +30,10 @@ from stores.pipeline.register import (
     register_channel,
     register_company,
 )
+from tests.support import prepared
 from tests.support.backups import Backup, HQBackup
 from tests.support.channels import Channel
-from tests.support.database_pool import TEMPLATE, DatabasePool, Identity
-from tests.support.databases import end_sessions
+from tests.support.database_pool import DatabasePool, Identity
 from tests.support.hq import CAST, COMPANY, empty_hq
 
 
@@ -55,36 +49,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(request, django_test_environment, django_db_blocker) -> Iterator[None]:
-    """HQ's test database, also for tests without the mark `django_db`."""
-    with django_db_blocker.unblock():
-        databases = setup_databases(verbosity=0, interactive=False, aliases={"default"})
-        # Migrations insert rows; the first test starts without them, like all others.
-        empty_hq()
-        yield
-        # A browser test has a connection of its own, beside that of this thread.
-        end_sessions(connection.settings_dict["NAME"])
-        teardown_databases(databases, verbosity=0)
+def django_db_setup(django_test_environment) -> None:
+    """HQ's test database, also for tests without the mark `django_db`. Its server goes with it."""
+    settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = prepared.HQ
 
 
 @pytest.fixture(scope="session")
-def ring_templates(django_db_blocker) -> dict[str, Channel]:
-    """A migrated channel database of each engine, which is copied and never opened again."""
-    templates = {
-        "embedded": Channel(9001, f"embedded:{TEMPLATE}"),
-        "sqlite": Channel(9002, "sqlite:///ring_template.sqlite3"),
-    }
-    with django_db_blocker.unblock():
-        for channel in templates.values():
-            create_database(channel)
-            migrate_database(channel)
-            with connect(channel) as alias:
-                write_company(alias, COMPANY)
-    return templates
-
-
-@pytest.fixture(scope="session")
-def database_pool(ring_templates) -> DatabasePool:
+def database_pool() -> DatabasePool:
     """PostgreSQL databases of channels, ready for the next test."""
     return DatabasePool()
 
@@ -118,13 +89,13 @@ def boss(hq) -> Client:
 
 
 @pytest.fixture
-def register(hq, ring_templates, database_pool) -> Iterator[Callable[..., ChannelDatabase]]:
+def register(hq, database_pool) -> Iterator[Callable[..., ChannelDatabase]]:
     """Creates and registers a channel by its code; its database is removed at the end."""
     databases: list[ChannelDatabase] = []
 
     def add(code: str, company: str = COMPANY, **options: Any) -> ChannelDatabase:
         kind, url = CAST[code]
-        identity = make_database(code, url, ring_templates, database_pool)
+        identity = make_database(code, url, database_pool)
         if not databases:
             # The first channel creates the number sequence of the company.
             options = {"account_format": "00####", "first_number": 5001} | options
@@ -171,15 +142,13 @@ def register_prepared(
     return database
 
 
-def make_database(
-    code: str, url: str, templates: dict[str, Channel], database_pool: DatabasePool
-) -> Identity:
+def make_database(code: str, url: str, database_pool: DatabasePool) -> Identity:
     """Create the channel's database with its tables and an identity; it is not registered yet."""
     if url == "embedded":
         return database_pool.take(f"ch_{code}")
     channel = Channel(9003, url)
     create_file(channel)
-    shutil.copyfile(sqlite_path(templates["sqlite"]), sqlite_path(channel))
+    shutil.copyfile(settings.SYNCLINE_DATA_DIR / prepared.CHANNEL_FILE, sqlite_path(channel))
     with connect(channel) as alias:
         renew_identity(alias)
         state = ExchangeState.objects.using(alias).get()

@@ -20,6 +20,7 @@ import redis
 from portal.embedded import Unavailable, postgres, processes, servers, valkey
 from portal.embedded.paths import Paths
 from stores.heartbeat import heartbeat
+from tests.support import prepared
 from tests.support.processes import hear_signals
 
 pytestmark = pytest.mark.slow
@@ -83,6 +84,12 @@ def ask(paths: Paths, statement: str, database: str = "syncline") -> list[tuple[
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[Paths]:
     yield from stopped_later(tmp_path / "data")
+
+
+@pytest.fixture
+def migrated(paths: Paths) -> None:
+    """HQ's database in the data folder has its tables already."""
+    prepared.copy_to(paths)
 
 
 def stopped_later(folder: Path) -> Iterator[Paths]:
@@ -453,6 +460,7 @@ AT_HOME = """(SELECT count(*) FROM guid_map) = 300
 
 
 @pytest.mark.finding(id="V16")
+@pytest.mark.usefixtures("migrated")
 def test_jobs_go_on_after_the_servers_of_commands_were_killed(paths: Paths) -> None:
     def call(*words: str) -> str:
         answer = manage(paths.data_dir, *words)
@@ -677,6 +685,7 @@ def test_a_second_demo_once_finds_nothing_to_do(paths: Paths) -> None:
     assert living(paths) == []
 
 
+@pytest.mark.usefixtures("migrated")
 def test_demo_answers_gives_links_and_ends_with_ctrl_c(paths: Paths, free_port: int) -> None:
     with running_demo(paths.data_dir, free_port) as (told, demo):
         second = manage(paths.data_dir, "demo")

@@ -16,8 +16,8 @@ from django.conf import settings
 from psycopg2 import sql
 
 from tests.support.databases import copy_database, drop_database, rename_database
+from tests.support.prepared import CHANNEL
 
-TEMPLATE = "ring_template"
 # Everything in a database but its rows, by the version of each row of the catalogs: copies have the
 # template's. Last, whether a large test was here, which left dead rows.
 SHAPE = """
@@ -78,7 +78,7 @@ class DatabasePool:
             kept, identity = self.free.pop()
             rename_database(kept, name)
             return identity
-        copy_database(TEMPLATE, name)
+        copy_database(CHANNEL, name)
         with opened(name) as cursor:
             if not self.shape:
                 self.learn(cursor)

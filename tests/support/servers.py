@@ -17,6 +17,7 @@ import pytest
 
 from portal.embedded import postgres, processes, valkey
 from portal.embedded.paths import Paths
+from tests.support import prepared
 
 # Short: a socket's path in it must not exceed 107 bytes.
 PREFIX = "syncline-test-"
@@ -47,6 +48,13 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def start(paths: Paths) -> None:
+    """Start servers with the databases of the run."""
+    prepared.copy_to(paths)
+    postgres.start(paths, durable=False)
+    valkey.start(paths)
+
+
 def make_folder() -> Path:
     """Make the data folder of this process and point the settings at it."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent_folder())).resolve()
@@ -68,23 +76,26 @@ def pytest_xdist_auto_num_workers() -> int:
     return max(1, len(os.sched_getaffinity(0)) * 3 // 2)
 
 
-def is_controller(config: pytest.Config) -> bool:
-    """Whether this process only hands tests to xdist's workers."""
-    return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process does tests that another one hands to it."""
+    return hasattr(config, "workerinput")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     for folder in leftovers():
         remove(folder)
-    if session.config.option.collectonly or is_controller(session.config):
-        return
-    paths = Paths(FOLDER)
-    postgres.start(paths, durable=False)
-    valkey.start(paths)
+    if not session.config.option.collectonly and not is_worker(session.config):
+        process = prepared.begin(FOLDER / "prepared")
+        session.config.add_cleanup(process.wait)
 
 
-def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what is loaded now and stays: a tenth of the time."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the servers, which nothing needs before.
+
+    And let the garbage collector pass over what is loaded now and stays: a tenth of the time.
+    """
+    if not session.config.option.collectonly:
+        start(Paths(FOLDER))
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -2,8 +2,8 @@
 
 # ruff: noqa: S608 - the names in these queries stand in the lists below.
 
+import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -149,11 +149,27 @@ def name_in(table: str) -> str:
     return "coalesce(first_name, '')" if table == "async_customer" else "''"
 
 
+# Of each thread, by address: a new connection reads the catalogs anew, which takes most of a look.
+_connections = threading.local()
+
+
 def observe_hq(address: str) -> HQObservation:
     """Look at one moment of headquarters."""
-    with closing(psycopg2.connect(address)) as connection:
+    try:
+        return _look(address)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        # A restore, or the end of the server, has ended the connection.
+        _connections.__dict__.pop(address, None)
+        return _look(address)
+
+
+def _look(address: str) -> HQObservation:
+    connection = _connections.__dict__.get(address)
+    if connection is None:
+        connection = _connections.__dict__[address] = psycopg2.connect(address)
         connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
-        return _see(connection.cursor())
+    with connection, connection.cursor() as cursor:
+        return _see(cursor)
 
 
 def _see(cursor: Any) -> HQObservation:

@@ -55,7 +55,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from bench.place import opened
 
-    with opened(options.dsn) as place:
+    with opened(options.dsn, tiny=options.tiny) as place:
         for name in MEASURES if options.measure == ALL else [options.measure]:
             place.renew()
             # Only now, because models cannot be imported before Django knows its database.

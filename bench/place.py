@@ -38,10 +38,14 @@ START_S = 60
 
 @dataclass
 class Place:
-    """A server, and what was made in it; `peak_mb` is the most memory one of our processes took."""
+    """A server, and what was made in it; `peak_mb` is the most memory one of our processes took.
+
+    With `is_tiny` nothing is measured: jobs need no process of their own.
+    """
 
     server: str
     folder: Path
+    is_tiny: bool = False
     made: list[str] = field(default_factory=list)
     peak_mb: float = 0
 
@@ -149,9 +153,15 @@ class Place:
 
     def job(self, name: str) -> dict[str, Any]:
         """Run a job in a process of its own. Returns its document."""
-        with self.process("run_job", name, "--json", stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            document: dict[str, Any] = json.loads(process.stdout.read())
+        document: dict[str, Any]
+        if self.is_tiny:
+            from stores.jobs.inline import run_inline
+
+            document = run_inline(name)
+        else:
+            with self.process("run_job", name, "--json", stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                document = json.loads(process.stdout.read())
         if document["outcome"] not in ("succeeded", "nothing_to_do"):
             raise SystemExit(f"{name}: {document['outcome']}, {document['message']}")
         return document
@@ -184,7 +194,7 @@ class Place:
 
 
 @contextmanager
-def opened(dsn: str) -> Iterator[Place]:
+def opened(dsn: str, *, tiny: bool = False) -> Iterator[Place]:
     """A place with an empty HQ; Django is set up for it, and all is gone at the end.
 
     Without a DSN the server is an embedded one, durable as always. Errors: psycopg2.Error when a
@@ -195,7 +205,7 @@ def opened(dsn: str) -> Iterator[Place]:
         paths = Paths(folder)
         needed = [valkey] if dsn else [postgres, valkey]
         stack.enter_context(servers.in_use(paths, lambda _said: None, needed))
-        place = Place(dsn or postgres.dsn("postgres", paths), folder)
+        place = Place(dsn or postgres.dsn("postgres", paths), folder, tiny)
         os.environ |= {
             "SYNCLINE_DATA_DIR": str(folder),
             "DATABASE_URL": place.make(HQ),

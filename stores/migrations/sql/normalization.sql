@@ -2,16 +2,17 @@
 --
 -- The letters are those of stores/values/characters.py; a test compares both files. There are blanks of every kind,
 -- control characters, hidden letters (nothing is lost without them), joiners (they join letters), and selectors (they
--- choose the shape of a letter). Most texts are plain ASCII and skip all regular expressions. No function is STRICT,
--- so that PostgreSQL can inline it.
+-- choose the shape of a letter). Most texts are plain ASCII and need none of this. No function in SQL is STRICT, so
+-- that PostgreSQL can inline it. What other texts need is in PL/pgSQL, which is not inlined: otherwise statements were
+-- planned for longer than they ran. Those functions call none of ours, whatever the search path is.
 
 -- Normalize a text that people wrote: without blanks and invisible letters at its ends, in Unicode NFC. Joiners and
 -- selectors inside the text stay. So does a joiner at the end after certain signs, because old spellings of Malayalam
 -- and Bengali show it.
-CREATE FUNCTION normalize_text(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
-            THEN normalize(regexp_replace(value,
+CREATE OR REPLACE FUNCTION trim_unusual(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN normalize(regexp_replace(value,
                      '^['
                      '\u0009-\u000D\u001C- '  -- blanks
                      '\u0085\u00A0\u115F\u1160\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u2800\u3000\u3164\uFFA0'
@@ -31,14 +32,19 @@ RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\
                      '](?<!['  -- but no joiner after one of these signs
                      '\u094D\u09CD\u0A4D\u0ACD\u0B4D\u0BCD\u0C4D\u0CCD\u0D4D\u0DCA'
                      ']\u200D))+$',
-                     '', 'g'), NFC)
+                     '', 'g'), NFC);
+END $$;
+CREATE OR REPLACE FUNCTION normalize_text(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
+            THEN trim_unusual(value)
             ELSE btrim(value) END;
 
 -- Normalize a key, which is compared and looked up: a normalized text without invisible letters and with plain blanks only.
-CREATE FUNCTION normalize_key(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
-            THEN normalize_text(translate(
+CREATE OR REPLACE FUNCTION plain_letters(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN translate(
                      regexp_replace(value,
                          '[\u00AD\u034F\u061C\u17B4\u17B5\u180E\u200B\u200E\u200F\u202A-\u202E'  -- hidden letters
                          '\u2060-\u206F\uFEFF\uFFF9-\uFFFB\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A'
@@ -47,16 +53,21 @@ RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\
                          '', 'g'),
                      U&'\0085\00A0\115F\1160\1680\2000\2001\2002\2003\2004\2005\2006'
                        '\2007\2008\2009\200A\2028\2029\202F\205F\2800\3000\3164\FFA0',
-                     '                        '))
+                     '                        ');
+END $$;
+CREATE OR REPLACE FUNCTION normalize_key(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
+            THEN normalize_text(plain_letters(value))
             ELSE btrim(value) END;
 
 -- A mail address with its domain in lower case. The part before the @ keeps its case.
-CREATE FUNCTION lower_domain(address text) RETURNS text
+CREATE OR REPLACE FUNCTION lower_domain(address text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN left(address, strpos(address, '@')) || lower(substr(address, strpos(address, '@') + 1));
 
 -- Normalize a mail address: a normalized key whose letters have one width, with its domain in lower case.
-CREATE FUNCTION normalize_email(value text) RETURNS text
+CREATE OR REPLACE FUNCTION normalize_email(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
                  OR value <> lower(value)
@@ -65,12 +76,11 @@ RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\
 
 -- Normalize a telephone number: without "tel:", with hyphens for dashes and ASCII digits for those of other scripts. Each
 -- line of digits below is one script.
-CREATE FUNCTION normalize_phone(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
-                 OR strpos(lower(value), 'tel:') > 0
-            THEN btrim(regexp_replace(
-                     translate(normalize(normalize_key(value), NFKC),
+CREATE OR REPLACE FUNCTION plain_phone(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN btrim(regexp_replace(
+                     translate(value,
                          U&'\2010\2011\2012\2013\2014\2015\2212\30FC'
                            '\0660\0661\0662\0663\0664\0665\0666\0667\0668\0669'
                            '\06F0\06F1\06F2\06F3\06F4\06F5\06F6\06F7\06F8\06F9'
@@ -113,5 +123,11 @@ RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\
                          '0123456789012345678901234567890123456789012345678901234567890123456789'
                          '0123456789012345678901234567890123456789012345678901234567890123456789'
                          '0123456789012345678901234567890123456789012345678901234567890123456789'),
-                     '^tel: *', '', 'i'))
+                     '^tel: *', '', 'i'));
+END $$;
+CREATE OR REPLACE FUNCTION normalize_phone(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
+                 OR strpos(lower(value), 'tel:') > 0
+            THEN plain_phone(normalize(normalize_key(value), NFKC))
             ELSE btrim(value) END;

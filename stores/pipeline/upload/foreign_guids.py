@@ -12,13 +12,23 @@ from typing import NamedTuple
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch, run_sql
+from stores.hqdb.sql import fetch, fetch_value, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.pipeline.events.kinds import StagedTable
 from stores.pipeline.guids import GIVEN_TO_CHANNEL
 from stores.pipeline.upload.quarantine import UploadSource
 
 FOREIGN_GUIDS = load(__file__, "foreign_guids")
+KNOWN_ELSEWHERE = """
+    WITH named AS MATERIALIZED (
+      SELECT array_agg(DISTINCT async_account) AS guids FROM {incoming})
+    SELECT EXISTS (SELECT FROM guid_map
+                    WHERE async_account = ANY((SELECT guids FROM named)::uuid[])
+                      AND channel_id IS DISTINCT FROM %(channel)s)
+        OR EXISTS (SELECT FROM async_customer event
+                     JOIN channel_database ON channel_database.id = event.database_id
+                    WHERE event.async_account = ANY((SELECT guids FROM named)::uuid[])
+                      AND channel_database.channel_id <> %(channel)s)"""
 
 
 class ForeignGuid(NamedTuple):
@@ -65,8 +75,11 @@ def reject_foreign_guids(
 
 def foreign_by_hq(source: UploadSource, incoming: WorkTable) -> list[ForeignGuid]:
     """Return the GUIDs in the incoming rows that are foreign as far as HQ knows."""
-    rows = fetch(foreign_statement(incoming), {"channel": source.database.channel_id})
-    return [ForeignGuid(*row) for row in rows]
+    channel = {"channel": source.database.channel_id}
+    # Mostly HQ knows none of them from elsewhere. To plan the whole question takes longer.
+    if not fetch_value(KNOWN_ELSEWHERE, channel, incoming=incoming):
+        return []
+    return [ForeignGuid(*row) for row in fetch(foreign_statement(incoming), channel)]
 
 
 def foreign_statement(incoming: WorkTable) -> sql.Composed:

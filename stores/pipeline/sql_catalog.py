@@ -336,7 +336,7 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
         demote = replay.demote_statement(kind, again, history)
         yield entry("convert/demote_superseded", demote, of=of)
     if merged_fields.fields_of(kind):
-        yield from of_concurrent_edits(kind, claimed, history)
+        yield from of_concurrent_edits(kind, history)
     removed_query = removals.removed_query(kind, claimed, history)
     removed = made_from("removed_row", removed_query)
     edits_query = removals.later_edits_query(kind, removed, history)
@@ -349,10 +349,8 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     yield entry("convert/close_removals", removals.CLOSE_REMOVALS.format(**names), of=of)
 
 
-def of_concurrent_edits(
-    kind: EventKind, claimed: WorkTable, history: WorkTable
-) -> Iterator[ComposedStatement]:
-    concurrent = concurrent_edits.concurrent_query(kind, claimed, history)
+def of_concurrent_edits(kind: EventKind, history: WorkTable) -> Iterator[ComposedStatement]:
+    concurrent = concurrent_edits.concurrent_query(kind, history)
     stated = concurrent_edits.stated_query(kind, made_from("chosen", concurrent), history)
     record = conflicts.record_statement(kind, history)
     yield entry("convert/concurrent_customers", concurrent, of=kind.noun)

@@ -26,15 +26,15 @@ STATED_EDITS = load(__file__, "stated_edits")
 WRITE_MERGED = load(__file__, "write_merged")
 
 
-def settle_concurrent_edits(kind: EventKind, customers: WorkTable, history: WorkTable) -> None:
+def settle_concurrent_edits(kind: EventKind, history: WorkTable) -> None:
     """Merge concurrent edits of some customers field by field, and record their conflicts.
 
-    `history` are the events that were applied to the customers, whose rows show the newest ones.
+    `history` are all events that were applied to the customers, whose rows show the newest ones.
     Effects: HQ's table of the kind, settled events and edit_conflict, in the caller's transaction.
     """
     if not fields_of(kind):
         return
-    with query_table("chosen", concurrent_query(kind, customers, history)) as chosen:
+    with query_table("chosen", concurrent_query(kind, history)) as chosen:
         if chosen.rows:
             merged = merged_customers(kind, chosen, history)
             write_merged(kind, merged_rows(kind, merged, active_keys(kind, chosen)))
@@ -43,10 +43,9 @@ def settle_concurrent_edits(kind: EventKind, customers: WorkTable, history: Work
             record_conflicts(kind, found, history)
 
 
-def concurrent_query(kind: EventKind, customers: WorkTable, history: WorkTable) -> sql.Composed:
+def concurrent_query(kind: EventKind, history: WorkTable) -> sql.Composed:
     keys = [normalized_columns(kind, kind.key)] if kind.key else []
     return CONCURRENT_CUSTOMERS.format(
-        customers=customers,
         history=history,
         entity=identifiers(kind.entity),
         entity_of_event=entity_of_event(kind),

@@ -58,7 +58,7 @@ def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) 
         if needs_replay:
             replay_known(claim, history)
         restore_removals(kind, claimed, history)
-        settle_concurrent_edits(kind, claimed, history)
+        settle_concurrent_edits(kind, history)
     return updated
 
 

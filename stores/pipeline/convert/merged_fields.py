@@ -139,7 +139,7 @@ class MergedCustomer:
                 value = COMPOSED
             if self.kind is CUSTOMER and column in INHERITED_COLUMNS and not value:
                 value = base.get(column)
-            elif column not in base or differ(base[column], value):
+            elif differ(base.get(column), value):
                 insort(entity.changes[column], edit, key=attrgetter("position"))
                 changed.add(column)
             edit.after[column] = value
@@ -147,7 +147,7 @@ class MergedCustomer:
             self.claims[edit.after[str(self.kind.primary)]].append((edit, entity))
 
     def base_of(self, entity: Entity, edit: Edit) -> State:
-        """Return the state that the maker of an edit had seen. Fields of no state are left out."""
+        """Return the state that the maker of an edit had seen. What nobody stated is left out."""
         previous = edit.previous
         if previous and previous.seen_until == edit.seen_until:
             return previous.after

@@ -38,7 +38,7 @@ def replay_new(claim: Claim) -> None:
         if again.rows:
             with applied_history(claim.kind, again) as history:
                 replay(claim.kind, again, history)
-                settle_concurrent_edits(claim.kind, again, history)
+                settle_concurrent_edits(claim.kind, history)
 
 
 def replay_known(claim: Claim, history: WorkTable) -> None:

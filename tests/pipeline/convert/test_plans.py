@@ -10,6 +10,7 @@ import pytest
 from stores.hqdb.sql import prefer_index_scans, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
 from stores.pipeline.convert.chunk import applied_history, history_query
+from stores.pipeline.convert.concurrent_edits import concurrent_query
 from stores.pipeline.events.kinds import ADDRESS, EVENT_KINDS
 from tests.support.plans import never_analyzed, plan_of
 
@@ -47,6 +48,15 @@ def test_a_history_is_searched_by_customer(customers):
         )
 
     assert "event_history_customer_id_idx" in plan
+
+
+def test_concurrent_edits_are_looked_for_customer_by_customer(customers):
+    with applied_history(ADDRESS, customers) as history:
+        fill(history)
+        plan = plan_of(concurrent_query(ADDRESS, history))
+
+    assert "Index Cond: (customer_id = several.customer_id)" in plan
+    assert "Join Filter" not in plan
 
 
 def fill(table: WorkTable) -> None:

@@ -293,7 +293,7 @@ def test_an_account_is_whole_whose_event_a_later_edit_replaces(
     make_event("customer", seattle, operation="update", async_account=guid)
     run(JobCode.PIPELINE)
     [account] = accounts_at_hq().values()
-    make_event("customer", houston, operation="update", account_number=account)
+    make_event("customer", houston, operation="update", account_number=account, last_name="Li")
     run(JobCode.PIPELINE)
     backup.restore()
     recover_hq()

@@ -18,8 +18,12 @@ SELECT event.customer_id, {key_text} AS key, event.event_id,
                max(least(event.occurred_at, event.staged_at)) OVER (
                    PARTITION BY {entity_of_event}, event.database_id
                    ORDER BY event.generation, event.replication_counter) AS at
-          FROM {history} event WHERE event.customer_id IN (SELECT customer_id FROM {chosen})) event
-  JOIN customer ON customer.id = event.customer_id
+          FROM {chosen}
+         CROSS JOIN LATERAL (
+               SELECT * FROM {history} of_customer
+                WHERE of_customer.customer_id = {chosen}.customer_id OFFSET 0) event) event
+ CROSS JOIN LATERAL (
+       SELECT created_at FROM customer WHERE id = event.customer_id OFFSET 0) customer
   LEFT JOIN LATERAL (
        SELECT jsonb_build_object({defaults}) AS defaults, true AS is_of_till
          FROM guid_map guid

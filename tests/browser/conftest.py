@@ -15,6 +15,9 @@ from stores.roles import make_groups
 from stores.web.signin import sign_in_link
 from tests.support.web_server import serving
 
+# A little longer than in templates/till/_create.html.
+LOOK_ALIKES_DELAY_MS = 700
+
 
 @pytest.fixture(scope="session")
 def base_url() -> None:
@@ -73,3 +76,12 @@ def watched(page: Page, site: str) -> Iterator[Page]:
     page.on("request", check_request)
     yield page
     assert errors == []
+
+
+def wait_for_look_alikes(page: Page) -> None:
+    """Wait until a till's page has its answer about what was typed last.
+
+    A request that is cut off because the page is left is an error to the browser.
+    """
+    page.wait_for_timeout(LOOK_ALIKES_DELAY_MS)
+    page.wait_for_load_state("networkidle")

@@ -1,4 +1,4 @@
-"""An administrator adds a store in the browser; its first customer comes home.
+"""A store is added in the browser, its first customer comes home, and its days are closed.
 
 From conftest.py: `houston` is a store on PostgreSQL.
 """
@@ -8,10 +8,11 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from stores.models import ChannelDatabase
+from stores.models import Schedule
+from tests.browser.conftest import wait_for_look_alikes
 from tests.support.databases import drop_database
-from tests.support.make import lookup, make_customer
 from tests.support.processes import running
+from tests.support.schedules import starts_in_a_year
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +23,9 @@ def _austin_removed():
     drop_database("ch_austin")
 
 
-def test_a_store_is_added_and_its_first_customer_comes_home(watched: Page, site, link_for, houston):
+def test_a_store_is_added_its_first_customer_comes_home_and_its_end_of_day_is_scheduled(
+    watched: Page, site, link_for, houston
+):
     page = watched
     page.set_viewport_size({"width": 390, "height": 900})
     page.goto(site + link_for("administrator"))
@@ -42,12 +45,29 @@ def test_a_store_is_added_and_its_first_customer_comes_home(watched: Page, site,
     page.get_by_role("button", name="Add channel").click()
     expect(page.get_by_text("Channel austin is added.")).to_be_visible()
 
-    austin = ChannelDatabase.objects.with_channel().get(channel__code="austin")
-    make_customer(austin, "Ann")
     page.goto(site + link_for("operator"))
+    page.goto(f"{site}/till/austin/")
+    page.get_by_label("First name").fill("Ann")
+    page.get_by_label("Last name").fill("Lee")
+    wait_for_look_alikes(page)
+    page.get_by_role("button", name="Save customer").click()
+    expect(page.get_by_text("Account: Pending sync.")).to_be_visible()
+    page.goto(site)
     page.get_by_role("button", name="Run pipeline").click()
     with running("manage.py", "worker", "--burst"):
         status = page.locator("#progress .state").first
         expect(status).to_have_text("Succeeded", timeout=60_000)
     expect(page.locator("#progress")).to_contain_text(re.compile("1 converted"))
-    assert lookup(austin) == [("005001", "Ann")]
+    page.wait_for_load_state("networkidle")
+    page.goto(f"{site}/till/austin/?q=Ann")
+    expect(page.get_by_role("cell", name="005001")).to_be_visible()
+
+    page.goto(site + link_for("boss", is_superuser=True))
+    page.goto(f"{site}/schedules/add/")
+    page.get_by_label("Job").select_option("eod")
+    page.get_by_label("Austin").check()
+    page.get_by_label("Time of day", exact=True).fill("22:30")
+    page.get_by_label("Time zone").fill("America/Chicago")
+    page.get_by_role("button", name="Add schedule").click()
+    expect(page.get_by_text("22:30 C")).to_have_count(5)
+    assert starts_in_a_year(Schedule.objects.get(job="eod")) == {"03:30", "04:30"}

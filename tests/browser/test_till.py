@@ -9,6 +9,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import wait_for_look_alikes
 from tests.browser.test_accessibility import axe_violations, scrolls_sideways
 from tests.support.make import make_schedule, out_of_reach
 from tests.support.processes import running
@@ -31,6 +32,7 @@ class Till:
         self.page.get_by_label("First name").fill(first_name)
         self.page.get_by_label("Last name").fill("Lee")
         self.page.get_by_label("Phone", exact=True).fill(phone)
+        wait_for_look_alikes(self.page)
         self.page.get_by_role("button", name="Save customer").click()
         expect(self.page.get_by_text("Saved. Account: Pending sync.")).to_be_visible()
 

@@ -101,7 +101,8 @@ def create_customer(till: Till, new: NewCustomer) -> Saved:
         if answer is not None:
             return save_copy(opened, rows, answer, alike)
         opened.save(rows)
-        return saved(opened, event.async_account, failure, look_alikes=alike)
+        why = failure or "Saved."
+        return saved(opened, event.async_account, why, look_alikes=alike)
 
 
 def require_creation(opened: OpenTill) -> None:
@@ -229,7 +230,7 @@ def ask_headquarters(opened: OpenTill, event: models.CustomerEvent) -> tuple[Ans
     try:
         return service.create(body_of(event)), ""
     except ServiceUnreachable as failure:
-        return None, f"{failure} The customer is stored in this channel instead."
+        return None, f"{failure} Saved in this channel instead."
 
 
 def body_of(event: models.CustomerEvent) -> dict[str, str]:
@@ -241,13 +242,13 @@ def body_of(event: models.CustomerEvent) -> dict[str, str]:
     }
 
 
-def saved(opened: OpenTill, guid: UUID, why: str = "", **facts: Any) -> Saved:
+def saved(opened: OpenTill, guid: UUID, why: str, **facts: Any) -> Saved:
     """Say that a customer of this database is saved, and when the account is due."""
     found = of_guid(opened, guid)[0]
-    message = f"Saved. Account: {found.display_account}."
+    message = f"{why} Account: {found.display_account}."
     if found.is_pending:
         message += f" {expectation(opened, found)}"
-    return Saved(f"{why} {message}".strip(), found, **facts)
+    return Saved(message, found, **facts)
 
 
 def save_copy(

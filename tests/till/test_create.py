@@ -97,7 +97,7 @@ def test_a_customer_is_stored_in_the_channel_if_nothing_listens(houston, service
     saved = create_customer(till_at(houston, service=nothing), ann())
 
     assert saved.where == "channel"
-    assert "could not be reached. The customer is stored in this channel instead." in saved.message
+    assert "could not be reached. Saved in this channel instead." in saved.message
     assert events(houston, "async_customer", "first_name", "created_offline") == [("Ann", False)]
     run("pipeline")
     assert lookup(houston) == [("005001", "Ann")]

@@ -107,7 +107,7 @@ def test_headquarters_creates_the_customer_unless_it_is_said_to_be_away(operator
     away = post(operator, f"{URL}?hq=no", **ANN)
     reached = post(operator, **ANN | {"first_name": "Bo"})
 
-    assert "could not be reached. The customer is stored in this channel instead." in words_of(away)
+    assert "could not be reached. Saved in this channel instead." in words_of(away)
     assert away.redirect_chain[0][0] == f"{URL}?hq=no&customer=pending-1"
     assert "Saved at headquarters. Account: 005001." in words_of(reached)
     run("pipeline")

@@ -35,7 +35,7 @@ from tests.support.promises import broken_promises
 pytestmark = [pytest.mark.slow, pytest.mark.promise(id="I33")]
 
 PROFILES = {
-    "ci": settings(max_examples=5, derandomize=True, phases=[Phase.generate]),
+    "ci": settings(max_examples=3, derandomize=True, phases=[Phase.generate]),
     "long": settings(max_examples=200),
 }
 HQ = "hq"
@@ -271,7 +271,7 @@ def test_each_field_keeps_its_latest_change(register):
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
     @settings(profile, database=None, deadline=None, suppress_health_check=checks)
-    @given(st.lists(steps, min_size=15, max_size=30))
+    @given(st.lists(steps, min_size=12, max_size=24))
     def interleave(taken: list[tuple[Any, ...]]) -> None:
         ring = Ring(register)
         ring.run(JobCode.PIPELINE, "houston")

@@ -2,8 +2,10 @@
 
 from django.db import migrations
 
+from stores.hqdb.migration import QuickMigration
 
-class Migration(migrations.Migration):
+
+class Migration(QuickMigration):
     dependencies = [("stores", "0005_channel_secrets")]
 
     operations = [

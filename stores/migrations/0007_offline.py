@@ -4,10 +4,12 @@ from pathlib import Path
 
 from django.db import migrations, models
 
+from stores.hqdb.migration import QuickMigration
+
 SQL = Path(__file__).parent / "sql" / "excluded_databases.sql"
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [("stores", "0006_till")]
 
     operations = [

@@ -4,6 +4,8 @@ from django.db import migrations, models
 from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
+from stores.hqdb.migration import QuickMigration
+
 
 def copy_times(apps, schema_editor):
     """A database of before was added with its channel."""
@@ -13,7 +15,7 @@ def copy_times(apps, schema_editor):
     )
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [("stores", "0007_offline")]
 
     operations = [

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from django.db import migrations, models
 
+from stores.hqdb.migration import QuickMigration
+
 SQL = Path(__file__).parent / "sql"
 KINDS = ("customer", "address", "contact", "affiliation", "attribute")
 
@@ -19,7 +21,7 @@ def views_of_events() -> list[migrations.RunSQL]:
     ]
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [("stores", "0008_status")]
 
     operations = [

@@ -6,6 +6,8 @@ One that has channels keeps the schedules it has: `schedules restore` adds what 
 from django.db import migrations, models
 from django.utils import timezone
 
+from stores.hqdb.migration import QuickMigration
+
 EVERY_MINUTES = 10
 SENDING_SETTINGS = ("1070", "1110")
 VISITS = [("all", "All"), ("ready", "Ready"), ("quick", "Quick"), ("slow", "Slow")]
@@ -27,7 +29,7 @@ def make_defaults(historical_apps, schema_editor):
         scheduler_jobs.objects.get_or_create(job=job)
 
 
-class Migration(migrations.Migration):
+class Migration(QuickMigration):
     dependencies = [("stores", "0009_based_on")]
 
     operations = [

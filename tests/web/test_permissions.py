@@ -84,7 +84,7 @@ FORMS = {
     "quarantine-correct": RUNNERS,
     "remove-schedule": {"administrator"},
     "send-everything": RUNNERS,
-    "till": {"administrator", "operator"},
+    "till": {"administrator", "manager", "operator"},
     "tokens": {"administrator", "manager"},
 }
 BUTTONS = FORMS | {

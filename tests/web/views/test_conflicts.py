@@ -215,11 +215,12 @@ def test_taking_a_first_name_composes_the_full_name_anew(boss, houston, seattle)
     ann = {"last_name": "Lee", "name": "Ann Lee"}
     guid = make_customer(houston, "Ann", **ann)
     run("pipeline")
-    edit = {"operation": "update", "async_account": guid, **ann}
-    make_event("customer", seattle, **edit, first_name="Zora")
+    edit = {"operation": "update", "async_account": guid, "last_name": "Lee"}
+    make_event("customer", seattle, **edit, first_name="Zora", name="Zora Lee")
     run("pipeline", channels=["seattle"])
     next_year = timezone.now() + timedelta(days=365)
-    make_event("customer", houston, **edit, first_name="Ann", phone="1", occurred_at=next_year)
+    edit |= {"first_name": "Anna", "name": "Anna Lee", "occurred_at": next_year}
+    make_event("customer", houston, **edit)
     run(JobCode.UPLOAD)
     run("sync-customers")
 

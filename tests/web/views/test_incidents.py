@@ -112,12 +112,12 @@ def test_the_csv_file_has_a_line_for_each_incident(reader, incident, seattle):
 
 
 def test_an_open_incident_needs_attention_and_blocks_its_channel(reader, incident, command):
-    link = f"incident {incident.pk}</a>"
+    link = f"Incident {incident.pk}</a>"
 
     assert "Channel houston exists twice." in page_at(reader, "/")
     assert link in page_at(reader, "/channels/")
     assert link in page_at(reader, "/channels/houston/")
-    assert "blocked" in command("channels")
+    assert f"Incident {incident.pk} is open." in command("channels")
 
 
 def test_a_user_with_permission_closes_an_incident(manager, ann, incident):

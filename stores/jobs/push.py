@@ -7,7 +7,7 @@ from django.db import transaction
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import StartResult, start_job
-from stores.models import ChannelDatabase
+from stores.models import ChannelDatabase, Incident
 from stores.models.job import JobCode
 from stores.models.package import ExceptionReason
 from stores.models.run import StartedBy
@@ -35,6 +35,10 @@ def push_customers(
         raise PushRefused(
             f"Downloads to {database.label} are paused: {database.downloads_pause_reason}"
         )
+    if not ChannelDatabase.objects.recipients_of(JobCode.DOWNLOAD).filter(pk=database.pk).exists():
+        raise PushRefused(f"{database.label} is excluded from 1010: it is sent no customers.")
+    if Incident.objects.blocking_databases().filter(database=database).exists():
+        raise PushRefused(f"{database.label} is blocked by an incident: jobs skip it.")
     with transaction.atomic():
         add_exceptions(database, customers, ExceptionReason.REQUESTED, by=by)
         return start_job(

@@ -123,11 +123,14 @@ class Command(SynclineCommand):
         """Starts a download now that sends customers, and all else that is pending."""
         database = get_database(options["database"])
         customers = customer_ids(database, options["accounts"])
-        run = push_customers(database, customers).run
+        started = push_customers(database, customers)
+        run = started.run
+        what = f"{counted(len(customers), 'customer')} to {database.label}"
         self.print_json_or_text(
             {"database": database.label, "customers": len(customers), "run": run.pk},
-            f"1010 is started for {database.channel.code}, run {run.short_id}: it sends"
-            f" {counted(len(customers), 'customer')} to {database.label}.",
+            f"1010 is started for {database.channel.code}, run {run.short_id}: it sends {what}."
+            if started.is_new
+            else f"1010 is already running, run {run.short_id}. It, or the next one, sends {what}.",
         )
 
     def send_everything(self, options: dict[str, Any]) -> None:

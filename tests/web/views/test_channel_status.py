@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from stores.messages.message import Message
-from stores.models import ChannelDatabase, JobRun
+from stores.models import ChannelDatabase, JobRun, SchedulerJob
 from stores.models.job import JobCode
 from stores.pipeline.pauses import pause
 from tests.support.make import lookup, make_customer, make_schedule, run
@@ -131,4 +131,18 @@ def test_a_customer_is_not_pushed_where_downloads_are_paused(houston, popup, use
     page = text_of(operator.post("/customers/005001/push/", {"database": popup.pk}, follow=True))
 
     assert "Downloads to popup are paused: Stocktaking." in page
+    assert not JobRun.objects.filter(job=JobCode.DOWNLOAD).exists()
+
+
+def test_a_customer_is_not_pushed_to_a_register_that_is_sent_none(houston, user_of):
+    make_customer(houston, "Ann")
+    run("pipeline")
+    add_registers(houston, 1)
+    SchedulerJob.objects.update_or_create(job="1010", defaults={"exclude_from_offline": True})
+    register = ChannelDatabase.objects.get(name="till-0")
+
+    operator = user_of("operator")
+    page = text_of(operator.post("/customers/005001/push/", {"database": register.pk}, follow=True))
+
+    assert "houston/till-0 is excluded from 1010: it is sent no customers." in page
     assert not JobRun.objects.filter(job=JobCode.DOWNLOAD).exists()

@@ -1,6 +1,6 @@
 """Where a till stands, and the database that it works in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +19,24 @@ from stores.channeldb.exchange.open import visit
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.sqlite import SQLiteVisit
 from stores.messages.message import Message
-from stores.till.merge_upward import MergeCounts, merge_upward
+from stores.till.merge_upward import MergeCounts, lacks_events, merge_upward
 from stores.till.refusals import Refused
 from stores.till.service import Service
 from stores.till.settings import FEATURES, TillSettings
 
 Row = dict[str, Any]
+ChannelVisit = PostgreSQLVisit | SQLiteVisit
+# What differs if a form is sent again: when, where, and under which name the customer is known.
+OF_THE_MOMENT = {
+    *("replication_counter", "occurred_at", "acknowledged_at", "based_on"),
+    *("staff_id", "terminal_id", "created_offline", "async_account", "account_number"),
+}
+NOUNS = {
+    "async_customer": "customer",
+    "async_address": "address",
+    "async_attribute": "loyalty card",
+    "retail_transaction": "sale or order",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,10 @@ class Till:
         """The code of the channel."""
         return self.channel.label.split("/")[0]
 
+    @property
+    def register_name(self) -> str:
+        return self.register.label.partition("/")[2] if self.register else ""
+
     @contextmanager
     def open(self) -> Iterator["OpenTill"]:
         """Open the till's database. Errors: ChannelError, also if it lacks a later column."""
@@ -73,9 +89,22 @@ class Till:
             return MergeCounts()
         with visit(self.register) as register, visit(self.channel) as channel:
             if not isinstance(register, SQLiteVisit):
+        return self.merge(is_wanted=lambda register, channel: True)
+
+    def bring_new(self) -> MergeCounts:
+        """Reconnect if the register has an event whose id the channel lacks. Errors: ChannelError.
+
+        Comparing the ids is quick; the merge reads and compares every row.
+        """
+        return self.merge(is_wanted=lacks_events)
+
+    def merge(self, is_wanted: Callable[[SQLiteVisit, ChannelVisit], bool]) -> MergeCounts:
                 return MergeCounts()
             # A protocol knows no classes, and the merge looks at those of the two engines.
-            return merge_upward(register, cast("PostgreSQLVisit | SQLiteVisit", channel))
+            channel = cast("ChannelVisit", other)
+            if not isinstance(register, SQLiteVisit) or not is_wanted(register, channel):
+                return MergeCounts()
+            return merge_upward(register, channel)
 
 
 def replace_invalid_bytes(text: bytes) -> str:
@@ -96,6 +125,16 @@ class OpenTill:
 
     def fetch(self, statement: str, *values: Any) -> list[Row]:
         """The rows of a query, by the names of its columns."""
+    @property
+    def register(self) -> str:
+        """The name of the register in whose database the till works; empty in the channel's."""
+        return self.till.register_name if self.till.is_offline else ""
+
+    def lower(self, column: str) -> str:
+        """The SQL of a column in lower case."""
+        is_sqlite = connections[self.alias].vendor == "sqlite"
+        return f"lower_bytes(CAST({column} AS blob))" if is_sqlite else f"lower({column})"
+
         with connections[self.alias].cursor() as cursor:
             cursor.execute(statement, values)
             names = [column[0] for column in cursor.description or ()]

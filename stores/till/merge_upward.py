@@ -17,6 +17,7 @@ nothing, and after a crash it continues.
     the channel cannot hold a value          stays in the register, from where HQ takes it
 """
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, Table
 from stores.failpoints import failpoint
 from stores.hqdb.retry import is_data_error
 from stores.hqdb.sql import identifiers
+from stores.messages.labels import counted
 
 # How many events one transaction of the channel takes.
 CHUNK = 500
@@ -88,12 +90,37 @@ class MergeCounts:
     left: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        behind = self.incomplete + self.left + len(self.conflicts)
+        left = f" {counted(behind, 'event')} left to headquarters." if behind else ""
+        return f"{counted(self.copied, 'event')} copied.{left}"
+
     def add(self, other: "MergeCounts") -> None:
         self.copied += other.copied
         self.known += other.known
         self.incomplete += other.incomplete
         self.left += other.left
         self.conflicts += other.conflicts
+
+
+def lacks_events(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) -> bool:
+    """Whether the register has an event whose id the channel lacks."""
+    return any(lacks_ids(register, channel, table.name) for table in EVENT_TABLES)
+
+
+def lacks_ids(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit, table: str) -> bool:
+    """Whether the channel has fewer of the register's ids of a table. What is no id is left out."""
+    lines, _ = register.event_ids(table)
+    ids = lines.decode().lower().split()
+    condition, values = (
+        ("= ANY (%s::uuid[])", ids)
+        if isinstance(channel, PostgreSQLVisit)
+        else ("IN (SELECT value FROM json_each(%s))", json.dumps(ids))
+    )
+    statement = f"SELECT count(*) FROM {table} WHERE event_id {condition}"  # noqa: S608
+    with channel.wrapper.cursor() as cursor:
+        cursor.execute(statement, [values])
+        return bool(cursor.fetchone()[0] < len(ids))
 
 
 def merge_upward(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) -> MergeCounts:

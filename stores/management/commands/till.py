@@ -24,7 +24,6 @@ from stores.management.base import (
     add_action,
     add_actions,
 )
-from stores.messages.labels import counted
 from stores.models import Channel
 from stores.till.counter import Till
 from stores.till.customers import (
@@ -180,15 +179,12 @@ class Command(SynclineCommand):
             "left": counts.left,
             "conflicts": [conflict._asdict() for conflict in counts.conflicts],
         }
-        sentence = f"{counted(counts.copied, 'event')} copied."
-        if behind := counts.incomplete + counts.left + len(counts.conflicts):
-            sentence += f" {counted(behind, 'event')} left to headquarters."
-        self.print_json_or_text(document, sentence)
+        self.print_json_or_text(document, str(counts))
 
     def get_till(self, options: dict[str, Any]) -> Till:
         """The till, whose register is online again unless it is said to be offline."""
         till = till_of(options)
-        till.reconnect()
+        till.bring_new()
         return till
 
 

@@ -77,6 +77,10 @@ class Till:
             if connections[alias].vendor == "sqlite":
                 # Another make of till may have written bytes that are no UTF-8.
                 connections[alias].connection.text_factory = replace_invalid_bytes
+                # SQLite's own lower() knows the letters of ASCII only.
+                connections[alias].connection.create_function(
+                    "lower_bytes", 1, lower_bytes, deterministic=True
+                )
             yield OpenTill(self, alias, timezone.now())
 
     def reconnect(self) -> MergeCounts:
@@ -109,6 +113,10 @@ class Till:
 
 def replace_invalid_bytes(text: bytes) -> str:
     return text.decode(errors="replace")
+def lower_bytes(text: bytes | None) -> str | None:
+    return None if text is None else replace_invalid_bytes(text).lower()
+
+
 
 
 @dataclass(frozen=True)

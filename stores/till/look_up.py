@@ -13,13 +13,15 @@ from stores.messages.labels import counted
 from stores.till.counter import OpenTill, Row, as_uuid
 from stores.till.refusals import UnknownCustomer
 from stores.values.characters import normalize_email, normalize_key, normalize_phone
+from stores.values.patterns import PHONE_PATTERN
 
 MAX_FOUND, MAX_ALIKE = 20, 5
 # So many last digits of a phone number tell people apart; countries write the first ones in
 # different ways. Fewer digits than the minimum are no number of a person.
 COMPARED_DIGITS, MIN_DIGITS = 9, 6
-# How the till names a customer without an account: by the place of the first event in its database.
-PENDING = re.compile("pending-([1-9][0-9]{0,17})")
+# How the till names a customer without an account: by the place of the first event in its database,
+# and by the register whose database that is.
+PENDING = re.compile("(?:(.+)/)?pending-([1-9][0-9]{0,17})")
 LOOKUP = """SELECT display_account, company, account_number, async_account, name, first_name,
                    last_name, email, phone, is_pending,
                    (SELECT min(event.replication_counter) FROM async_customer event
@@ -85,18 +87,37 @@ def search(opened: OpenTill, text: str) -> list[Found]:
     if not name or "\0" in name:
         return []
     if PENDING.fullmatch(name):
-        return exact(opened, name)
-    conditions, values = exact_conditions(text)
-    conditions.append("lower(name) LIKE %s ESCAPE '!'")
-    values.append(f"%{as_pattern(name)}%")
+        return with_ref(opened, name)
+    conditions = [
+        "account_number = %s",
+        f"{opened.lower('email')} = %s",
+        f"{opened.lower('name')} LIKE %s ESCAPE '!'",
+    ]
+    values = [normalize_key(text), normalize_email(text).lower(), f"%{as_pattern(name)}%"]
+    digits = digits_of(text)
+    if len(digits) >= MIN_DIGITS:
+        conditions.append(f"{DIGITS} LIKE %s")
+        values.append(f"%{digits}")
     return select(opened, " OR ".join(conditions), values, "ORDER BY name", MAX_FOUND)
 
 
-def find(opened: OpenTill, ref: str) -> Found:
-    """The customer with this account, e-mail, phone or `pending-N`. Errors: UnknownCustomer."""
-    found = exact(opened, ref)
-    by_number = [one for one in found if one.account_number == normalize_key(ref)]
-    found = by_number or found
+def find(opened: OpenTill, text: str) -> Found:
+    """The customer whom a text names, and nobody who is only like it. Errors: UnknownCustomer.
+
+    That is an account number, a ref of a pending customer, or a whole e-mail or phone number.
+    """
+    return only(with_ref(opened, text) or with_contact(opened, text))
+
+
+def by_ref(opened: OpenTill, ref: str) -> Found:
+    """The customer with an account number, or with the ref of a pending one.
+
+    Errors: UnknownCustomer.
+    """
+    return only(with_ref(opened, ref))
+
+
+def only(found: list[Found]) -> Found:
     if not found:
         raise UnknownCustomer(
             "This channel knows no customer with this account number, e-mail or phone. One created"
@@ -107,27 +128,40 @@ def find(opened: OpenTill, ref: str) -> Found:
     return found[0]
 
 
-def exact(opened: OpenTill, ref: str) -> list[Found]:
+def with_ref(opened: OpenTill, ref: str) -> list[Found]:
+    """The customer with an account number, or with a ref such as `pending-1`, if there is one.
+
+    Errors: UnknownCustomer, if the ref is of another database: there it is another person.
+    """
     ref = normalize_key(ref)
-    if pending := PENDING.fullmatch(ref.lower()):
-        rows = opened.fetch(
-            """SELECT async_account FROM async_customer
-                WHERE replication_counter = %s AND async_account IS NOT NULL""",
-            int(pending[1]),
+    if "\0" in ref:
+        return []
+    pending = PENDING.fullmatch(ref.lower())
+    if not pending:
+        return select(opened, "account_number = %s", [ref])
+    if (pending[1] or "") != opened.register.lower():
+        place = f"register {pending[1]}" if pending[1] else "the channel itself"
+        raise UnknownCustomer(
+            f"{ref} is a customer in the database of {place}: find the customer by name here."
         )
-        return of_guid(opened, rows[0]["async_account"]) if rows else []
-    conditions, values = exact_conditions(ref)
-    return select(opened, " OR ".join(conditions), values) if ref and "\0" not in ref else []
+    rows = opened.fetch(
+        """SELECT async_account FROM async_customer
+            WHERE replication_counter = %s AND async_account IS NOT NULL""",
+        int(pending[2]),
+    )
+    return of_guid(opened, rows[0]["async_account"]) if rows else []
 
 
-def exact_conditions(text: str) -> tuple[list[str], list[Any]]:
-    conditions = ["account_number = %s", "lower(email) = %s"]
-    values: list[Any] = [normalize_key(text), normalize_email(text).lower()]
-    digits = digits_of(text)
-    if len(digits) >= MIN_DIGITS:
-        conditions.append(f"{DIGITS} LIKE %s")
-        values.append(f"%{digits}")
-    return conditions, values
+def with_contact(opened: OpenTill, text: str) -> list[Found]:
+    """The customers with this e-mail or phone number, which must be whole."""
+    if "\0" in text:
+        return []
+    if "@" in text:
+        return select(opened, f"{opened.lower('email')} = %s", [normalize_email(text).lower()])
+    phone = normalize_phone(text)
+    if not re.match(PHONE_PATTERN, phone, re.IGNORECASE) or len(digits_of(phone)) < MIN_DIGITS:
+        return []
+    return select(opened, f"{DIGITS} = %s", [digits_of(phone)])
 
 
 def of_guid(opened: OpenTill, guid: Any) -> list[Found]:
@@ -138,17 +172,18 @@ def of_guid(opened: OpenTill, guid: Any) -> list[Found]:
     if rows:
         values = [rows[0]["company"], rows[0]["account_number"]]
         return select(opened, "company = %s AND account_number = %s", values)
-    return select(opened, "async_account = %s", [str(guid)])
+    return select(opened, "is_pending AND async_account = %s", [str(guid)])
 
 
 def select(
     opened: OpenTill, condition: str, values: Sequence[Any], order: str = "", limit: int = MAX_FOUND
 ) -> list[Found]:
     rows = opened.fetch(f"{LOOKUP} WHERE {condition} {order} LIMIT {limit}", *values)
-    return [found_of(row) for row in rows]
+    return [found_of(opened, row) for row in rows]
 
 
-def found_of(row: Row) -> Found:
+def found_of(opened: OpenTill, row: Row) -> Found:
+    place = f"{opened.register}/" if opened.register else ""
     return Found(
         row["display_account"],
         row["company"],
@@ -158,7 +193,7 @@ def found_of(row: Row) -> Found:
         row["email"] or "",
         row["phone"] or "",
         bool(row["is_pending"]),
-        row["account_number"] or f"pending-{row['first_event']}",
+        row["account_number"] or f"{place}pending-{row['first_event']}",
     )
 
 
@@ -192,18 +227,19 @@ def alike(
     if len(digits) >= MIN_DIGITS:
         yield "phone", select(opened, f"{DIGITS} LIKE %s", [f"%{digits}"], limit=MAX_ALIKE)
     if email := normalize_email(values.get("email") or "").lower():
-        yield "e-mail", select(opened, "lower(email) = %s", [email], limit=MAX_ALIKE)
+        condition = f"{opened.lower('email')} = %s"
+        yield "e-mail", select(opened, condition, [email], limit=MAX_ALIKE)
     name = full_name(values).lower()
     if name and (postal_code := (postal_code or "").replace(" ", "").upper()):
+        condition = f"{opened.lower('name')} = %s AND {LIVES_THERE}"
         yield (
             "name and postal code",
-            select(opened, LIVES_THERE, [name, postal_code, postal_code], limit=MAX_ALIKE),
+            select(opened, condition, [name, postal_code, postal_code], limit=MAX_ALIKE),
         )
 
 
 LIVES_THERE = """
-    lower(name) = %s
-    AND (EXISTS (SELECT 1 FROM customer_address address
+         (EXISTS (SELECT 1 FROM customer_address address
                   WHERE address.company = customer.company AND address.is_active
                     AND address.account_number = customer.account_number
                     AND upper(replace(address.postal_code, ' ', '')) = %s)
@@ -231,7 +267,7 @@ def expectation(opened: OpenTill, found: Found) -> str:
             " the customer."
         )
     [event] = opened.fetch(
-        """SELECT occurred_at, acknowledged_at FROM async_customer
+        """SELECT CAST(occurred_at AS text) AS occurred_at, acknowledged_at FROM async_customer
             WHERE async_account = %s ORDER BY replication_counter LIMIT 1""",
         str(found.async_account),
     ) or [{"occurred_at": None, "acknowledged_at": None}]
@@ -253,7 +289,8 @@ def due(opened: OpenTill, saved: datetime | None) -> str:
     wait = last_wait(opened)
     if wait is None or saved is None:
         return "Expect the account after the next P-job, conversion and 1010."
-    left = saved + wait - timezone.now()
+    # Another till may have written any time.
+    left = wait - max(timezone.now() - saved, timedelta(0))
     if left < timedelta(0):
         return f"The last customer waited {in_words(wait)}, so it is due."
     return f"The last customer waited {in_words(wait)}: expect the account in {in_words(left)}."
@@ -262,7 +299,8 @@ def due(opened: OpenTill, saved: datetime | None) -> str:
 def last_wait(opened: OpenTill) -> timedelta | None:
     """How long the newest customer of this database waited for the account."""
     rows = opened.fetch(
-        """SELECT event.occurred_at, map.received_at FROM async_customer event
+        """SELECT CAST(event.occurred_at AS text) AS occurred_at, map.received_at
+             FROM async_customer event
              JOIN account_map map ON map.async_account = event.async_account
             WHERE event.operation = 'create'
             ORDER BY event.replication_counter DESC LIMIT 1"""
@@ -274,7 +312,7 @@ def last_wait(opened: OpenTill) -> timedelta | None:
 
 
 def moment(value: Any) -> datetime | None:
-    """A time as an engine gives it; None if another till has written none."""
+    """A time as an engine gives it, or its text; None if another till has written none."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -316,7 +354,8 @@ def current_state(opened: OpenTill, found: Found, columns: Sequence[str]) -> Row
     That is headquarters' row, unless an event of this database is newer than what job 1010 has
     brought since headquarters fetched it.
     """
-    names = ", ".join(columns)
+    # Dates as texts: another till may have written one that Python cannot hold.
+    names = ", ".join(f"CAST({one} AS text) AS {one}" for one in columns)
     known = opened.fetch(
         f"SELECT {names} FROM customer WHERE company = %s AND account_number = %s",  # noqa: S608
         found.company,

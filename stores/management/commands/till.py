@@ -188,7 +188,10 @@ class Command(SynclineCommand):
         return till
 
 
-REF_HELP = "A customer: account number, e-mail, phone, or pending-N as look-up prints it."
+REF_HELP = (
+    "A customer: account number, whole e-mail or phone, or pending-N or REGISTER/pending-N as"
+    " look-up prints it."
+)
 
 
 def add_till_action(

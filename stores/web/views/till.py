@@ -41,9 +41,9 @@ from stores.till.look_up import (
     Found,
     addresses_of,
     attribute_of,
+    by_ref,
     current_state,
     expectation,
-    find,
     search,
     version_of,
 )
@@ -219,8 +219,7 @@ class TillPage:
 
     def respond(self) -> HttpResponse:
         if self.request.method != "POST":
-            # A register that is online again brings first what it has saved meanwhile.
-            self.till.reconnect()
+            self.reconnect()
             return self.render_page({})
         with self.till.open() as opened:
             settings = opened.settings
@@ -247,12 +246,31 @@ class TillPage:
         except InvalidValues as refusal:
             form.add_problems(refusal.fields)
         except Refused as refusal:
+        if self.ref and not self.is_known():
+            return self.render_page({})
             form.add_error(None, str(refusal))
         return None
 
     def render_alike(self, form: CustomerForm) -> HttpResponse:
         """The customers who look like the one that is being entered, for htmx."""
         if form.is_valid():
+    def is_known(self) -> bool:
+        """Whether the page shows a customer: of an e-mail or a phone number it shows nobody."""
+        with self.till.open() as opened:
+            try:
+                by_ref(opened, self.ref)
+            except UnknownCustomer:
+                return False
+        return True
+
+    def reconnect(self) -> None:
+        """Bring first what a register that is online again has saved meanwhile, and say so."""
+        counts = self.till.bring_new()
+        if counts.copied:
+            messages.success(self.request, f"Register {self.till.register_name}: {counts}")
+        elif counts.conflicts:
+            messages.warning(self.request, f"Register {self.till.register_name}: {counts}")
+
             form.alike = warn(self.till, form.new)
         return render(self.request, "till/_alike.html", {"form": form})
 
@@ -272,15 +290,18 @@ class TillPage:
     def read(self, opened: OpenTill, context: Mapping[str, Any]) -> dict[str, Any]:
         """What the page shows of the till's database."""
         try:
-            found = find(opened, self.ref) if self.ref else None
+            found = by_ref(opened, self.ref) if self.ref else None
+            results = search(opened, text) if text else []
         except UnknownCustomer as refusal:
-            return {"unknown": str(refusal), "settings": opened.settings}
+            is_post = self.request.method == "POST"
+            unknown = f"{refusal} Nothing was saved." if is_post else str(refusal)
+            return {"unknown": unknown, "settings": opened.settings}
         read: dict[str, Any] = {"settings": opened.settings, "found": found}
         if found:
             read |= customer_context(opened, found)
             read |= {"url": self.url(customer=found.ref), "back_url": self.url()}
-        elif text := self.request.GET.get("q", ""):
-            read["results"] = [(one, self.url(customer=one.ref)) for one in search(opened, text)]
+        else:
+            read["results"] = [(one, self.url(customer=one.ref)) for one in results]
         return read | {"forms": forms_of(opened, found, context)}
 
 

@@ -133,6 +133,10 @@ def test_an_offline_register_saves_for_itself_and_brings_it_when_it_is_back(oper
 
         assert (before, lookup(houston)) == ([], [("Pending sync", "Ann")])
         set_up(register, filter_shared_customer_data=True)
+        copied = "Register till-1: 1 event copied."
+        assert (copied in merged, copied in later) == (True, False)
+        elsewhere = operator.get(place, {"register": "till-1", "customer": "till-1/pending-1"})
+        assert "is a customer in the database of register till-1" in words_of(elsewhere)
         refused = post(operator, f"{place}&offline=on", **ANN | {"first_name": "Bo"})
         assert "works when the register is online again" in words_of(refused)
 
@@ -181,6 +185,7 @@ ODD = [
     "customer=nobody",
     "customer=%00",
     "q=%00",
+    "customer=281 555 0100",
     "q=" + "x" * 999,
 ]
 

@@ -211,9 +211,11 @@ def basket_problems(till: Till, basket: Basket, kind: str, currency: str) -> dic
     for line in basket.lines:
         texts += [("item_id", line.item_id), ("description", line.description)]
         if not is_amount(line.price) or line.price < 0:
-            problems["price"] = "Price: not an amount from 0 on, with at most 4 decimal places."
+            problems["price"] = "Price: must be 0 or more, with at most 4 decimal places."
         if not is_amount(line.quantity) or line.quantity == 0:
-            problems["quantity"] = "Quantity: not a number but 0, with at most 4 decimal places."
+            problems["quantity"] = (
+                "Quantity: must be a number other than 0, with at most 4 decimal places."
+            )
     for column, text in texts:
         if not normalize_key(text) and column not in LEFT_OUT:
             problems[column] = sentence("value_missing", column)
@@ -232,8 +234,10 @@ def sign_problems(basket: Basket, kind: str) -> dict[str, str]:
         return {"quantity": "Quantity: items only come back, so this is a return."}
     if kind != "sale" and min(quantities) < 0:
         return {"quantity": "Quantity: must not be negative here."}
-    if abs(sum((line.quantity * line.price for line in basket.lines), Decimal(0))) >= LIMIT:
-        return {"price": "Price: the total has too many digits."}
+    amounts = [line.quantity * line.price for line in basket.lines]
+    # Of the lines as well: they may cancel out. No tax is more than its line.
+    if max(map(abs, amounts)) >= LIMIT or abs(sum(amounts, Decimal(0))) >= LIMIT:
+        return {"price": "Price: an amount of the basket has too many digits."}
     return {}
 
 

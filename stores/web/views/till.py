@@ -67,6 +67,7 @@ from stores.web.request import Request
 
 # Half of the threads of a web process.
 MAX_OPEN = 4
+LOOK_ALIKES = "look-alikes"
 LOCK = "hashtextextended('till', %s)"
 
 may_use_till = require_permission("stores.use_till", "use the till of a channel")
@@ -155,10 +156,15 @@ def till(request: Request, code: str) -> HttpResponse:
         with one_of_few():
             return page.respond()
     except TillsBusy:
-        return page.render_page({"trouble": "Too many tills are in use here. Try again."})
+        trouble = "Too many tills are in use here. Nothing was saved. Try again."
     except ChannelError as error:
         trouble = f"{error} It works when the database can be used again."
-        return page.render_page({"trouble": trouble})
+        if request.method == "POST":
+            trouble += " Look whether it was saved before you enter it again."
+    if request.POST.get("action") == LOOK_ALIKES:
+        # It fills a part of the page, which stays as it is.
+        return HttpResponse(status=204)
+    return page.render_page({"trouble": trouble})
 
 
 class TillsBusy(Exception):
@@ -224,7 +230,7 @@ class TillPage:
         with self.till.open() as opened:
             settings = opened.settings
         name = self.request.POST.get("action", "")
-        if name == "look-alikes":
+        if name == LOOK_ALIKES:
             return self.render_alike(CustomerForm(settings, self.request.POST))
         action = ACTIONS.get(name)
         if action is None or (action.needs_customer and not self.ref):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, connections, transaction
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.utils import timezone
 
 from stores.channeldb.connect.connection import connect, is_connection_error, lacking_columns
@@ -89,10 +89,6 @@ class Till:
         Without a register, or while it is offline, there is none. One that is no SQLite file is
         fetched by headquarters only. Errors: ChannelError.
         """
-        if self.register is None or self.is_offline:
-            return MergeCounts()
-        with visit(self.register) as register, visit(self.channel) as channel:
-            if not isinstance(register, SQLiteVisit):
         return self.merge(is_wanted=lambda register, channel: True)
 
     def bring_new(self) -> MergeCounts:
@@ -103,7 +99,9 @@ class Till:
         return self.merge(is_wanted=lacks_events)
 
     def merge(self, is_wanted: Callable[[SQLiteVisit, ChannelVisit], bool]) -> MergeCounts:
-                return MergeCounts()
+        if self.register is None or self.is_offline:
+            return MergeCounts()
+        with visit(self.register) as register, visit(self.channel) as other:
             # A protocol knows no classes, and the merge looks at those of the two engines.
             channel = cast("ChannelVisit", other)
             if not isinstance(register, SQLiteVisit) or not is_wanted(register, channel):
@@ -113,10 +111,10 @@ class Till:
 
 def replace_invalid_bytes(text: bytes) -> str:
     return text.decode(errors="replace")
+
+
 def lower_bytes(text: bytes | None) -> str | None:
     return None if text is None else replace_invalid_bytes(text).lower()
-
-
 
 
 @dataclass(frozen=True)
@@ -127,12 +125,6 @@ class OpenTill:
     alias: str
     now: datetime
 
-    @cached_property
-    def settings(self) -> TillSettings:
-        return TillSettings.read(self.alias)
-
-    def fetch(self, statement: str, *values: Any) -> list[Row]:
-        """The rows of a query, by the names of its columns."""
     @property
     def register(self) -> str:
         """The name of the register in whose database the till works; empty in the channel's."""
@@ -143,6 +135,12 @@ class OpenTill:
         is_sqlite = connections[self.alias].vendor == "sqlite"
         return f"lower_bytes(CAST({column} AS blob))" if is_sqlite else f"lower({column})"
 
+    @cached_property
+    def settings(self) -> TillSettings:
+        return TillSettings.read(self.alias)
+
+    def fetch(self, statement: str, *values: Any) -> list[Row]:
+        """The rows of a query, by the names of its columns."""
         with connections[self.alias].cursor() as cursor:
             cursor.execute(statement, values)
             names = [column[0] for column in cursor.description or ()]
@@ -151,7 +149,6 @@ class OpenTill:
     def event(self, model: type[Model], operation: str, /, **columns: Any) -> Any:
         """An event of the till that is not saved yet."""
         stamp = {
-            "event_id": uuid4(),
             "occurred_at": self.now,
             "staff_id": self.till.staff_id,
             "terminal_id": self.till.terminal_id,
@@ -160,10 +157,13 @@ class OpenTill:
         return model(operation=operation, **stamp | columns)
 
     def save(self, rows: Sequence[Model]) -> bool:
-        """Save rows in one transaction. False if the first of them was saved before.
+        """Save rows in one transaction. False if they were saved before.
 
-        Errors: Refused, if a trigger of the channel's own refuses a row; those of a connection.
+        Errors: Refused, if a trigger of the channel's own refuses a row, or if the same save was of
+        something else; those of a connection.
         """
+        if self.holds(rows):
+            return False
         try:
             with transaction.atomic(using=self.alias):
                 for row in rows:
@@ -171,7 +171,7 @@ class OpenTill:
         except DatabaseError as error:
             if is_connection_error(error):
                 raise
-            if isinstance(error, IntegrityError) and self.has_event(rows[0]):
+            if isinstance(error, IntegrityError) and self.holds(rows):
                 return False
             # Not in the driver's words: they may quote the row.
             raise Refused(
@@ -180,8 +180,19 @@ class OpenTill:
             ) from None
         return True
 
-    def has_event(self, event: Model) -> bool:
-        return type(event)._default_manager.using(self.alias).filter(pk=event.pk).exists()
+    def holds(self, rows: Sequence[Model]) -> bool:
+        """Whether these rows were saved before. Errors: Refused, if the save was of others."""
+        if self.held(rows[0]) is None:
+            return False
+        for row in rows:
+            if not is_same(row, self.held(row)):
+                noun = NOUNS[rows[0]._meta.db_table]
+                raise Refused(f"This form has saved another {noun} already. Open the page again.")
+        return True
+
+    def held(self, row: Model) -> Model | None:
+        """The row with the same key in the database."""
+        return type(row)._default_manager.using(self.alias).filter(pk=row.pk).first()
 
     def require_feature(self, feature: str, action: str) -> None:
         """Refuse an action whose feature is switched off in this database."""
@@ -191,6 +202,17 @@ class OpenTill:
                 " saved. It works when headquarters has switched it on and jobs 1070 and 1110 have"
                 " brought that to this channel."
             )
+
+
+def is_same(row: Model, held: Model | None) -> bool:
+    fields = [field for field in row._meta.concrete_fields if field.name not in OF_THE_MOMENT]
+    return held is not None and all(
+        value_of(row, field) == value_of(held, field) for field in fields
+    )
+
+
+def value_of(row: Model, field: "Field[Any, Any]") -> Any:
+    return field.get_prep_value(getattr(row, field.attname))
 
 
 def as_uuid(value: Any) -> UUID | None:

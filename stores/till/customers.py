@@ -1,10 +1,9 @@
 """What people at a till do with customers: create, edit, add an address, issue a loyalty card."""
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Model
@@ -25,6 +24,7 @@ from stores.till.look_up import (
 )
 from stores.till.refusals import InvalidValues, Refused
 from stores.till.rules import normalized, problems_of, sentence
+from stores.till.saves import made_id, new_save_id, time_of
 from stores.till.service import Answer, ServiceUnreachable
 from stores.values.characters import normalize_key
 
@@ -36,8 +36,8 @@ ADDRESS_COLUMNS = tuple(
 )
 # Where a loyalty card is kept: an attribute of the customer, which travels like any other.
 LOYALTY_CARD = "loyalty_card"
-# Makes the ids of a save from the id of its form, so that the same form saves nobody twice.
-SAVES = UUID("6a1f4f0e-6f0c-4c0d-9d0f-7d3a4c1b2e10")
+# What was saved before stays saved if reading fails, also of values that Python cannot hold.
+READING_FAILED = (DatabaseError, InterfaceError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class NewCustomer:
     has_consent: bool = False
     affiliations: Sequence[str] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
-    save_id: UUID = field(default_factory=uuid4)
+    save_id: UUID = field(default_factory=new_save_id)
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,17 @@ def create_customer(till: Till, new: NewCustomer) -> Saved:
         require_creation(opened)
         rows = rows_of(opened, new)
         event = rows[0]
-        if opened.has_event(event):
-            return saved(opened, event.async_account, "This customer is already saved.")
+        if opened.holds(rows):
+            return saved(opened, event, "This customer is already saved.")
         alike = alike_of(opened, new)
         answer, failure = None, ""
         if not till.is_offline and not opened.settings.creates_async:
             answer, failure = ask_headquarters(opened, event)
         if answer is not None:
             return save_copy(opened, rows, answer, alike)
-        opened.save(rows)
-        why = failure or "Saved."
-        return saved(opened, event.async_account, why, look_alikes=alike)
+        is_new = opened.save(rows)
+        why = (failure or "Saved.") if is_new else "This customer is already saved."
+        return saved(opened, event, why, look_alikes=alike)
 
 
 def require_creation(opened: OpenTill) -> None:
@@ -130,7 +130,13 @@ def rows_of(opened: OpenTill, new: NewCustomer) -> list[Any]:
     event = opened.event(
         models.CustomerEvent,
         "create",
-        **values | owner | {"event_id": made_id(new.save_id, "event")},
+        **values
+        | owner
+        | {
+            "event_id": made_id(new.save_id, "event"),
+            # Headquarters takes the same event again, if it is the same to the second.
+            "occurred_at": time_of(new.save_id, opened.now),
+        },
     )
     parts = [
         opened.event(
@@ -196,11 +202,6 @@ def part_key(model: type[Model], save_id: UUID, number: int) -> dict[str, UUID]:
     return {name: made_id(save_id, f"{name} {number}")} if name else {}
 
 
-def made_id(save_id: UUID, purpose: str) -> UUID:
-    """An id of a save: a random one if that of the save is."""
-    return UUID(bytes=uuid5(SAVES, f"{save_id} {purpose}").bytes, version=4)
-
-
 def staff(opened: OpenTill) -> dict[str, Any]:
     return {"staff_id": opened.till.staff_id, "terminal_id": opened.till.terminal_id}
 
@@ -211,9 +212,10 @@ def alike_of(opened: OpenTill, new: NewCustomer) -> list[LookAlike]:
 
 
 def warn(till: Till, new: NewCustomer) -> list[LookAlike]:
-    """The customers who look like a new one, before it is saved."""
+    """The customers who look like a new one, before it is saved; afterwards none."""
+    event = models.CustomerEvent(event_id=made_id(new.save_id, "event"))
     with till.open() as opened:
-        return alike_of(opened, new)
+        return [] if opened.held(event) else alike_of(opened, new)
 
 
 def ask_headquarters(opened: OpenTill, event: models.CustomerEvent) -> tuple[Answer | None, str]:
@@ -242,44 +244,62 @@ def body_of(event: models.CustomerEvent) -> dict[str, str]:
     }
 
 
-def saved(opened: OpenTill, guid: UUID, why: str, **facts: Any) -> Saved:
+def saved(opened: OpenTill, event: models.CustomerEvent, why: str, **facts: Any) -> Saved:
     """Say that a customer of this database is saved, and when the account is due."""
-    found = of_guid(opened, guid)[0]
-    message = f"{why} Account: {found.display_account}."
-    if found.is_pending:
-        message += f" {expectation(opened, found)}"
-    return Saved(message, found, **facts)
+    try:
+        found = of_guid(opened, event.async_account)
+    except READING_FAILED:
+        return Saved(why, stranger(event, None), **facts)
+    if not found:
+        return Saved(f"{why} It is no longer active here.", stranger(event, None), **facts)
+    message = f"{why} Account: {found[0].display_account}."
+    return Saved(message + expected_after(opened, found[0]), found[0], **facts)
+
+
+def expected_after(opened: OpenTill, found: Found) -> str:
+    """When to expect the account of a pending customer: a sentence to add after a save.
+
+    The save stays one if this cannot be read.
+    """
+    try:
+        return f" {expectation(opened, found)}" if found.is_pending else ""
+    except READING_FAILED:
+        return ""
 
 
 def save_copy(
     opened: OpenTill, rows: Sequence[Any], answer: Answer, alike: Sequence[LookAlike]
 ) -> Saved:
     """Save a customer whom headquarters has created, with what belongs to the person, here too."""
+    event, number = rows[0], answer.account_number
     try:
         opened.save(rows)
-        found = of_guid(opened, rows[0].async_account)[0]
     except (Refused, DatabaseError, InterfaceError):
-        number = answer.account_number or "Pending sync"
         message = (
-            f"Saved at headquarters. Account: {number}. But the channel's database could not be"
-            " written: addresses, contacts, affiliations and attributes are not saved. Add them"
-            " once the database can be used again."
+            f"Saved at headquarters. Account: {number or 'Pending sync'}. But the channel's"
+            " database could not be written: addresses, contacts, affiliations and attributes are"
+            " not saved. Add them once the database can be used again."
         )
-        return Saved(message, stranger(rows[0], number), "headquarters", answer.account_number)
-    if answer.account_number:
+        return Saved(message, stranger(event, number), "headquarters", number)
+    try:
+        found = of_guid(opened, event.async_account)
+    except READING_FAILED:
+        found = []
+    if number:
         message = (
-            f"Saved at headquarters. Account: {answer.account_number}. This channel shows it after"
+            f"Saved at headquarters. Account: {number}. This channel shows it after"
             " the next job 1010."
         )
     else:
         message = f"Saved at headquarters, which has no account for it yet: {answer.message}"
-    return Saved(message, found, "headquarters", answer.account_number, alike)
+    customer = found[0] if found else stranger(event, number)
+    return Saved(message, customer, "headquarters", number, alike)
 
 
-def stranger(event: models.CustomerEvent, number: str) -> Found:
-    """A customer whom this database does not know."""
+def stranger(event: models.CustomerEvent, number: str | None) -> Found:
+    """A customer whom this database does not know, or cannot show."""
     return Found(
-        display_account=number,
+        display_account=number or "Pending sync",
         company=None,
         account_number=None,
         async_account=event.async_account,
@@ -287,7 +307,7 @@ def stranger(event: models.CustomerEvent, number: str) -> Found:
         email=event.email or "",
         phone=event.phone or "",
         is_pending=True,
-        ref=number,
+        ref=number or "",
     )
 
 
@@ -295,18 +315,28 @@ def stranger(event: models.CustomerEvent, number: str) -> Found:
 
 
 def edit_customer(
-    till: Till, ref: str, changes: Mapping[str, Any], *, based_on: int | None = None
+    till: Till,
+    ref: str,
+    changes: Mapping[str, Any],
+    *,
+    based_on: int | None = None,
+    save_id: UUID | None = None,
 ) -> Saved:
     """Save an edit: an event with the complete new state. Errors: Refused, ChannelError.
 
-    `based_on` is the version of headquarters that the changes were made to: what a page has shown
-    may be older than what the database has. Without it, it is the present one.
+    The same `save_id` saves the same changes once. `based_on` is the version of headquarters that
+    the changes were made to: what a page has shown may be older than what the database has. Without
+    it, it is the present one.
     """
     with till.open() as opened:
         opened.require_feature("async_edit", "Customers cannot be edited here")
         found = find(opened, ref)
-        old = current_state(opened, found, CUSTOMER_COLUMNS)
         changes = normalized(changes)
+        event_id = made_id(save_id or new_save_id(), f"edit {ref} {sorted(changes.items())}")
+        event = models.CustomerEvent(event_id=event_id)
+        if opened.held(event):
+            return saved_change(opened, found, "The change is already saved.")
+        old = current_state(opened, found, CUSTOMER_COLUMNS)
         changed = {
             column: value for column, value in changes.items() if not same(old, column, value)
         }
@@ -319,7 +349,7 @@ def edit_customer(
         problems = problems_of("async_customer", values | staff(opened), opened.settings)
         if problems:
             raise InvalidValues(problems)
-        seen = {"based_on": based_on or version_of(opened, found)}
+        seen = {"based_on": based_on or version_of(opened, found), "event_id": event_id}
         event = opened.event(models.CustomerEvent, "update", **values | found.owner | seen)
         opened.save([event])
         return saved_change(opened, found, "The change is saved.")
@@ -340,14 +370,20 @@ def is_composed(values: Mapping[str, Any]) -> bool:
 
 def saved_change(opened: OpenTill, found: Found, message: str, **facts: Any) -> Saved:
     if found.is_pending:
-        message += f" The customer is {found.display_account}. {expectation(opened, found)}"
+        message += f" The customer is {found.display_account}.{expected_after(opened, found)}"
     else:
         message += " Headquarters takes it with the next P-job and sends it to every channel."
     return Saved(message, found, **facts)
 
 
-def add_address(till: Till, ref: str, given: Mapping[str, Any]) -> Saved:
-    """Save a new address of a customer, with an account or without. Errors: Refused."""
+def add_address(
+    till: Till, ref: str, given: Mapping[str, Any], *, save_id: UUID | None = None
+) -> Saved:
+    """Save a new address of a customer, with an account or without. Errors: Refused.
+
+    The same `save_id` saves it once.
+    """
+    save_id = save_id or new_save_id()
     with till.open() as opened:
         opened.require_feature("async_addresses", "An address cannot be saved here")
         found = find(opened, ref)
@@ -358,11 +394,14 @@ def add_address(till: Till, ref: str, given: Mapping[str, Any]) -> Saved:
             problems.setdefault("street", sentence("value_missing", "street"))
         if problems:
             raise InvalidValues(problems)
-        event = opened.event(
-            models.AddressEvent, "create", **address | found.owner | {"address_id": uuid4()}
-        )
-        opened.save([event])
-        return saved_change(opened, found, "The address is saved.")
+        ids = {
+            "event_id": made_id(save_id, f"address event {ref}"),
+            "address_id": made_id(save_id, f"address {ref}"),
+        }
+        event = opened.event(models.AddressEvent, "create", **address | found.owner | ids)
+        is_new = opened.save([event])
+        message = "The address is saved." if is_new else "The address is already saved."
+        return saved_change(opened, found, message)
 
 
 def address_values(
@@ -379,10 +418,22 @@ def address_values(
 # ------------------------------------------------------------------------- loyalty cards
 
 
-def issue_loyalty_card(till: Till, ref: str, card: str = "") -> Saved:
-    """Give a customer a loyalty card, once the account is in this channel. Errors: Refused."""
+def issue_loyalty_card(
+    till: Till, ref: str, card: str = "", *, save_id: UUID | None = None
+) -> Saved:
+    """Give a customer a loyalty card, once the account is in this channel. Errors: Refused.
+
+    The same `save_id` issues it once.
+    """
+    event_id = made_id(save_id or new_save_id(), f"card {ref}")
+    number = normalize_key(card) or f"{event_id.int % 10**12:012}"
     with till.open() as opened:
         found = find(opened, ref)
+        values = {"event_id": event_id, "attribute": LOYALTY_CARD, "value": number}
+        event = opened.event(models.AttributeEvent, "create", **values)
+        message = f"Loyalty card {number} is issued to {found.name}."
+        if opened.holds([event]):
+            return Saved(message, found, card=number)
         if found.is_pending:
             raise Refused(
                 f"A loyalty card needs an account in this channel, and this customer is"
@@ -390,14 +441,13 @@ def issue_loyalty_card(till: Till, ref: str, card: str = "") -> Saved:
             )
         if held := attribute_of(opened, found, LOYALTY_CARD):
             raise Refused(f"The customer has a loyalty card already: {held}.")
-        number = normalize_key(card) or f"{secrets.randbelow(10**12):012}"
         if others := holders_of(opened, number):
             raise Refused(f"Loyalty card {number} belongs to {others[0]} already.")
-        values = {"attribute": LOYALTY_CARD, "value": number}
         if problems := problems_of("async_attribute", values, opened.settings):
             raise InvalidValues(problems)
-        opened.save([opened.event(models.AttributeEvent, "create", **values | found.owner)])
-        return Saved(f"Loyalty card {number} is issued to {found.name}.", found, card=number)
+        event.account_number = found.account_number
+        opened.save([event])
+        return Saved(message, found, card=number)
 
 
 def holders_of(opened: OpenTill, number: str) -> list[str]:

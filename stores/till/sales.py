@@ -1,7 +1,6 @@
 """What people at a till sell: sales and returns, and customer orders in the mode of the profile."""
 
-import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -12,6 +11,7 @@ from stores.till.counter import OpenTill, Till
 from stores.till.look_up import Found, addresses_of, expectation, find
 from stores.till.refusals import InvalidValues, Refused
 from stores.till.rules import sentence
+from stores.till.saves import made_id, new_save_id
 from stores.till.service import ServiceUnreachable
 from stores.values.characters import normalize_key, normalize_text
 from stores.values.currency import CURRENCIES, places_of
@@ -65,30 +65,47 @@ class SavedSale:
         }
 
 
-def sell(till: Till, basket: Basket, ref: str = "", *, is_return: bool = False) -> SavedSale:
+def sell(
+    till: Till,
+    basket: Basket,
+    ref: str = "",
+    *,
+    is_return: bool = False,
+    save_id: UUID | None = None,
+) -> SavedSale:
     """Save a sale or a return that is paid in full. Errors: Refused, ChannelError.
 
-    Without a customer it belongs to the channel's default customer.
+    Without a customer it belongs to the channel's default customer. The same `save_id` saves it
+    once.
     """
+    save_id = save_id or new_save_id()
     with till.open() as opened:
         found = find(opened, ref) if ref else None
         kind = "return" if is_return else "sale"
-        header, lines = document_of(opened, basket, kind, found)
-        save(opened, header, lines, header.gross_amount, basket.tender)
-        return saved(header, found, f"The {kind} is saved.")
+        ids = ids_of(till, save_id, f"sale {ref}")
+        header, lines = document_of(opened, basket, kind, found, ids)
+        rows = rows_of(header, lines, header.gross_amount, basket.tender)
+        return saved(header, found, f"The {kind} is", is_new=opened.save(rows))
 
 
 def order(
-    till: Till, basket: Basket, ref: str, *, prepaid: Decimal = Decimal(0), delivers: bool = False
+    till: Till,
+    basket: Basket,
+    ref: str,
+    *,
+    prepaid: Decimal = Decimal(0),
+    delivers: bool = False,
+    save_id: UUID | None = None,
 ) -> SavedSale:
     """Save a customer order; `delivers` sends it to the customer's newest address.
 
-    Errors: Refused, ChannelError.
+    The same `save_id` saves it once. Errors: Refused, ChannelError.
     """
+    save_id = save_id or new_save_id()
     with till.open() as opened:
         found = find(opened, ref)
-        require_order_mode(opened, found)
-        header, lines = document_of(opened, basket, "customer_order", found)
+        ids = ids_of(till, save_id, f"order {ref}")
+        header, lines = document_of(opened, basket, "customer_order", found, ids)
         if not 0 <= prepaid <= header.gross_amount:
             raise InvalidValues(
                 {"payment_amount": f"Prepaid: not between 0 and {header.gross_amount}."}
@@ -96,10 +113,12 @@ def order(
         if delivers:
             header.delivery_address_id = newest_address(opened, found)
             header.delivery_mode = "HOME"
-        header.confirmation_number = f"{opened.till.code}-{secrets.token_hex(5)}".upper()
-        save(opened, header, lines, rounded(prepaid, header.currency), basket.tender)
-        message = f"The order is saved: confirmation number {header.confirmation_number}."
-        return saved(header, found, message)
+        suffix = made_id(save_id, f"confirmation {ref}").hex[:10]
+        header.confirmation_number = f"{till.code}-{suffix}".upper()
+        rows = rows_of(header, lines, rounded(prepaid, header.currency), basket.tender)
+        if not opened.holds(rows):
+            require_order_mode(opened, found)
+        return saved(header, found, "The order is", is_new=opened.save(rows))
 
 
 def require_order_mode(opened: OpenTill, found: Found) -> None:
@@ -138,8 +157,18 @@ def newest_address(opened: OpenTill, found: Found) -> UUID:
 # ------------------------------------------------------------------------------ documents
 
 
+def ids_of(till: Till, save_id: UUID, purpose: str) -> dict[str, Any]:
+    """The ids and the numbers of a document, made of its save."""
+    number = f"{till.code[:10]}-{made_id(save_id, f'{purpose} number').hex[:12]}".upper()
+    return {
+        "event_id": made_id(save_id, purpose),
+        "transaction_id": number,
+        "receipt_number": number[-12:],
+    }
+
+
 def document_of(
-    opened: OpenTill, basket: Basket, kind: str, found: Found | None
+    opened: OpenTill, basket: Basket, kind: str, found: Found | None, ids: Mapping[str, Any]
 ) -> tuple[Any, list[Any]]:
     """The header of a document and its lines, with the signs of their kind. Errors: Refused."""
     currency = normalize_key(basket.currency) or opened.settings.inherited("currency") or ""
@@ -153,12 +182,11 @@ def document_of(
     ]
     net = sum((line.net_amount for line in lines), Decimal(0))
     tax = sum((line.tax_amount for line in lines), Decimal(0))
-    number = f"{opened.till.code[:10]}-{secrets.token_hex(6)}".upper()
     header = opened.event(
         models.RetailTransaction,
         "create",
         **(found.owner if found else {}),
-        transaction_id=number,
+        **ids,
         transaction_type=kind,
         entry_status="concluded",
         # Headquarters knows the store's business date: by its own clock and hours.
@@ -170,10 +198,9 @@ def document_of(
         gross_amount=net + tax,
         discount_amount=Decimal(0),
         line_count=len(lines),
-        receipt_number=number[-12:],
     )
     for line in lines:
-        line.transaction_id = number
+        line.transaction_id = header.transaction_id
     return header, lines
 
 
@@ -245,8 +272,8 @@ def is_amount(number: Decimal) -> bool:
     return number.is_finite() and abs(number) < LIMIT and number == number.quantize(QUANTUM)
 
 
-def save(opened: OpenTill, header: Any, lines: list[Any], paid: Decimal, tender: str) -> None:
-    """Save a document with its payment, in one transaction."""
+def rows_of(header: Any, lines: list[Any], paid: Decimal, tender: str) -> list[Any]:
+    """The rows of a document, with its payment."""
     header.payment_amount = paid
     payments = [
         models.RetailTransactionPayment(
@@ -257,15 +284,19 @@ def save(opened: OpenTill, header: Any, lines: list[Any], paid: Decimal, tender:
             currency=header.currency,
         )
     ]
-    opened.save([header, *lines, *(payments if paid else [])])
+    return [header, *lines, *(payments if paid else [])]
 
 
-def saved(header: Any, found: Found | None, message: str) -> SavedSale:
+def saved(header: Any, found: Found | None, start: str, *, is_new: bool) -> SavedSale:
+    """Say that a document is saved, with the same numbers if it was saved before."""
+    number = header.confirmation_number
+    message = f"{start} {'saved' if is_new else 'already saved'}"
+    message += f": confirmation number {number}." if number else "."
     return SavedSale(
         f"{message} Total {header.gross_amount} {header.currency}.",
         header.transaction_id,
         header.gross_amount,
         header.currency,
         found,
-        header.confirmation_number,
+        number,
     )

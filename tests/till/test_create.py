@@ -27,6 +27,11 @@ REFUSE_ADDRESSES = """
     BEGIN RAISE EXCEPTION 'refused'; END $$;
     CREATE TRIGGER refuse_addresses AFTER INSERT ON async_address
     FOR EACH ROW EXECUTE FUNCTION refuse()"""
+HIDE_CUSTOMERS = """
+    CREATE FUNCTION hide() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN ALTER VIEW public.customer_lookup RENAME TO hidden; RETURN NULL; END $$;
+    CREATE TRIGGER hide_customers AFTER INSERT ON async_customer
+    FOR EACH ROW EXECUTE FUNCTION hide()"""
 ALL_TABLES = ("customer", "address", "contact", "affiliation", "attribute")
 
 
@@ -60,6 +65,8 @@ def test_the_same_form_saves_one_customer(store):
     again = create_customer(till_at(store), new)
 
     assert again.message.startswith("This customer is already saved.")
+    with pytest.raises(Refused, match="This form has saved another customer already"):
+        create_customer(till_at(store), ann(values={"first_name": "Bo"}, save_id=new.save_id))
     assert len(events(store)) == 1
 
 
@@ -169,6 +176,30 @@ def test_a_till_says_if_headquarters_has_a_customer_and_the_channel_no_address(h
 
     assert saved.message.startswith("Saved at headquarters. Account: 005001. But the channel's")
     assert events(houston) == []
+
+
+def test_a_form_that_is_sent_again_saves_what_the_channel_lacks(houston, service):
+    till, new = till_at(houston, service=service), ann(address={"city": "Houston"})
+    query(houston, REFUSE_ADDRESSES)
+
+    lacking = create_customer(till, new)
+    query(houston, "DROP FUNCTION refuse() CASCADE")
+    again = create_customer(till, new)
+
+    assert "database could not be written" in lacking.message
+    assert again.message.startswith("Saved at headquarters. Account: 005001. This channel")
+    assert events(houston, "async_address", "city") == [("Houston",)]
+
+
+def test_a_customer_is_saved_though_reading_fails_afterwards(houston):
+    query(houston, HIDE_CUSTOMERS)
+    try:
+        saved = create_customer(till_at(houston), ann())
+    finally:
+        query(houston, "ALTER VIEW hidden RENAME TO customer_lookup")
+
+    assert (saved.message, saved.customer.ref) == ("Saved.", "")
+    assert len(events(houston)) == 1
 
 
 def test_an_offline_till_does_not_ask_headquarters(store, till_1):

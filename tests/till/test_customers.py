@@ -20,6 +20,7 @@ from stores.till.customers import (
 )
 from stores.till.look_up import current_state, find, search, version_of
 from stores.till.refusals import InvalidValues, Refused, UnknownCustomer
+from stores.till.saves import new_save_id
 from tests.support.make import make_customer, run, write
 from tests.support.tills import ann, events, set_up, till_at
 
@@ -164,6 +165,73 @@ def test_a_customer_is_found_by_account_e_mail_phone_and_part_of_the_name(store)
             assert [one.display_account for one in search(opened, text)] == [account], text
         assert len(search(opened, "%")) == 1
         assert search(opened, "x%e") == search(opened, " ") == []
+
+
+def test_a_text_names_a_customer_only_if_it_is_whole(store):
+    create_customer(till_at(store), ann(values={"email": "a@example.com", "phone": "+1 281 5550"}))
+
+    with till_at(store).open() as opened:
+        for text in ("A@example.com", "1 (281) 5550"):
+            assert find(opened, text).name == "Ann Lee"
+        # The end of the phone number may be an account that this channel lacks.
+        for text in ("2815550", "281 5550", "Ann", "example.com"):
+            with pytest.raises(UnknownCustomer, match="comes with job 1010"):
+                find(opened, text)
+        assert [one.name for one in search(opened, "2815550")] == ["Ann Lee"]
+
+
+def test_a_pending_customer_of_a_register_is_nobody_elsewhere(store, till_1):
+    offline = till_at(store, register=till_1, is_offline=True)
+    create_customer(till_at(store), ann(values={"first_name": "Bo"}))
+    saved = create_customer(offline, ann())
+
+    assert saved.customer.ref == "till-1/pending-1"
+    with pytest.raises(UnknownCustomer, match="in the database of register till-1"):
+        edit_customer(till_at(store), saved.customer.ref, {"last_name": "Jansen"})
+    with pytest.raises(UnknownCustomer, match="in the database of the channel itself"):
+        edit_customer(offline, "pending-1", {"last_name": "Jansen"})
+    edited = edit_customer(offline, saved.customer.ref, {"last_name": "Kim"})
+    assert edited.customer.name == "Ann Lee"
+
+
+def test_the_same_form_changes_a_customer_once(houston):
+    till, save_id = till_at(houston), new_save_id()
+    make_customer(houston, "Ann")
+    run("pipeline")
+    calls = [
+        lambda: edit_customer(till, "005001", {"phone": "+1 281 555 0100"}, save_id=save_id),
+        lambda: add_address(till, "005001", {"city": "Houston"}, save_id=save_id),
+        lambda: issue_loyalty_card(till, "005001", save_id=save_id),
+    ]
+
+    messages = [[call().message for _ in range(2)] for call in calls]
+
+    assert messages[0][1].startswith("The change is already saved.")
+    assert messages[1][1].startswith("The address is already saved.")
+    assert messages[2][0] == messages[2][1]
+    tables = ("async_customer", "async_address", "async_attribute")
+    assert [len(events(houston, table, "event_id")) for table in tables] == [2, 1, 1]
+    with pytest.raises(Refused, match="This form has saved another address already"):
+        add_address(till, "005001", {"city": "Austin"}, save_id=save_id)
+
+
+def test_names_are_found_in_capitals_of_any_language(store):
+    create_customer(till_at(store), ann(values={"last_name": "ÉMILE ØST"}))
+
+    with till_at(store).open() as opened:
+        assert [one.name for one in search(opened, "émile øst")] == ["Ann ÉMILE ØST"]
+
+
+def test_dates_that_the_till_cannot_hold_are_named(houston):
+    make_customer(houston, "Odd", birth_date="10000-01-01", occurred_at="9999-12-31 23:59:59+00")
+    make_customer(houston, "Bo")
+    run("pipeline")
+    make_customer(houston, "Late", occurred_at="9999-12-31 23:59:59+00")
+
+    with pytest.raises(InvalidValues, match="Birth date: not a date"):
+        edit_customer(till_at(houston), ref_of(houston, "Odd"), {"last_name": "Even"})
+    edited = edit_customer(till_at(houston), ref_of(houston, "Late"), {"phone": "+1 281 555 0100"})
+    assert "expect the account in" in edited.message
 
 
 def test_an_unknown_customer_is_refused(houston):

@@ -4,6 +4,7 @@ From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `ho
 PostgreSQL (its first account is 005001).
 """
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from stores.models import RetailTransaction, SalesOrder
 from stores.till.customers import create_customer
 from stores.till.refusals import InvalidValues, Refused
 from stores.till.sales import Basket, Line, order, sell
+from stores.till.saves import new_save_id
 from tests.support.make import query, run
 from tests.support.tills import Away, ann, set_up, till_at
 
@@ -43,6 +45,22 @@ def test_headquarters_finds_no_fault_in_sales_returns_exchanges_and_orders(store
         ("sale", "successful"),
     ]
     assert SalesOrder.objects.get().confirmation_number == ordered.confirmation_number
+
+
+def test_the_same_form_saves_a_sale_and_an_order_once(store):
+    till, save_id = till_at(store), new_save_id()
+    create_customer(till, ann())
+
+    sales = [sell(till, BASKET, PENDING, save_id=save_id) for _ in range(2)]
+    orders = [order(till, BASKET, PENDING, save_id=save_id) for _ in range(2)]
+    other = Basket([LAMP, Line("0007", Decimal(1), Decimal("0.333"))], "EUR", Decimal(21))
+    with pytest.raises(Refused, match="This form has saved another sale or order already"):
+        sell(till, other, PENDING, save_id=save_id)
+
+    assert query(store, "SELECT count(*) FROM retail_transaction") == [(2,)]
+    assert sales[0].transaction_id == sales[1].transaction_id
+    assert orders[0].confirmation_number == orders[1].confirmation_number
+    assert sales[1].message.startswith("The sale is already saved. Total")
 
 
 def test_a_pending_customer_cannot_be_on_a_synchronous_order(store):
@@ -86,6 +104,10 @@ def test_a_basket_with_a_wrong_value_is_refused_and_the_field_named(houston, sub
         with subtests.test(field), pytest.raises(InvalidValues) as refusal:
             sell(till_at(houston), basket)
         assert list(refusal.value.fields) == [field]
+    large = Line("1", Decimal(10**8), Decimal(10**8))
+    cancelled = Basket([large, replace(large, quantity=-large.quantity)], "EUR")
+    with pytest.raises(InvalidValues, match="too many digits"):
+        sell(till_at(houston), cancelled)
     backwards = Basket([Line("1", Decimal(-1), Decimal(1))], "EUR")
     with pytest.raises(InvalidValues, match="this is a return"):
         sell(till_at(houston), backwards)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 from django import forms
 from django.forms.boundfield import BoundField
@@ -13,6 +13,7 @@ from stores.models import Channel
 from stores.till.customers import LOYALTY_CARD, NewCustomer
 from stores.till.look_up import LookAlike
 from stores.till.sales import Basket, Line
+from stores.till.saves import new_save_id
 from stores.till.settings import TillSettings
 from stores.values.patterns import WORDS
 
@@ -65,15 +66,22 @@ class PlaceForm(forms.Form):
 
 
 class TillForm(forms.Form):
-    """A form whose columns the till checks."""
+    """A form whose columns the till checks. However often it is sent, it saves once."""
 
     columns: Sequence[str] = ()
+    save_id = forms.UUIDField(widget=forms.HiddenInput, initial=new_save_id)
 
     def __init__(self, settings: TillSettings, data: Any = None, **options: Any) -> None:
         self.settings = settings
         super().__init__(data, use_required_attribute=False, **options)
         for column in self.columns:
             self.fields[column] = text_field(column)
+
+    @property
+    def save(self) -> UUID:
+        """The id of the save that the form is."""
+        save_id: UUID = self.cleaned_data["save_id"]
+        return save_id
 
     @property
     def values(self) -> dict[str, Any]:
@@ -88,7 +96,9 @@ class TillForm(forms.Form):
 class EditForm(TillForm):
     columns = CUSTOMER_COLUMNS
     # The version that the page has shown.
-    based_on = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    based_on = forms.IntegerField(
+        required=False, min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput
+    )
 
 
 class AddressForm(TillForm):
@@ -107,11 +117,10 @@ class CustomerForm(TillForm):
     """A new customer, with an address, affiliations and attributes."""
 
     columns = (*CUSTOMER_COLUMNS, *ADDRESS_COLUMNS)
-    save_id = forms.UUIDField(widget=forms.HiddenInput)
     confirmed = forms.BooleanField(required=False, label="It is somebody else: save it")
 
     def __init__(self, settings: TillSettings, data: Any = None, **options: Any) -> None:
-        super().__init__(settings, data, initial={"save_id": uuid4()}, **options)
+        super().__init__(settings, data, **options)
         if settings.affiliations and settings.has("enhanced_creation"):
             self.fields["affiliations"] = forms.MultipleChoiceField(
                 required=False,
@@ -151,7 +160,7 @@ class CustomerForm(TillForm):
             attributes={
                 name: values[field] for name, field in self.attributes.items() if values[field]
             },
-            save_id=values["save_id"],
+            save_id=self.save,
         )
 
 

@@ -111,17 +111,27 @@ ACTIONS = {
     "edit-customer": Action(
         EditForm,
         lambda till, ref, form: edit_customer(
-            till, ref, form.values, based_on=form.cleaned_data["based_on"]
+            till, ref, form.values, based_on=form.cleaned_data["based_on"], save_id=form.save
         ),
     ),
-    "add-address": Action(AddressForm, lambda till, ref, form: add_address(till, ref, form.values)),
+    "add-address": Action(
+        AddressForm,
+        lambda till, ref, form: add_address(till, ref, form.values, save_id=form.save),
+    ),
     "issue-loyalty-card": Action(
-        CardForm, lambda till, ref, form: issue_loyalty_card(till, ref, form.cleaned_data["card"])
+        CardForm,
+        lambda till, ref, form: issue_loyalty_card(
+            till, ref, form.cleaned_data["card"], save_id=form.save
+        ),
     ),
     "sell": Action(
         BasketForm,
         lambda till, ref, form: sell(
-            till, form.basket, ref, is_return=form.cleaned_data["kind"] == "return"
+            till,
+            form.basket,
+            ref,
+            is_return=form.cleaned_data["kind"] == "return",
+            save_id=form.save,
         ),
         needs_customer=False,
     ),
@@ -133,6 +143,7 @@ ACTIONS = {
             ref,
             prepaid=form.cleaned_data["prepaid"] or Decimal(0),
             delivers=form.cleaned_data["delivers"],
+            save_id=form.save,
         ),
     ),
 }
@@ -235,31 +246,14 @@ class TillPage:
         action = ACTIONS.get(name)
         if action is None or (action.needs_customer and not self.ref):
             raise Http404
+        if self.ref and not self.is_known():
+            return self.render_page({})
         form = action.form(settings, self.request.POST)
         if form.is_valid() and (saved := self.carry_out(action, form)):
             messages.success(self.request, saved.message)
             return redirect(self.url(customer=saved.customer.ref if saved.customer else ""))
         return self.render_page({"posted": name, "form": form})
 
-    def carry_out(self, action: Action, form: TillForm) -> Any:
-        """Do the action. None if the till refuses; the form then says why."""
-        try:
-            if isinstance(form, CustomerForm) and not form.cleaned_data["confirmed"]:
-                form.alike = warn(self.till, form.new)
-                if form.alike:
-                    return None
-            return action.run(self.till, self.ref, form)
-        except InvalidValues as refusal:
-            form.add_problems(refusal.fields)
-        except Refused as refusal:
-        if self.ref and not self.is_known():
-            return self.render_page({})
-            form.add_error(None, str(refusal))
-        return None
-
-    def render_alike(self, form: CustomerForm) -> HttpResponse:
-        """The customers who look like the one that is being entered, for htmx."""
-        if form.is_valid():
     def is_known(self) -> bool:
         """Whether the page shows a customer: of an e-mail or a phone number it shows nobody."""
         with self.till.open() as opened:
@@ -277,6 +271,23 @@ class TillPage:
         elif counts.conflicts:
             messages.warning(self.request, f"Register {self.till.register_name}: {counts}")
 
+    def carry_out(self, action: Action, form: TillForm) -> Any:
+        """Do the action. None if the till refuses; the form then says why."""
+        try:
+            if isinstance(form, CustomerForm) and not form.cleaned_data["confirmed"]:
+                form.alike = warn(self.till, form.new)
+                if form.alike:
+                    return None
+            return action.run(self.till, self.ref, form)
+        except InvalidValues as refusal:
+            form.add_problems(refusal.fields)
+        except Refused as refusal:
+            form.add_error(None, str(refusal))
+        return None
+
+    def render_alike(self, form: CustomerForm) -> HttpResponse:
+        """The customers who look like the one that is being entered, for htmx."""
+        if form.is_valid():
             form.alike = warn(self.till, form.new)
         return render(self.request, "till/_alike.html", {"form": form})
 
@@ -295,6 +306,7 @@ class TillPage:
 
     def read(self, opened: OpenTill, context: Mapping[str, Any]) -> dict[str, Any]:
         """What the page shows of the till's database."""
+        text = self.request.GET.get("q", "")
         try:
             found = by_ref(opened, self.ref) if self.ref else None
             results = search(opened, text) if text else []

@@ -134,7 +134,7 @@ def rows_of(opened: OpenTill, new: NewCustomer) -> list[Any]:
         | owner
         | {
             "event_id": made_id(new.save_id, "event"),
-            # Headquarters takes the same event again, if it is the same to the second.
+            # Headquarters takes a repetition only if all of the event is the same.
             "occurred_at": time_of(new.save_id, opened.now),
         },
     )

@@ -15,7 +15,7 @@ from stores.till import service as service_module
 from stores.till.customers import NewCustomer, create_customer
 from stores.till.refusals import InvalidValues, Refused
 from stores.till.service import Answer, HttpService, TokenRefused
-from tests.support.make import lookup, query, run
+from tests.support.make import lookup, make_event, query, run
 from tests.support.tills import SYNC, Away, ann, events, set_up, till_at
 
 pytestmark = pytest.mark.slow
@@ -68,6 +68,11 @@ def test_the_same_form_saves_one_customer(store):
     with pytest.raises(Refused, match="This form has saved another customer already"):
         create_customer(till_at(store), ann(values={"first_name": "Bo"}, save_id=new.save_id))
     assert len(events(store)) == 1
+
+    [(guid,)] = events(store, "async_customer", "async_account")
+    make_event("customer", store, async_account=guid, operation="deactivate")
+    again = create_customer(till_at(store), new)
+    assert again.message == "This customer is already saved. It is no longer active here."
 
 
 def test_two_people_with_one_name_stay_two_and_the_second_is_warned_of(store):

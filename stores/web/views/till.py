@@ -163,14 +163,16 @@ def till(request: Request, code: str) -> HttpResponse:
     if not place.is_valid():
         raise Http404
     page = TillPage(request, channel, place, till_of(request, channel, place))
+    is_post = request.method == "POST"
     try:
         with one_of_few():
             return page.respond()
     except TillsBusy:
-        trouble = "Too many tills are in use here. Nothing was saved. Try again."
+        nothing = "Nothing was saved. " if is_post else ""
+        trouble = f"Too many tills are in use here. {nothing}Try again."
     except ChannelError as error:
         trouble = f"{error} It works when the database can be used again."
-        if request.method == "POST":
+        if is_post:
             trouble += " Look whether it was saved before you enter it again."
     if request.POST.get("action") == LOOK_ALIKES:
         # It fills a part of the page, which stays as it is.

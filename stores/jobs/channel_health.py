@@ -28,7 +28,7 @@ RECORD_FAILURE = """
            failed_step = CASE failed_step WHEN 'upload' THEN failed_step ELSE %s END,
            last_duration_s = coalesce(%s, last_duration_s),
            next_try_at = clock_timestamp() + interval '1 second'
-               * least(%s, %s * 2 ^ least(greatest(failures - 5, 0), 20)) * (0.8 + 0.4 * random())
+               * least(%s, %s * 2 ^ least(greatest(failures - 11, 0), 20)) * (0.8 + 0.4 * random())
      WHERE id = %s"""
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def _austin_removed():
+def _austin_removed(hq):
     yield
     drop_database("ch_austin")
 

@@ -50,7 +50,7 @@ def key(settings):
 
 
 @pytest.fixture(autouse=True)
-def _austin_removed():
+def _austin_removed(hq):
     yield
     drop_database("ch_austin")
     for path in ChannelDatabase.objects.filter(url__contains="austin.sqlite3"):

@@ -1,8 +1,8 @@
 """Concurrent edits: those whose makers did not know of each other.
 
 Merging writes an entity as its newest event says. That is right if the maker of the newest event
-knew of all others, which is the usual case. Of other customers, the rows of the kind are written
-anew here, field by field, as merged_fields.py says.
+knew of all others and showed them, which is the usual case. Of other customers, the rows of the
+kind are written anew here, field by field, as merged_fields.py says.
 """
 
 import json
@@ -18,7 +18,12 @@ from stores.hqdb.sql import fetch, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.convert.conflicts import record_conflicts
 from stores.pipeline.convert.merge import entity_of_event, normalized_column, normalized_columns
-from stores.pipeline.convert.merged_fields import Edit, MergedCustomer, fields_of
+from stores.pipeline.convert.merged_fields import (
+    KINDS_WITH_CREATION,
+    Edit,
+    MergedCustomer,
+    fields_of,
+)
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
 CONCURRENT_CUSTOMERS = load(__file__, "concurrent_customers")
@@ -50,6 +55,9 @@ def concurrent_query(kind: EventKind, history: WorkTable) -> sql.Composed:
         entity=identifiers(kind.entity),
         entity_of_event=entity_of_event(kind),
         columns_of_event=listed([sql.Identifier("event", "customer_id"), *keys]),
+        can_be_forgotten=sql.SQL(
+            "event.operation <> 'create'" if kind in KINDS_WITH_CREATION else "true"
+        ),
     )
 
 

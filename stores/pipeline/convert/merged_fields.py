@@ -8,12 +8,12 @@ the maker of the later one did not know of the other.
 
 Whoever wrote an event had seen the latest of these two: the event that the same database wrote
 before, and the version of headquarters (HQ) that had arrived last. If HQ knows of neither, it was
-the first state of the entity.
+the entity as a till had created it; of an imported entity, HQ cannot say what it was.
 """
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
@@ -31,6 +31,8 @@ from stores.pipeline.events.kinds import (
 
 # Kinds whose entities are new when a till creates them, so that nobody else can have edited them.
 KINDS_WITH_CREATION = (CUSTOMER, ADDRESS, CONTACT)
+# The place of people at headquarters, as the id of a database.
+HEADQUARTERS = 0
 NAME_PARTS = ("first_name", "middle_name", "last_name")
 # Stands for a full name that consists of a person's other names, and changes with them.
 COMPOSED = object()
@@ -62,12 +64,18 @@ class Edit:
     # Whatever its own database has written by now, HQ had applied nothing of it before.
     applied_first_at: datetime = field(init=False)
     previous: "Edit | None" = None
-    first: "Edit" = field(init=False)
+    # The creation of the entity: whoever else edits the entity has seen it.
+    creation: "Edit | None" = None
     after: State = field(default_factory=dict)
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether a person at HQ only corrected a till's row, and has not looked at the entity."""
+        return self.seen_until is None and self.place[0] == HEADQUARTERS
 
     def had_arrived(self, other: "Edit") -> bool:
         """Whether another edit was part of the version of HQ that its maker had seen."""
-        if other is self.first:
+        if other is self.creation:
             return not self.is_creation
         return (
             self.seen_until is not None
@@ -77,7 +85,7 @@ class Edit:
 
     def knows(self, other: "Edit") -> bool:
         """Whether its maker knew of another edit."""
-        if other.place == self.place:
+        if other.place == self.place and not self.is_correction:
             return other.counter < self.counter
         return self.had_arrived(other)
 
@@ -126,7 +134,7 @@ class MergedCustomer:
         self.claims: dict[Any, list[tuple[Edit, Entity]]] = defaultdict(list)
         for edit in edits:
             self.entities.setdefault(edit.key, Entity([])).edits.append(edit)
-        for edit in in_order_of_knowledge(self.entities.values(), edits):
+        for edit in in_order_of_knowledge(kind, self.entities.values(), edits):
             self.add(self.entities[edit.key], edit)
 
     def add(self, entity: Entity, edit: Edit) -> None:
@@ -135,7 +143,7 @@ class MergedCustomer:
         changed = set()
         for column in self.columns:
             value = edit.stated.get(column)
-            if self.kind is CUSTOMER and column == "name" and is_composed(edit.stated):
+            if self.kind is CUSTOMER and column == "name" and is_composed(edit.stated, base):
                 value = COMPOSED
             if self.kind is CUSTOMER and column in INHERITED_COLUMNS and not value:
                 value = base.get(column)
@@ -149,7 +157,7 @@ class MergedCustomer:
     def base_of(self, entity: Entity, edit: Edit) -> State:
         """Return the state that the maker of an edit had seen. What nobody stated is left out."""
         previous = edit.previous
-        if previous and previous.seen_until == edit.seen_until:
+        if previous and previous.seen_until == edit.seen_until and not edit.is_correction:
             return previous.after
         base = dict(edit.inherited)
         for column in self.columns:
@@ -183,7 +191,9 @@ class MergedCustomer:
         if state.get("is_primary"):
             state["is_primary"] = self.is_primary(entity, everything)
         if state.get("name") is COMPOSED:
-            state["name"] = composed_name(*(state[part] for part in NAME_PARTS))
+            is_stated = any(edit.stated.get("name") for edit in entity.edits)
+            parts = [state[part] for part in NAME_PARTS]
+            state["name"] = composed_name(*parts) if is_stated else None
         return state
 
     def states(self, active: set[tuple[int, str]]) -> dict[str, State]:
@@ -237,16 +247,18 @@ def lost_changes(kind: EventKind, column: str, changes: Sequence[Edit]) -> Itera
     ]
 
 
-def in_order_of_knowledge(entities: Iterable[Entity], edits: Sequence[Edit]) -> list[Edit]:
+def in_order_of_knowledge(
+    kind: EventKind, entities: Iterable[Entity], edits: Sequence[Edit]
+) -> list[Edit]:
     """Return edits so that those come first which the maker of an edit knew of.
 
     Effects: what each edit follows.
     """
     for entity in entities:
-        first = min(entity.edits, key=lambda edit: (not edit.is_creation, edit.position))
+        creation = creation_of(kind, entity)
         latest: dict[tuple[int, int], Edit] = {}
         for edit in sorted(entity.edits, key=attrgetter("place", "counter")):
-            edit.first = first
+            edit.creation = creation
             edit.previous = latest.get(edit.place)
             latest[edit.place] = edit
     applied_at: dict[tuple[int, int], datetime] = {}
@@ -255,8 +267,21 @@ def in_order_of_knowledge(entities: Iterable[Entity], edits: Sequence[Edit]) -> 
         edit.applied_first_at = applied_at[edit.place]
     return sorted(
         edits,
-        key=lambda edit: (edit is not edit.first, edit.applied_first_at, edit.place, edit.counter),
+        key=lambda edit: (
+            edit is not edit.creation,
+            edit.applied_first_at,
+            edit.place,
+            edit.counter,
+        ),
     )
+
+
+def creation_of(kind: EventKind, entity: Entity) -> Edit | None:
+    """Return the edit that created an entity. An imported one has none."""
+    if kind not in KINDS_WITH_CREATION:
+        return None
+    creations = (edit for edit in entity.edits if edit.is_creation)
+    return min(creations, key=attrgetter("position"), default=None)
 
 
 def fields_of(kind: EventKind) -> list[str]:
@@ -268,10 +293,12 @@ def everything(_: Edit) -> bool:
     return True
 
 
-def is_composed(stated: Mapping[str, Any]) -> bool:
-    """Return whether the full name consists of the other names."""
+def is_composed(stated: State, base: State) -> bool:
+    """Return whether the full name consists of the other names. So does a person's without one."""
     name = stated.get("name")
-    return bool(name) and name == composed_name(*(stated.get(part) for part in NAME_PARTS))
+    if not name:
+        return (stated.get("customer_type") or base.get("customer_type")) == "person"
+    return bool(name == composed_name(*(stated.get(part) for part in NAME_PARTS)))
 
 
 def differ(one: Any, other: Any) -> bool:

@@ -14,9 +14,10 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from stores.models import AsyncCustomer, ChannelDatabase, EditConflict
+from stores.models import AsyncCustomer, ChannelDatabase, Company, EditConflict
 from stores.models.job import JobCode
 from stores.models.staging import StagingStatus
+from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.events.kinds import CUSTOMER
@@ -174,6 +175,50 @@ def test_a_full_name_follows_the_names_that_it_consists_of(store, seattle):
     assert get_ann().name == "Anna Li"
     assert conflicts() == []
     assert broken_promises() == []
+
+
+def test_a_full_name_that_is_left_out_follows_the_names_of_a_person(store, seattle):
+    make_customer(store, "Ann", name="Ann Lee", occurred_at=ago(120))
+    run(JobCode.PIPELINE)
+    edit(store, 20, phone=None, first_name="Anna", name="Anna Lee")
+    edit(seattle, 10, phone=None, last_name="Li")
+
+    convert()
+
+    assert get_ann().name == "Anna Li"
+    assert conflicts() == []
+
+
+@pytest.mark.parametrize("is_edited_elsewhere", [False, True])
+def test_a_till_that_shows_an_older_version_keeps_what_it_wrote_before(
+    store, seattle, ann, is_edited_elsewhere
+):
+    first = get_ann().hq_version
+    if is_edited_elsewhere:
+        edit(seattle, 30, receipt_email="lee@example.com", based_on=first)
+        convert()
+    shown = get_ann()
+    edit(store, 20, phone="222 222", based_on=first if is_edited_elsewhere else None)
+    # HQ's row has replaced the till's own meanwhile.
+    values = {"receipt_email": shown.receipt_email, "email": "ann@example.com"}
+    edit(store, 10, **values, based_on=shown.hq_version)
+
+    convert()
+
+    assert (get_ann().phone, get_ann().email) == ("222 222", "ann@example.com")
+    assert get_ann().receipt_email == shown.receipt_email
+    assert conflicts() == []
+    assert broken_promises() == []
+
+
+def test_an_edit_of_an_imported_customer_does_not_take_another_back_silently(store, seattle):
+    import_account(Company.objects.get(), "C-7", customer_type="person", phone="111 111")
+    edit(store, account_number="C-7", phone="222 222")
+    edit(seattle, account_number="C-7", email="ann@example.com")
+
+    convert()
+
+    assert conflicts() == [("phone", "222 222", store.label, "111 111", "seattle")]
 
 
 def test_an_edit_of_an_address_does_not_make_it_primary_again(store, seattle, ann):

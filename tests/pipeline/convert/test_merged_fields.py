@@ -14,8 +14,8 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stores.pipeline.convert.merged_fields import Edit, MergedCustomer
-from stores.pipeline.events.kinds import CUSTOMER
+from stores.pipeline.convert.merged_fields import Edit, MergedCustomer, fields_of
+from stores.pipeline.events.kinds import ATTRIBUTE, CUSTOMER, EventKind
 
 pytestmark = pytest.mark.promise(id="I33")
 
@@ -176,3 +176,55 @@ def test_each_field_has_its_latest_change_and_its_conflicts(taken):
     assert {name: state[name] for name in FIELDS} == latest
     conflicts = {(found.field, found.lost.event, found.kept.event) for found in merged.conflicts()}
     assert conflicts == {found for name in FIELDS for found in ring.expected_conflicts(name)}
+
+
+def merged_of(kind: EventKind, *stated: tuple[int, int | None, dict[str, str]]) -> MergedCustomer:
+    """Merge edits, the first of which creates the entity; of each its place and what it had seen.
+
+    What a maker had seen is the number of the last edit that HQ had applied by then.
+    """
+    return MergedCustomer(
+        kind,
+        1,
+        [
+            Edit(
+                position=position,
+                customer=1,
+                key="",
+                event=uuid4(),
+                place=(place, 1),
+                counter=position,
+                is_creation=position == 0,
+                applied_at=START + timedelta(hours=position),
+                is_new=True,
+                seen_until=None if seen is None else START + timedelta(hours=seen),
+                stated=values,
+                inherited={},
+            )
+            for position, (place, seen, values) in enumerate(stated)
+        ],
+    )
+
+
+def test_a_correction_of_a_till_s_row_keeps_what_another_correction_changed():
+    merged = merged_of(
+        CUSTOMER,
+        (CREATOR, None, {"phone": "a", "email": "a"}),
+        (HQ, None, {"phone": "b", "email": "a"}),
+        (HQ, None, {"phone": "a", "email": "b"}),
+    )
+
+    state = merged.states(set())[""]
+
+    assert (state["phone"], state["email"]) == ("b", "b")
+    assert list(merged.conflicts()) == []
+
+
+def test_an_entity_without_an_id_may_be_created_at_two_places():
+    store, other = OTHERS
+    [column] = fields_of(ATTRIBUTE)
+    merged = merged_of(ATTRIBUTE, (store, None, {column: "a"}), (other, None, {column: "b"}))
+
+    [conflict] = merged.conflicts()
+
+    assert (conflict.lost_value, conflict.kept_value) == ("a", "b")

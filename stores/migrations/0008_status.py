@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 from django.db.models import OuterRef, Q, Subquery
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from stores.hqdb.migration import QuickMigration
 
@@ -13,6 +13,12 @@ def copy_times(apps, schema_editor):
     apps.get_model("stores", "ChannelDatabase").objects.update(
         added_at=Subquery(channels.values("created_at"))
     )
+
+
+def fill_failures(apps, schema_editor):
+    """A database that fails already has done so at least since its last visit."""
+    failing = apps.get_model("stores", "ChannelDatabase").objects.filter(failures__gt=0)
+    failing.update(failing_since=Coalesce("last_visited_at", Now()))
 
 
 class Migration(QuickMigration):
@@ -30,6 +36,7 @@ class Migration(QuickMigration):
             field=models.DateTimeField(editable=False, null=True),
         ),
         migrations.RunPython(copy_times, migrations.RunPython.noop),
+        migrations.RunPython(fill_failures, migrations.RunPython.noop),
         migrations.AddConstraint(
             model_name="channeldatabase",
             constraint=models.CheckConstraint(

@@ -25,7 +25,8 @@ class CustomerChange(models.Model):
     )
     change_no = models.BigIntegerField()
     version = models.BigIntegerField()
-    # When its transaction began: the time that the events have which it applied.
+    # When it was made, within its transaction: not before the time of the events that it applied,
+    # which is the start of the transaction.
     made_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -35,7 +35,7 @@ from stores.channeldb.exchange.copy import copy_to_channel, qualified
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.protocol import EventBatch, EventTable, TableData, Target
 from stores.channeldb.exchange.sqlite import SQLiteVisit, decoded_rows
-from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, Table
+from stores.channeldb.schema.tables import EVENT_TABLES, NOT_COMPARED, PART_TABLES, Table
 from stores.failpoints import failpoint
 from stores.hqdb.retry import is_data_error
 from stores.hqdb.sql import identifiers
@@ -223,10 +223,11 @@ def add_to_postgresql(
             )
             counts.incomplete = cursor.rowcount
         columns = [name for name in source.columns if name != "replication_counter"]
+        compared = [name for name in columns if name not in NOT_COMPARED]
         conflicts = run(
             CONFLICTING,
-            held=identifiers(columns, of="held"),
-            sent=identifiers(columns, of="incoming"),
+            held=identifiers(compared, of="held"),
+            sent=identifiers(compared, of="incoming"),
             same_key=sql.SQL(" OR ").join(
                 sql.SQL("held.{0} = incoming.{0}").format(sql.Identifier(key))
                 for key in keys_of(source)
@@ -368,7 +369,7 @@ def are_same(part: EventTable, sent: Sequence[Row], held: Sequence[Row]) -> bool
 
 def is_same(source: EventTable, sent: Row, held: Row) -> bool:
     return all(
-        name == "replication_counter" or is_same_value(sent[name], held[name], kind)
+        name in NOT_COMPARED or is_same_value(sent[name], held[name], kind)
         for name, kind in zip(source.columns, source.types, strict=True)
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import GUID_FORM, Unreadable
+from stores.channeldb.schema.tables import NOT_COMPARED
 from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch_value, fetch_values, listed, run_sql
@@ -246,11 +247,11 @@ def drop_statement(rows: WorkTable) -> sql.Composed:
 def row_content(row: sql.Composable, *, without: Sequence[str] = ()) -> sql.Composable:
     """Return SQL for what a row says, given as JSON: the same in each database that has it.
 
-    They count it differently, and SQLite keeps amounts as a till wrote them.
+    They count it differently or lack a later column, and SQLite keeps amounts as a till wrote them.
     """
     return sql.SQL(
         r"""regexp_replace(({row} - {counted})::text, '(\.\d*[1-9])0+"|\.0+"', '\1"', 'g')"""
-    ).format(row=row, counted=sql.Literal(["replication_counter", *without]))
+    ).format(row=row, counted=sql.Literal([*NOT_COMPARED, *without]))
 
 
 def quarantined_json(alias: str) -> sql.Composable:

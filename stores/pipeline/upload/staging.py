@@ -12,7 +12,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
-from stores.channeldb.schema.tables import PART_TABLES
+from stores.channeldb.schema.tables import NOT_COMPARED, PART_TABLES
 from stores.hqdb.files import load
 from stores.hqdb.retry import is_data_error, run_for_rows
 from stores.hqdb.sql import copy_in, fetch_value, identifiers, listed, prefer_index_scans, run_sql
@@ -112,8 +112,7 @@ def drop_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
 
 def content_of(kind: EventKind) -> dict[str, sql.Composable]:
     """Return the content of an event: what two events of one id must have in common."""
-    # A copied channel may count its events differently.
-    columns = [column for column in kind.sent_columns if column != "replication_counter"]
+    columns = [column for column in kind.sent_columns if column not in NOT_COMPARED]
     return {
         "content": stored_values(kind, columns, of="incoming"),
         "held_content": identifiers(columns, of="held"),

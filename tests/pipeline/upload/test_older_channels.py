@@ -10,11 +10,12 @@ from django.db import DatabaseError, connections
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.schema import ddl
 from stores.channeldb.schema.tables import LATER_COLUMNS
-from stores.models import AsyncCustomer, Customer
+from stores.models import AsyncCustomer, Customer, Quarantine
 from stores.models.job import JobCode
 from stores.pipeline.events.kinds import EVENT_KINDS
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.promises import broken_promises
+from tests.support.registers import merge, offline_register
 
 pytestmark = pytest.mark.slow
 
@@ -62,3 +63,17 @@ def test_migrate_channels_adds_the_column_and_guards_it(older_store, command):
     run(JobCode.PIPELINE)
     assert AsyncCustomer.objects.get(async_account=guid).based_on == 3
     assert broken_promises() == []
+
+
+def test_a_register_of_a_newer_version_merges_into_an_older_store(older_store, command):
+    with offline_register(older_store) as register:
+        make_customer(register, "Ann", based_on=3, created_offline=True)
+
+        assert merge(register, older_store).copied == 1
+        run(JobCode.PIPELINE)
+        command("migrate_channels", older_store.channel.code)
+
+        counts = merge(register, older_store)
+        assert (counts.known, counts.conflicts) == (1, [])
+        assert not Quarantine.objects.exists()
+        assert broken_promises() == []

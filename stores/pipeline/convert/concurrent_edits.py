@@ -74,7 +74,7 @@ def read_edits(kind: EventKind, chosen: WorkTable, history: WorkTable) -> Iterat
     """Yield all edits of the chosen customers, customer by customer, in the order of events."""
     rows = fetch(stated_query(kind, chosen, history))
     for position, row in enumerate(rows):
-        customer, key, event, database, generation, *values, stated, defaults = row
+        customer, key, event, database, generation, register, *values, stated, defaults = row
         counter, is_creation, applied_at, is_new, seen_until = values
         inherited = json.loads(defaults) if defaults else {}
         yield Edit(
@@ -82,7 +82,7 @@ def read_edits(kind: EventKind, chosen: WorkTable, history: WorkTable) -> Iterat
             customer,
             key,
             event,
-            (database, generation),
+            (database, generation, register),
             counter,
             is_creation,
             applied_at,

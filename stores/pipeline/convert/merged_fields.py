@@ -37,13 +37,15 @@ NAME_PARTS = ("first_name", "middle_name", "last_name")
 # Stands for a full name that consists of a person's other names, and changes with them.
 COMPOSED = object()
 State: TypeAlias = dict[str, Any]
+# A database, its generation, and the register that an event was merged from, or "".
+Place: TypeAlias = tuple[int, int, str]
 
 
 @dataclass(eq=False)
 class Edit:
     """One event that states the fields of an entity, with its position in the order of events.
 
-    `place` is the database that wrote it, with its generation. `seen_until`: its maker had seen
+    `place` is where it was written: what its maker sees there. `seen_until`: its maker had seen
     what HQ had applied by then; None if HQ cannot say.
     """
 
@@ -51,7 +53,7 @@ class Edit:
     customer: int
     key: str
     event: UUID
-    place: tuple[int, int]
+    place: Place
     counter: int
     is_creation: bool
     applied_at: datetime
@@ -256,12 +258,12 @@ def in_order_of_knowledge(
     """
     for entity in entities:
         creation = creation_of(kind, entity)
-        latest: dict[tuple[int, int], Edit] = {}
+        latest: dict[Place, Edit] = {}
         for edit in sorted(entity.edits, key=attrgetter("place", "counter")):
             edit.creation = creation
             edit.previous = latest.get(edit.place)
             latest[edit.place] = edit
-    applied_at: dict[tuple[int, int], datetime] = {}
+    applied_at: dict[Place, datetime] = {}
     for edit in sorted(edits, key=attrgetter("place", "counter"), reverse=True):
         applied_at[edit.place] = min(edit.applied_at, applied_at.get(edit.place, edit.applied_at))
         edit.applied_first_at = applied_at[edit.place]

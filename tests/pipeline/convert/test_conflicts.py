@@ -24,6 +24,7 @@ from stores.pipeline.events.kinds import CUSTOMER
 from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, run
 from tests.support.promises import broken_promises
+from tests.support.registers import merge, offline_register, run_for
 
 pytestmark = pytest.mark.slow
 
@@ -209,6 +210,23 @@ def test_a_till_that_shows_an_older_version_keeps_what_it_wrote_before(
     assert get_ann().receipt_email == shown.receipt_email
     assert conflicts() == []
     assert broken_promises() == []
+
+
+@pytest.mark.parametrize("is_merged_first", [False, True])
+def test_an_edit_of_a_register_does_not_know_those_of_its_store(store, ann, is_merged_first):
+    with offline_register(store) as register:
+        run(JobCode.PIPELINE)
+        seen = {"based_on": get_ann().hq_version}
+        edit(register, 20, phone="222 222", created_offline=True, terminal_id="T1", **seen)
+        edit(store, 10, email="ann@example.com", **seen)
+        merge(register, store)
+        run_for(store if is_merged_first else register, JobCode.UPLOAD)
+
+        convert()
+
+        assert (get_ann().phone, get_ann().email) == ("222 222", "ann@example.com")
+        assert conflicts() == []
+        assert broken_promises() == []
 
 
 def test_an_edit_of_an_imported_customer_does_not_take_another_back_silently(store, seattle):

@@ -11,12 +11,15 @@
 WITH several AS MATERIALIZED (
   SELECT event.customer_id FROM {history} event WHERE event.operation <> 'deactivate'
    GROUP BY event.customer_id
-  HAVING count(DISTINCT (coalesce(event.database_id, 0), event.generation)) > 1
+  HAVING count(DISTINCT (coalesce(event.database_id, 0), event.generation,
+                         merged_from(event.database_id, event.created_offline,
+                                     event.terminal_id))) > 1
       OR count(*) FILTER (WHERE {can_be_forgotten}) > 1),
 applied AS (
   SELECT {columns_of_event}, event.operation, coalesce(event.database_id, 0) AS place_id,
          event.database_id, event.generation, event.replication_counter, event.applied_at,
          event.based_on, event.corrects, event.staged_at,
+         merged_from(event.database_id, event.created_offline, event.terminal_id) AS register,
          least(event.occurred_at, event.staged_at) AS written_at,
          -- Within a database, no event is earlier than the ones before it.
          max(least(event.occurred_at, event.staged_at)) OVER (
@@ -29,8 +32,9 @@ applied AS (
           WHERE of_customer.customer_id = several.customer_id OFFSET 0) event),
 ranked AS (
   SELECT event.*, row_number() OVER newest_first = 1 AS is_newest,
-         (place_id, generation) <> (first_value(place_id) OVER newest_first,
-                                    first_value(generation) OVER newest_first) AS is_of_another
+         (place_id, generation, coalesce(register, ''))
+         <> (first_value(place_id) OVER newest_first, first_value(generation) OVER newest_first,
+             first_value(coalesce(register, '')) OVER newest_first) AS is_of_another
     FROM applied event WHERE operation <> 'deactivate'
   WINDOW newest_first AS (
          PARTITION BY {entity}
@@ -48,12 +52,13 @@ entity AS (
          max(written_at) FILTER (WHERE is_newest) AS written_at,
          max(staged_at) FILTER (WHERE is_newest) AS staged_at,
          max(database_id) FILTER (WHERE is_newest) AS database_id,
+         max(register) FILTER (WHERE is_newest) AS register,
          max(based_on) FILTER (WHERE is_newest) AS based_on,
          max(corrects) FILTER (WHERE is_newest) AS corrects
     FROM edit GROUP BY {entity}),
 newest AS (
   SELECT *, CASE WHEN corrects IS NULL THEN seen_until(
-             customer_id, database_id, based_on, written_at, staged_at) END AS seen_until
+             customer_id, database_id, register, based_on, written_at, staged_at) END AS seen_until
     FROM entity WHERE others_applied_at IS NOT NULL OR earlier_applied_at IS NOT NULL)
 SELECT DISTINCT customer_id
   FROM newest
@@ -66,6 +71,6 @@ SELECT DISTINCT customer_id
         WHERE coalesce(earlier.applied_at > newest.seen_until, true)
           -- A correction says a till's row, whatever people at HQ have written before.
           AND (newest.corrects IS NOT NULL
-               OR seen_until(newest.customer_id, newest.database_id, earlier.based_on,
-                             earlier.written_at, earlier.staged_at)
+               OR seen_until(newest.customer_id, newest.database_id, newest.register,
+                             earlier.based_on, earlier.written_at, earlier.staged_at)
                   IS DISTINCT FROM newest.seen_until))

@@ -9,6 +9,7 @@ WITH applied AS (
   SELECT {columns_of_event}, event.event_id, event.operation, event.database_id, event.generation,
          event.replication_counter, event.applied_at, event.corrects, event.based_on,
          event.staged_at, least(event.occurred_at, event.staged_at) AS written_at,
+         merged_from(event.database_id, event.created_offline, event.terminal_id) AS register,
          -- Within a database, no event is earlier than the ones before it.
          max(least(event.occurred_at, event.staged_at)) OVER (
              PARTITION BY {entity_of_event}, event.database_id
@@ -35,6 +36,7 @@ SELECT {entity_of_edit}, edit.event_id AS edit, removal.event_id AS removal,
        WHEN edit.applied_at <> now() AND removal.applied_at <> now() THEN true
        -- The same database had removed it.
        WHEN edit.database_id = removal.database_id AND edit.generation = removal.generation
+            AND edit.register IS NOT DISTINCT FROM removal.register
        THEN true
        -- HQ did not have the removal yet when it applied the edit.
        WHEN edit.applied_at < removal.applied_at THEN false
@@ -42,8 +44,8 @@ SELECT {entity_of_edit}, edit.event_id AS edit, removal.event_id AS removal,
        WHEN edit.corrects IS NOT NULL THEN false
        ELSE removal.applied_at < edit.applied_at
             AND coalesce(removal.applied_at <= seen_until(
-                    edit.customer_id, edit.database_id, edit.based_on, edit.written_at,
-                    edit.staged_at), false)
+                    edit.customer_id, edit.database_id, edit.register, edit.based_on,
+                    edit.written_at, edit.staged_at), false)
        END AS has_seen
   FROM stated edit JOIN removal USING ({entity})
  WHERE edit.turn > removal.turn AND edit.operation <> 'deactivate'

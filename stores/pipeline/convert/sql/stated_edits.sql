@@ -6,14 +6,15 @@
 -- which of its customer's rows it is. {stated}: name and value of each field, as HQ keeps it.
 -- {defaults}: name and value in `home`, the default customer, of each field that customers inherit.
 SELECT event.customer_id, {key_text} AS key, event.event_id,
-       coalesce(event.database_id, 0) AS place, event.generation, event.replication_counter,
-       event.operation = 'create' AS is_creation, event.applied_at,
+       coalesce(event.database_id, 0) AS place, event.generation, coalesce(event.register, '') AS register,
+       event.replication_counter, event.operation = 'create' AS is_creation, event.applied_at,
        event.applied_at = now() AS is_new,
        CASE WHEN event.corrects IS NULL THEN seen_until(
-           event.customer_id, event.database_id, event.based_on,
+           event.customer_id, event.database_id, event.register, event.based_on,
            least(event.occurred_at, event.staged_at), event.staged_at) END AS seen_until,
        jsonb_build_object({stated}) AS stated, home.defaults
   FROM (SELECT event.*,
+               merged_from(event.database_id, event.created_offline, event.terminal_id) AS register,
                -- Within a database, no event is earlier than the ones before it.
                max(least(event.occurred_at, event.staged_at)) OVER (
                    PARTITION BY {entity_of_event}, event.database_id

@@ -20,7 +20,6 @@ from stores.till.look_up import (
     full_name,
     look_alikes,
     of_guid,
-    version_of,
 )
 from stores.till.refusals import InvalidValues, Refused
 from stores.till.rules import normalized, problems_of, sentence
@@ -336,7 +335,7 @@ def edit_customer(
         event = models.CustomerEvent(event_id=event_id)
         if opened.held(event):
             return saved_change(opened, found, "The change is already saved.")
-        old = current_state(opened, found, CUSTOMER_COLUMNS)
+        old, version = current_state(opened, found, CUSTOMER_COLUMNS)
         changed = {
             column: value for column, value in changes.items() if not same(old, column, value)
         }
@@ -349,7 +348,7 @@ def edit_customer(
         problems = problems_of("async_customer", values | staff(opened), opened.settings)
         if problems:
             raise InvalidValues(problems)
-        seen = {"based_on": based_on or version_of(opened, found), "event_id": event_id}
+        seen = {"based_on": based_on or version, "event_id": event_id}
         event = opened.event(models.CustomerEvent, "update", **values | found.owner | seen)
         opened.save([event])
         return saved_change(opened, found, "The change is saved.")
@@ -387,7 +386,7 @@ def add_address(
     with till.open() as opened:
         opened.require_feature("async_addresses", "An address cannot be saved here")
         found = find(opened, ref)
-        state = current_state(opened, found, ("customer_type",))
+        state, _ = current_state(opened, found, ("customer_type",))
         address = address_values(opened, given, state["customer_type"])
         problems = problems_of("async_address", address | staff(opened), opened.settings)
         if not any(address.get(column) for column in ("street", "city", "postal_code")):

@@ -338,31 +338,21 @@ def in_words(span: timedelta) -> str:
 # ---------------------------------------------------------------------------- what it holds
 
 
-def version_of(opened: OpenTill, found: Found) -> int | None:
-    """The version of headquarters' row of a customer; None if there is none here."""
-    rows = opened.fetch(
-        "SELECT hq_version FROM customer WHERE company = %s AND account_number = %s",
-        found.company,
-        found.account_number,
-    )
-    return rows[0]["hq_version"] if rows else None
+def current_state(opened: OpenTill, found: Found, columns: Sequence[str]) -> tuple[Row, int | None]:
+    """The newest state of a customer that this database knows, and what it is based on.
 
-
-def current_state(opened: OpenTill, found: Found, columns: Sequence[str]) -> Row:
-    """The newest state of a customer that this database knows.
-
-    That is headquarters' row, unless an event of this database is newer than what job 1010 has
-    brought since headquarters fetched it.
+    That is headquarters' row with its version. But an event of this database is newer, with the
+    version on which it was based, until job 1010 has brought a version that may contain it.
     """
     # Dates as texts: another till may have written one that Python cannot hold.
     names = ", ".join(f"CAST({one} AS text) AS {one}" for one in columns)
     known = opened.fetch(
-        f"SELECT {names} FROM customer WHERE company = %s AND account_number = %s",  # noqa: S608
+        f"SELECT {names}, hq_version FROM customer WHERE company = %s AND account_number = %s",  # noqa: S608
         found.company,
         found.account_number,
     )
     own = opened.fetch(
-        f"""SELECT {names}, acknowledged_at,
+        f"""SELECT {names}, based_on, acknowledged_at,
                    (SELECT max(applied_at) FROM applied_session WHERE job = '1010') AS brought_at
               FROM async_customer event
              WHERE (async_account IN (SELECT async_account FROM account_map
@@ -374,11 +364,16 @@ def current_state(opened: OpenTill, found: Found, columns: Sequence[str]) -> Row
         found.account_number,
         str(found.async_account) if found.async_account else None,
     )
+    version = known[0].pop("hq_version") if known else None
     for row in own:
         fetched, brought = moment(row.pop("acknowledged_at")), moment(row.pop("brought_at"))
-        if not known or fetched is None or brought is None or brought < fetched:
-            return row
-    return known[0] if known else dict.fromkeys(columns)
+        based_on = row.pop("based_on")
+        if not isinstance(based_on, int):
+            based_on = None
+        may_contain_it = version is not None and (based_on is None or version > based_on)
+        if not may_contain_it or fetched is None or brought is None or brought < fetched:
+            return row, based_on
+    return (known[0] if known else dict.fromkeys(columns)), version
 
 
 def addresses_of(opened: OpenTill, found: Found) -> list[Row]:

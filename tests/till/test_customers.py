@@ -18,7 +18,7 @@ from stores.till.customers import (
     edit_customer,
     issue_loyalty_card,
 )
-from stores.till.look_up import current_state, find, search, version_of
+from stores.till.look_up import current_state, find, search
 from stores.till.refusals import InvalidValues, Refused, UnknownCustomer
 from stores.till.saves import new_save_id
 from tests.support.make import make_customer, run, write
@@ -113,8 +113,7 @@ def test_an_edit_of_what_a_page_has_shown_keeps_what_was_changed_meanwhile(store
     run("pipeline")
     with till_at(store).open() as opened:
         found = find(opened, "005001")
-        shown = current_state(opened, found, ("last_name", "phone"))
-        version = version_of(opened, found)
+        shown, version = current_state(opened, found, ("last_name", "phone"))
     edit_customer(till_at(seattle), "005001", {"phone": "+1 281 555 0199"})
     run("pipeline")
 
@@ -125,6 +124,23 @@ def test_an_edit_of_what_a_page_has_shown_keeps_what_was_changed_meanwhile(store
     customer = Customer.objects.get(account_number="005001")
     assert (customer.last_name, customer.phone) == ("Jansen", "+1 281 555 0199")
     assert not customer.conflicts.exists()
+
+
+def test_an_edit_after_one_that_headquarters_has_not_fetched_takes_nothing_back(store, seattle):
+    create_customer(till_at(store), ann(values={"phone": "+1 281 555 0100"}))
+    run("pipeline")
+    edit_customer(till_at(store), "005001", {"title": "Dr."})
+    edit_customer(till_at(seattle), "005001", {"phone": "+1 281 555 0199"})
+    run(JobCode.UPLOAD, channels=["seattle"])
+    run(JobCode.CONVERT)
+    run(JobCode.DOWNLOAD)
+
+    edit_customer(till_at(store), "005001", {"last_name": "Jansen"})
+    run("pipeline")
+
+    customer = Customer.objects.get(account_number="005001")
+    assert (customer.title, customer.last_name) == ("Dr.", "Jansen")
+    assert customer.phone == "+1 281 555 0199"
 
 
 def test_edits_and_addresses_are_refused_while_their_features_are_off(houston):

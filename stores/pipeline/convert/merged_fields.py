@@ -189,7 +189,9 @@ class MergedCustomer:
         state = {}
         for column in self.columns:
             change = entity.latest_change(column, everything)
-            state[column] = change.after[column] if change else None
+            # If nobody changed it, all state the same nothing, such as "no" or an empty text.
+            newest = entity.edits[-1].stated.get(column)
+            state[column] = change.after[column] if change else newest
         if state.get("is_primary"):
             state["is_primary"] = self.is_primary(entity, everything)
         if state.get("name") is COMPOSED:

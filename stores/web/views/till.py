@@ -45,7 +45,6 @@ from stores.till.look_up import (
     current_state,
     expectation,
     search,
-    version_of,
 )
 from stores.till.refusals import InvalidValues, Refused, UnknownCustomer
 from stores.till.sales import order, sell
@@ -340,8 +339,8 @@ def forms_of(opened: OpenTill, found: Found | None, context: Mapping[str, Any]) 
     for name, action in ACTIONS.items():
         options: dict[str, Any] = {"auto_id": f"{name}-%s"}
         if name == "edit-customer" and found:
-            state = current_state(opened, found, CUSTOMER_COLUMNS)
-            options["initial"] = state | {"based_on": version_of(opened, found)}
+            state, version = current_state(opened, found, CUSTOMER_COLUMNS)
+            options["initial"] = state | {"based_on": version}
         if name == context.get("posted"):
             forms[name.replace("-", "_")] = context["form"]
             context["form"].auto_id = options["auto_id"]

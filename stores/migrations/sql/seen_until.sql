@@ -1,9 +1,9 @@
--- Which register a till has merged an event from, into the main database of its channel. NULL: from none.
+-- From which register a till has merged an event that was created offline, if it came from a main database. NULL: none.
 --
 -- A database of which the channel has no register, too, has all that its tills write, offline or not.
-CREATE FUNCTION merged_from(channel_database bigint, created_offline boolean, terminal text)
+CREATE FUNCTION merged_from(channel_database bigint, terminal text)
 RETURNS text LANGUAGE sql STABLE
-RETURN CASE WHEN created_offline AND EXISTS (
+RETURN CASE WHEN EXISTS (
     SELECT FROM channel_database main
       JOIN channel_database register ON register.channel_id = main.channel_id AND register.id <> main.id
      WHERE main.id = merged_from.channel_database AND main.name = '') THEN concat('terminal ', terminal) END;

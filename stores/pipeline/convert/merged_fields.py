@@ -189,9 +189,10 @@ class MergedCustomer:
         state = {}
         for column in self.columns:
             change = entity.latest_change(column, everything)
-            # If nobody changed it, all state the same nothing, such as "no" or an empty text.
-            newest = entity.edits[-1].stated.get(column)
-            state[column] = change.after[column] if change else newest
+            # Nobody gave it a value: it stays "no", or empty, as the latest edit says.
+            latest = entity.edits[-1].stated.get(column)
+            unset = None if latest else latest
+            state[column] = change.after[column] if change else unset
         if state.get("is_primary"):
             state["is_primary"] = self.is_primary(entity, everything)
         if state.get("name") is COMPOSED:

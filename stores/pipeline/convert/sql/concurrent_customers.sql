@@ -12,14 +12,17 @@ WITH several AS MATERIALIZED (
   SELECT event.customer_id FROM {history} event WHERE event.operation <> 'deactivate'
    GROUP BY event.customer_id
   HAVING count(DISTINCT (coalesce(event.database_id, 0), event.generation,
-                         merged_from(event.database_id, event.created_offline,
-                                     event.terminal_id))) > 1
-      OR count(*) FILTER (WHERE {can_be_forgotten}) > 1),
+                         CASE WHEN event.created_offline
+                              THEN merged_from(event.database_id, event.terminal_id) END)) > 1
+      -- An entity has several.
+      OR count(*) FILTER (WHERE {can_be_forgotten})
+       > count(DISTINCT ({entity_of_event})) FILTER (WHERE {can_be_forgotten})),
 applied AS (
   SELECT {columns_of_event}, event.operation, coalesce(event.database_id, 0) AS place_id,
          event.database_id, event.generation, event.replication_counter, event.applied_at,
          event.based_on, event.corrects, event.staged_at,
-         merged_from(event.database_id, event.created_offline, event.terminal_id) AS register,
+         CASE WHEN event.created_offline
+              THEN merged_from(event.database_id, event.terminal_id) END AS register,
          least(event.occurred_at, event.staged_at) AS written_at,
          -- Within a database, no event is earlier than the ones before it.
          max(least(event.occurred_at, event.staged_at)) OVER (

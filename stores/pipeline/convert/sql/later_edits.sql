@@ -9,7 +9,8 @@ WITH applied AS (
   SELECT {columns_of_event}, event.event_id, event.operation, event.database_id, event.generation,
          event.replication_counter, event.applied_at, event.corrects, event.based_on,
          event.staged_at, least(event.occurred_at, event.staged_at) AS written_at,
-         merged_from(event.database_id, event.created_offline, event.terminal_id) AS register,
+         CASE WHEN event.created_offline
+              THEN merged_from(event.database_id, event.terminal_id) END AS register,
          -- Within a database, no event is earlier than the ones before it.
          max(least(event.occurred_at, event.staged_at)) OVER (
              PARTITION BY {entity_of_event}, event.database_id

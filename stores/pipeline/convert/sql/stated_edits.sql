@@ -14,7 +14,8 @@ SELECT event.customer_id, {key_text} AS key, event.event_id,
            least(event.occurred_at, event.staged_at), event.staged_at) END AS seen_until,
        jsonb_build_object({stated}) AS stated, home.defaults
   FROM (SELECT event.*,
-               merged_from(event.database_id, event.created_offline, event.terminal_id) AS register,
+               CASE WHEN event.created_offline
+                    THEN merged_from(event.database_id, event.terminal_id) END AS register,
                -- Within a database, no event is earlier than the ones before it.
                max(least(event.occurred_at, event.staged_at)) OVER (
                    PARTITION BY {entity_of_event}, event.database_id

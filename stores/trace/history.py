@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import DateTimeField, F, Func, Q, QuerySet
+from django.db.models import Case, DateTimeField, F, Func, Q, QuerySet, TextField, When
 from django.db.models.functions import Least
 
 from stores.models import (
@@ -24,10 +24,19 @@ from stores.trace.distribution import Distribution, load_distribution
 from stores.trace.operations import CustomerOperation, in_event_order
 from stores.trace.types import Match
 
-# Up to when the maker of an event had seen what HQ had applied: see migrations/sql/seen_until.sql.
+# From which register an event was merged, and up to when its maker had seen what HQ had applied:
+# see migrations/sql/seen_until.sql.
+MERGED_FROM = Case(
+    When(
+        created_offline=True,
+        then=Func(F("database_id"), F("terminal_id"), function="merged_from"),
+    ),
+    output_field=TextField(null=True),
+)
 SEEN_UNTIL = Func(
     F("customer_id"),
     F("database_id"),
+    F("merged_from"),
     F("based_on"),
     Least("occurred_at", "staged_at"),
     F("staged_at"),
@@ -111,7 +120,7 @@ def operations_of_kind(
         is_shown |= Q(customer=customer)
     rows = STAGING_MODELS[kind.noun].objects.filter(names_customer, is_shown)
     rows = rows.select_related("database__channel", "session", "made_by")
-    rows = rows.annotate(seen_until=SEEN_UNTIL)
+    rows = rows.annotate(merged_from=MERGED_FROM).annotate(seen_until=SEEN_UNTIL)
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in rows:
         entities[tuple(getattr(row, column) for column in kind.key)].append(row)
@@ -123,10 +132,15 @@ def operations_of_kind(
                 stated.append(row)
 
 
+def place_of(row: Any) -> tuple[Any, ...]:
+    """Where an event was written: what its maker sees there."""
+    return row.database_id, row.generation, row.merged_from
+
+
 def last_seen(row: Any, earlier: Sequence[Any]) -> Any:
     """Return the latest of some earlier events that the maker of `row` had seen, or the first."""
     for event in reversed(earlier):
-        if (event.database_id, event.generation) == (row.database_id, row.generation):
+        if place_of(event) == place_of(row):
             return event
         if row.seen_until and event.applied_at and event.applied_at <= row.seen_until:
             return event

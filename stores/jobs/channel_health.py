@@ -19,8 +19,8 @@ CLEAR_ERROR = """
      WHERE id = %(database)s AND failures > 0
        AND (failed_step = %(step)s
             OR %(was_there)s AND failed_step NOT IN ('upload', 'download'))"""
-# The same for a minute, so that a store that was away briefly is served as soon as it is back. Then
-# it doubles with each failure up to a limit; chance keeps channels that failed together apart.
+# The same for two minutes, so that a store that was away briefly is served as soon as it is back.
+# Then it doubles with each failure up to a limit; chance keeps channels that failed together apart.
 RECORD_FAILURE = """
     UPDATE channel_database
        SET last_error = %s, failures = failures + 1, failed_start = pg_postmaster_start_time(),

@@ -326,16 +326,16 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
 # Fairness and the schedule
 
 
-def test_schedules_pause_a_failing_channel_briefly_for_a_minute_and_then_longer(houston, popup):
+def test_schedules_pause_a_failing_channel_briefly_for_two_minutes_and_then_longer(houston, popup):
     ChannelDatabase.objects.filter(pk=houston.pk).update(url="embedded:not_there")
     pauses = []
-    for failures in (0, 5, 6, 7):
+    for failures in (0, 11, 12, 13):
         ChannelDatabase.objects.filter(pk=houston.pk).update(failures=failures, next_try_at=None)
         run(JobCode.UPLOAD)
         houston.refresh_from_db()
         pauses.append(houston.next_try_at - timezone.now())
 
-    assert houston.failures == 8
+    assert houston.failures == 14
     assert max(pauses[:2]) <= timedelta(seconds=12)
     assert pauses[1] < pauses[2] < pauses[3]
     scheduled = create_run(PIPELINE, visits=Visits.QUICK).run

@@ -35,7 +35,7 @@ def push_customers(
         raise PushRefused(
             f"Downloads to {database.label} are paused: {database.downloads_pause_reason}"
         )
-    if not ChannelDatabase.objects.recipients_of(JobCode.DOWNLOAD).filter(pk=database.pk).exists():
+    if not database.is_sent(JobCode.DOWNLOAD):
         raise PushRefused(f"{database.label} is excluded from 1010: it is sent no customers.")
     if Incident.objects.blocking_databases().filter(database=database).exists():
         raise PushRefused(f"{database.label} is blocked by an incident: jobs skip it.")

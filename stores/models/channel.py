@@ -419,6 +419,10 @@ class ChannelDatabase(models.Model):
         """Whether jobs visit it: it is switched on, and so is its channel."""
         return self.is_enabled and self.channel.is_enabled
 
+    def is_sent(self, job: JobCode) -> bool:
+        """Whether a job sends something to it: it is no excluded register."""
+        return not self.exclusions.filter(job=job).exists()
+
     @property
     def pauses(self) -> list[Pause]:
         """Both directions, with who paused them."""

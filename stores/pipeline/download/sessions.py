@@ -274,7 +274,7 @@ def next_download(database: ChannelDatabase, does: str) -> str:
             f"Once downloads to {database.label} are resumed (paused:"
             f" {database.downloads_pause_reason}), the next one {does}."
         )
-    if not ChannelDatabase.objects.recipients_of(JobCode.DOWNLOAD).filter(pk=database.pk).exists():
+    if not database.is_sent(JobCode.DOWNLOAD):
         return f"{database.label} is excluded from 1010. Once it is included, a download {does}."
     return f"The next download {does}."
 

@@ -8,7 +8,7 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from stores.hqdb.sql import fetch_values
 from stores.models import ChannelDatabase, Customer, DownloadException
-from stores.models.channel import RECEIVED_UP_TO
+from stores.models.channel import RECEIVED_UP_TO, ChannelDatabaseQuerySet
 from stores.models.customer import AccountState
 from stores.models.job import JobCode
 from stores.models.search import parse_guid
@@ -21,16 +21,20 @@ ANY_DATABASE = "any"
 NAME_ORDER = ("last_name", "name", "first_name")
 
 
+def recipients() -> ChannelDatabaseQuerySet:
+    """The enabled databases that are sent customers."""
+    return ChannelDatabase.objects.enabled().recipients_of(JobCode.DOWNLOAD)
+
+
 def database_choices() -> list[tuple[str, str]]:
     """The recipients of customers by label, and a choice that stands for any of them."""
-    databases = ChannelDatabase.objects.enabled().recipients_of(JobCode.DOWNLOAD)
-    labels = [database.label for database in databases.with_channel()]
+    labels = [database.label for database in recipients().with_channel()]
     return [(ANY_DATABASE, "Any channel"), *((label, label) for label in labels)]
 
 
 def chosen_recipients(choice: str) -> list[int]:
-    """The ids of the databases that a choice stands for: enabled ones that are sent customers."""
-    databases = ChannelDatabase.objects.enabled().recipients_of(JobCode.DOWNLOAD)
+    """The ids of the recipients that a choice stands for."""
+    databases = recipients()
     if choice != ANY_DATABASE:
         code, _, register = choice.partition("/")
         databases = databases.filter(channel__code=code, name=register)

@@ -69,6 +69,8 @@ class TillForm(forms.Form):
     """A form whose columns the till checks. However often it is sent, it saves once."""
 
     columns: Sequence[str] = ()
+    # The class of each row of fields.
+    row_class = "fields"
     save_id = forms.UUIDField(widget=forms.HiddenInput, initial=new_save_id)
 
     def __init__(self, settings: TillSettings, data: Any = None, **options: Any) -> None:
@@ -76,6 +78,11 @@ class TillForm(forms.Form):
         super().__init__(data, use_required_attribute=False, **options)
         for column in self.columns:
             self.fields[column] = text_field(column)
+
+    @property
+    def rows(self) -> list[list[BoundField]]:
+        """The visible fields, in rows."""
+        return [self.visible_fields()]
 
     @property
     def save(self) -> UUID:
@@ -178,6 +185,7 @@ def attribute_field(name: str, definition: Mapping[str, Any]) -> forms.CharField
 class BasketForm(TillForm):
     """A sale or a return: up to three items, and how they are paid."""
 
+    row_class = "fields fields-tight"
     kind = forms.ChoiceField(choices=[("sale", "Sale"), ("return", "Return")])
 
     def __init__(self, settings: TillSettings, data: Any = None, **options: Any) -> None:
@@ -191,14 +199,12 @@ class BasketForm(TillForm):
         self.fields["tax_percent"] = number_field("Tax in percent", initial=Decimal(0))
 
     @property
-    def lines(self) -> Iterator[list[BoundField]]:
-        for number in LINES:
-            yield [self[f"{column}_{number}"] for column in ("item", "quantity", "price")]
-
-    @property
-    def others(self) -> list[BoundField]:
+    def rows(self) -> list[list[BoundField]]:
+        """An item in each row, and the other fields in the last."""
+        items = [[f"item_{number}", f"quantity_{number}", f"price_{number}"] for number in LINES]
         names = ("kind", "currency", "tax_percent", "prepaid", "delivers")
-        return [self[name] for name in names if name in self.fields]
+        rows = [*items, [name for name in names if name in self.fields]]
+        return [[self[name] for name in row] for row in rows]
 
     @property
     def basket(self) -> Basket:

@@ -241,13 +241,14 @@ class TillPage:
             return self.render_page({})
         with self.till.open() as opened:
             settings = opened.settings
+            is_known = not self.ref or self.is_known(opened)
         name = self.request.POST.get("action", "")
         if name == LOOK_ALIKES:
             return self.render_alike(CustomerForm(settings, self.request.POST))
         action = ACTIONS.get(name)
         if action is None or (action.needs_customer and not self.ref):
             raise Http404
-        if self.ref and not self.is_known():
+        if not is_known:
             return self.render_page({})
         form = action.form(settings, self.request.POST)
         if form.is_valid() and (saved := self.carry_out(action, form)):
@@ -255,13 +256,12 @@ class TillPage:
             return redirect(self.url(customer=saved.customer.ref if saved.customer else ""))
         return self.render_page({"posted": name, "form": form})
 
-    def is_known(self) -> bool:
+    def is_known(self, opened: OpenTill) -> bool:
         """Whether the page shows a customer: of an e-mail or a phone number it shows nobody."""
-        with self.till.open() as opened:
-            try:
-                by_ref(opened, self.ref)
-            except UnknownCustomer:
-                return False
+        try:
+            by_ref(opened, self.ref)
+        except UnknownCustomer:
+            return False
         return True
 
     def reconnect(self) -> None:

@@ -298,6 +298,8 @@ def of_open_events(kind: EventKind) -> Iterator[ComposedStatement]:
     claim_events = known_customers.claim_statement(CHUNK, kind, GUIDS)
     claimed = made_from("claimed_event", claim_events)
     yield entry("convert/claim_events", claim_events, of=kind.noun)
+    allow = known_customers.allow_statement(kind, claimed)
+    yield entry("convert/allow_given", allow, of=kind.noun)
     open_claimed = open_events.open_claimed_statement(CHUNK, kind, claimed)
     yield entry("convert/open_claimed", open_claimed, of=kind.noun)
     take = open_events.TAKE_EVENTS.format(due=DUE, **kind.names)
@@ -374,11 +376,13 @@ def of_single_modules() -> Iterator[ComposedStatement]:
 
 
 ERRORS = made("found_error", rules.ERROR_COLUMNS)
+BLOCKERS = sale_customers.BLOCKERS.format(is_foreign=sale_customers.IS_FOREIGN)
 
 
 def of_sales() -> Iterator[ComposedStatement]:
-    yield entry("sales/assign_customers", sale_customers.ASSIGN_CUSTOMERS)
-    yield entry("sales/blockers", sale_customers.BLOCKERS)
+    assign = sale_customers.ASSIGN_CUSTOMERS.format(is_foreign=sale_customers.IS_FOREIGN)
+    yield entry("sales/assign_customers", assign)
+    yield entry("sales/blockers", BLOCKERS)
     yield entry("sales/header_errors", rules.header_statement(ERRORS))
     for table, row_rules in rules.ROW_RULES:
         statement = rules.row_statement(table, row_rules, ERRORS)
@@ -403,7 +407,7 @@ def of_corrections() -> Iterator[ComposedStatement]:
         "error_before", "transaction_id bigint, rule text, field text, line_number integer"
     )
     failing = revalidate.STILL_FAILING.format(
-        errors=ERRORS, blockers=made_from("blocker", sale_customers.BLOCKERS), errors_before=before
+        errors=ERRORS, blockers=made_from("blocker", BLOCKERS), errors_before=before
     )
     yield entry("corrections/still_failing", failing)
     queries = {

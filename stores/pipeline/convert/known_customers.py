@@ -27,13 +27,14 @@ from stores.pipeline.convert.merge import (
     merge_children_of_known,
     newest_events,
 )
-from stores.pipeline.convert.open_events import open_claimed
+from stores.pipeline.convert.open_events import OpenedCounts, open_claimed
 from stores.pipeline.convert.removals import restore_removals
 from stores.pipeline.convert.replay import replay_known
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
-from stores.pipeline.guids import is_foreign
+from stores.pipeline.guids import is_doubtful, is_given
 
 CLAIM_EVENTS = load(__file__, "claim_events")
+ALLOW_GIVEN = load(__file__, "allow_given")
 UPDATE_CUSTOMERS = load(__file__, "update_customers")
 SETTLE_SUPERSEDED = load(__file__, "settle_superseded")
 BUMP_VERSIONS = load(__file__, "bump_versions")
@@ -87,7 +88,14 @@ def claimed_events(
     values = chunk.values | {"contested": list(contested)}
     statement = claim_statement(chunk, kind, new_customers)
     with query_table("claimed_event", statement, values) as claimed:
-        opened = open_claimed(chunk, kind, claimed)
+        is_any_doubtful, is_any_special = fetch_one(
+            """SELECT bool_or(reason = 'guid_conflict'), bool_or(reason IS NOT NULL OR by_guid)
+                 FROM {claimed}""",
+            claimed=claimed,
+        )
+        if is_any_doubtful:
+            run_sql(allow_statement(kind, claimed))
+        opened = open_claimed(chunk, kind, claimed) if is_any_special else OpenedCounts(0, 0)
         yield ClaimedEvents(claimed, claimed.rows - opened.total, opened.failed)
 
 
@@ -96,7 +104,13 @@ def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> 
         events=chunk.events(kind),
         new_customers=new_customers,
         is_of_new=claim_of_new(chunk, kind, new_customers).is_claimed,
-        is_foreign=is_foreign("event", channel=("channel_database", "channel_id")),
+        is_doubtful=is_doubtful("event", channel=("channel_database", "channel_id")),
+    )
+
+
+def allow_statement(kind: EventKind, claimed: WorkTable) -> sql.Composed:
+    return ALLOW_GIVEN.format(
+        claimed=claimed, is_given=is_given("channel_database", "channel_id"), **kind.names
     )
 
 

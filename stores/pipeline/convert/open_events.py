@@ -115,8 +115,6 @@ def opened_events(kind: EventKind, due: WorkTable) -> sql.Composed:
 
 def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> OpenedCounts:
     """Open the claimed events that cannot be applied, and delete them from `claimed`."""
-    if not claimed.rows:
-        return OpenedCounts(0, 0)
     return OpenedCounts(*fetch_one(open_claimed_statement(chunk, kind, claimed), chunk.values))
 
 

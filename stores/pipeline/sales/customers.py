@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
 
+from psycopg2 import sql
+
 from stores.hqdb.files import load
-from stores.hqdb.sql import fetch_values, prefer_index_scans, run_sql
+from stores.hqdb.sql import fetch_value, fetch_values, prefer_index_scans, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Company, RunStep
 from stores.pipeline.convert.apply import apply_events, convert_guids
 from stores.pipeline.events.kinds import ADDRESS
-from stores.pipeline.guids import is_foreign
+from stores.pipeline.guids import is_doubtful, is_foreign
 
+IS_DOUBTFUL = is_doubtful("sale", channel=("sale", "channel_id"))
 IS_FOREIGN = is_foreign("sale", channel=("sale", "channel_id"))
-ASSIGN_CUSTOMERS = load(__file__, "assign_customers").format(is_foreign=IS_FOREIGN)
-BLOCKERS = load(__file__, "blockers").format(is_foreign=IS_FOREIGN)
+ASSIGN_CUSTOMERS = load(__file__, "assign_customers")
+BLOCKERS = load(__file__, "blockers")
 
 
 def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> int:
@@ -56,7 +59,24 @@ def pending_guids(sales: Sequence[int]) -> list[UUID]:
 
 def assign_customers(sales: Sequence[int]) -> None:
     """Assign each sale without a customer the one that HQ has under its GUID or account number."""
-    run_sql(ASSIGN_CUSTOMERS, {"sales": list(sales)})
+    statement = ASSIGN_CUSTOMERS.format(is_foreign=foreign_condition(sales))
+    run_sql(statement, {"sales": list(sales)})
+
+
+def foreign_condition(sales: Sequence[int]) -> sql.Composable:
+    """Return the condition that the channel of one of these sales could not know `guid`.
+
+    Mostly no GUID is doubtful, and then it need not be asked what HQ has given to channels. One
+    that becomes doubtful just now was given to no other channel yet.
+    """
+    is_any_shared = fetch_value(
+        """SELECT EXISTS (SELECT FROM retail_transaction sale
+                            JOIN guid_map guid ON guid.async_account = sale.async_account
+                           WHERE sale.id = ANY(%s) AND sale.customer_id IS NULL
+                             AND guid.channel_id <> sale.channel_id)""",
+        [list(sales)],
+    )
+    return IS_FOREIGN if is_any_shared else IS_DOUBTFUL
 
 
 def assign_default_customer(sales: Sequence[int]) -> None:
@@ -80,7 +100,8 @@ def blockers_of(sales: Sequence[int]) -> AbstractContextManager[WorkTable]:
 
     Its columns are id, what, reason, field and waits.
     """
-    return query_table("blocker", BLOCKERS, {"sales": list(sales)})
+    statement = BLOCKERS.format(is_foreign=foreign_condition(sales))
+    return query_table("blocker", statement, {"sales": list(sales)})
 
 
 def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> None:

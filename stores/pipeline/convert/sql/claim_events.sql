@@ -6,8 +6,9 @@
 -- `hq_version` is filled in later, when the customers get their next version.
 --
 -- {events}: the events of the chunk. {new_customers}: its new customers, whose events need no
--- look-up; {is_of_new}: that `event` belongs to the customer of `claimed`. {is_foreign}: that the
--- channel of `event`, which is that of `channel_database`, cannot know GUID `guid`.
+-- look-up; {is_of_new}: that `event` belongs to the customer of `claimed`. {is_doubtful}: that the
+-- channel of `event`, which is that of `channel_database`, can know GUID `guid` only if HQ has
+-- given it to the channel. Whether it has, allow_given.sql asks.
 WITH other_event AS MATERIALIZED (
   SELECT event.event_id, event.batch_id, event.company_id, event.async_account,
          event.account_number, event.database_id, event.staged_at
@@ -18,7 +19,7 @@ SELECT event.event_id, event.batch_id, event.company_id, event.async_account, ev
        coalesce(guid.customer_id, customer.id) AS customer_id,
        event.account_number IS NOT NULL AND customer.id IS NULL AS by_guid,
        CASE WHEN guid.company_id <> event.company_id THEN 'company_mismatch'
-            WHEN {is_foreign} THEN 'guid_conflict'
+            WHEN {is_doubtful} THEN 'guid_conflict'
             WHEN guid.customer_id <> customer.id THEN 'identity_mismatch'
             -- HQ knows the customer: the event can be applied.
             WHEN coalesce(guid.customer_id, customer.id) IS NOT NULL THEN NULL

@@ -11,8 +11,9 @@ SELECT broken.replication_counter, (%(codes)s::text[])[position + 1] AS reason,
        (%(fields)s::text[])[position + 1] AS field, (%(allowed)s::text[])[position + 1] AS rule
   FROM (SELECT header.replication_counter, min(row.position) AS position
           FROM {headers} header
+          -- OFFSET 0, because the rules would be planned once for each use of the position otherwise.
           JOIN (SELECT transaction_id, {counter} AS counter, {first_broken} AS position
-                  FROM {incoming}) row
+                  FROM {incoming} OFFSET 0) row
             ON row.transaction_id IS NOT DISTINCT FROM header.transaction_id
            AND header.replication_counter = {row_counter}
          WHERE row.position IS NOT NULL GROUP BY header.replication_counter) broken

@@ -7,6 +7,8 @@
 INSERT INTO {rejected} (replication_counter, reason, field, rule)
 SELECT replication_counter, (%(codes)s::text[])[position + 1] AS reason,
        (%(fields)s::text[])[position + 1] AS field, (%(allowed)s::text[])[position + 1] AS rule
-  FROM {incoming} incoming, LATERAL (SELECT {first_broken} AS position) broken
+  -- OFFSET 0, because the rules would be planned once for each use of the position otherwise.
+  FROM (SELECT replication_counter, {first_broken} AS position FROM {incoming} incoming
+        OFFSET 0) broken
  WHERE position IS NOT NULL
     ON CONFLICT DO NOTHING

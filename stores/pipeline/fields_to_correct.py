@@ -12,7 +12,7 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import run_sql
+from stores.hqdb.sql import fetch_value, identifiers, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models import Company, Customer
 from stores.pipeline.events.kinds import CUSTOMER
@@ -40,7 +40,9 @@ def record_fields(
     is already marked stays as it is. This happens in the caller's transaction.
     """
     values = rule_parameters(company.pk) | {"database": database, "unread": json.dumps(unread)}
-    recorded = run_sql(record_statement(incoming), values)
+    recorded = 0
+    if has_optional_values(incoming):
+        recorded = run_sql(record_statement(incoming), values)
     if unread:
         recorded += run_sql(
             """INSERT INTO field_to_correct (company_id, database_id, event_id, async_account,
@@ -59,6 +61,16 @@ def record_fields(
     return recorded
 
 
+def has_optional_values(incoming: WorkTable) -> bool:
+    """Whether an incoming customer has a value in any optional field.
+
+    If none has, no rule is broken, and the rules need not be planned.
+    """
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM {incoming} WHERE concat({columns}) <> '')")
+    columns = [rule.field for rule in OPTIONAL_RULES]
+    return bool(fetch_value(statement.format(incoming=incoming, columns=identifiers(columns))))
+
+
 def record_statement(incoming: WorkTable) -> sql.Composed:
     fields = (f"('{rule.field}', '{rule.code}', ({rule.broken}))" for rule in OPTIONAL_RULES)
     return RECORD_FIELDS.format(
@@ -75,6 +87,14 @@ def settle_fields(company: Company, customer: Customer | None = None) -> int:
     Return how many. This happens in the caller's transaction.
     """
     values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
+    # Mostly there are none, and to plan what settles them takes longer.
+    has_open = fetch_value(
+        """SELECT EXISTS (SELECT FROM field_to_correct
+                           WHERE company_id = %(company)s AND settled_at IS NULL)""",
+        values,
+    )
+    if not has_open:
+        return 0
     # A mark is made before its event has a customer.
     run_sql(
         """UPDATE field_to_correct mark SET customer_id = event.customer_id

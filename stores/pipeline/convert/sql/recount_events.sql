@@ -18,7 +18,8 @@ arrived AS (
     LEFT JOIN {view} event
            ON quarantine.status = 'released' AND event.event_id = quarantine.event_id
           AND event.database_id = quarantine.database_id AND event.session_id IS NULL
-   WHERE quarantine."table" = {name}),
+   WHERE quarantine."table" = {name}
+  OFFSET 0),
 placed AS (
   SELECT arrived.database_id, (arrived.at AT TIME ZONE 'UTC')::date AS day,
          CASE WHEN arrived.status IS NULL THEN 'quarantined'
@@ -28,7 +29,8 @@ placed AS (
               ELSE 'linked' END AS place
     FROM arrived
     LEFT JOIN (SELECT async_account FROM guid_map WHERE origin = 'linked') linked
-        USING (async_account)),
+        USING (async_account)
+  OFFSET 0),
 counts AS (
   SELECT database_id, day,
          count(*) FILTER (WHERE place = 'converted') AS converted,

@@ -9,7 +9,12 @@ from typing import Any
 from stores.hqdb.sql import fetch, fetch_value
 from stores.messages.message import Message
 from stores.pipeline.integrity.checks import Check, check_result, count_rows
-from stores.pipeline.integrity.contents import HELD_CUSTOMERS, HELD_VERSIONS, find_wrong_rows
+from stores.pipeline.integrity.contents import (
+    HELD_CUSTOMERS,
+    HELD_VERSIONS,
+    LATEST_VERSIONS,
+    find_wrong_rows,
+)
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
 from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
@@ -55,7 +60,7 @@ PENDING_CUSTOMERS = """
 
 def channels_know_what_was_delivered(evidence: Evidence) -> Check:
     names = evidence.names
-    accounts_of_held = f"""SELECT count(*) FROM ({HELD_CUSTOMERS}) held
+    accounts_of_held = f"""SELECT count(*) FROM ({HELD_CUSTOMERS} OFFSET 0) held
                              JOIN guid_map USING (customer_id)"""  # noqa: S608
     pending = f"SELECT count(*) FROM ({PENDING_CUSTOMERS}) pending"  # noqa: S608
     return check_result(
@@ -64,7 +69,7 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
         fetch_value(accounts_of_held, **names),
         evidence.snapshot.unreachable,
         f"""SELECT seen.label AS channel, guid.async_account::text, 'lacks the account' AS what
-              FROM ({HELD_CUSTOMERS}) held
+              FROM ({HELD_CUSTOMERS} OFFSET 0) held
               JOIN {{channels}} seen USING (database_id)
               JOIN guid_map guid USING (customer_id)
              WHERE NOT EXISTS (SELECT FROM {{map}} mapped
@@ -81,7 +86,23 @@ def channels_know_what_was_delivered(evidence: Evidence) -> Check:
     )
 
 
+def are_all_delivered(evidence: Evidence) -> bool:
+    """Whether no customer has changed since a channel was sent its latest change."""
+    answer = fetch_value(
+        """SELECT NOT EXISTS (
+               SELECT FROM {channels} seen
+                 JOIN channel_database database ON database.id = seen.database_id
+                 JOIN channel ON channel.id = database.channel_id
+                 JOIN customer ON customer.company_id = channel.company_id
+                              AND customer.change_no > seen.position)""",
+        **evidence.names,
+    )
+    return bool(answer)
+
+
 def positions_are_true(evidence: Evidence) -> Check:
+    # To plan the view of all deliveries takes long.
+    versions = LATEST_VERSIONS if are_all_delivered(evidence) else HELD_VERSIONS
     return check_result(
         "I19",
         Message("promise_I19_with_content" if evidence.snapshot.with_rows else "promise_I19"),
@@ -89,7 +110,7 @@ def positions_are_true(evidence: Evidence) -> Check:
         evidence.snapshot.unreachable,
         f"""SELECT seen.label AS channel, customer.account_number, held.version,
                    shown.hq_version AS in_channel
-              FROM ({HELD_VERSIONS}) held
+              FROM ({versions}) held
               JOIN {{channels}} seen USING (database_id)
               JOIN customer ON customer.id = held.customer_id
               LEFT JOIN {{customers}} shown

@@ -3,14 +3,14 @@
 A rule is a constraint, unique index or trigger that guards the invariant.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 from psycopg2 import sql
 
-from stores.hqdb.sql import Name, Query, as_composable, fetch_value, listed, with_names
+from stores.hqdb.sql import Name, Query, as_composable, fetch, fetch_value, listed, with_names
 from stores.hqdb.work_table import WorkTable
 from stores.messages.message import Message
 
@@ -33,16 +33,17 @@ class Check:
     late: int = 0
 
 
+# Each finds out whether there is a rule: it exists, is validated and enabled.
 RULE_QUERIES = {
     "constraint": """SELECT FROM pg_constraint
-         WHERE conrelid = to_regclass(%(table)s) AND conname = %(name)s AND convalidated
+         WHERE conrelid = to_regclass(rule."table") AND conname = rule.name AND convalidated
            AND NOT EXISTS (SELECT FROM pg_trigger
                             WHERE tgconstraint = pg_constraint.oid AND tgenabled = 'D')""",
     "unique index": """SELECT FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-         WHERE indrelid = to_regclass(%(table)s) AND relname = %(name)s
+         WHERE indrelid = to_regclass(rule."table") AND relname = rule.name
            AND indisunique AND indisvalid""",
     "trigger": """SELECT FROM pg_trigger
-         WHERE tgrelid = to_regclass(%(table)s) AND tgname = %(name)s
+         WHERE tgrelid = to_regclass(rule."table") AND tgname = rule.name
            AND tgenabled IN ('O', 'A')""",
 }
 
@@ -58,10 +59,21 @@ class DatabaseRule:
     def __str__(self) -> str:
         return f"{self.kind} {self.name} on {self.table}"
 
-    def is_there(self) -> bool:
-        """Return whether the rule exists, is validated and enabled."""
-        statement = f"SELECT EXISTS ({RULE_QUERIES[self.kind]})"
-        return bool(fetch_value(statement, {"table": self.table, "name": self.name}))
+
+def missing_rules(rules: Sequence[DatabaseRule]) -> set[DatabaseRule]:
+    """Return those of the rules that HQ's database does not have."""
+    missing: set[DatabaseRule] = set()
+    for kind, query in RULE_QUERIES.items():
+        of_kind = [rule for rule in rules if rule.kind == kind]
+        if of_kind:
+            found = fetch(
+                f"""SELECT rule."table", rule.name
+                      FROM unnest(%s::text[], %s::text[]) rule ("table", name)
+                     WHERE NOT EXISTS ({query} OFFSET 0)""",  # noqa: S608 - our own queries
+                [[rule.table for rule in of_kind], [rule.name for rule in of_kind]],
+            )
+            missing |= {DatabaseRule(kind, table, name) for table, name in found}
+    return missing
 
 
 def check_result(
@@ -77,10 +89,11 @@ def check_result(
     A requirement may also be a list of offending rows that the caller has found. `names` fill the
     holes of the queries.
     """
+    missing = missing_rules([rule for rule in requirements if isinstance(rule, DatabaseRule)])
     offending: list[dict[str, Any]] = []
     for requirement in requirements:
         if isinstance(requirement, DatabaseRule):
-            offending += [] if requirement.is_there() else [{"missing": str(requirement)}]
+            offending += [{"missing": str(requirement)}] if requirement in missing else []
         elif isinstance(requirement, list):
             offending += requirement
         else:

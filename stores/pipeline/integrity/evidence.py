@@ -1,6 +1,7 @@
 """The data that the checks read: a snapshot of the channels, and work tables of HQ."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg2 import sql
 
@@ -13,15 +14,16 @@ from stores.pipeline.number_journal import LoadedJournal
 class Evidence:
     """The snapshot of the channels, the number journal, and work tables of HQ.
 
-    `cutoffs` says of each step which rows must have been processed, `looked_at` has the customers
-    that are checked, and `shown` their rows with the event that each shows.
+    `cutoffs` says of each step which rows must have been processed. `shown` has the rows of the
+    customers that are checked with the event that each shows, and `changed` are those of them that
+    differ from it.
     """
 
     snapshot: Snapshot
     journal: LoadedJournal
     cutoffs: WorkTable
-    looked_at: WorkTable
     shown: WorkTable
+    changed: list[dict[str, Any]]
 
     @property
     def copies(self) -> Copies:
@@ -33,6 +35,5 @@ class Evidence:
             **self.copies.names,
             **self.journal.names,
             "cutoffs": self.cutoffs,
-            "looked_at": self.looked_at,
             "shown": self.shown,
         }

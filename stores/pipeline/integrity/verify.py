@@ -63,9 +63,9 @@ def verify(*, full: bool = False) -> list[Check]:
         one_snapshot(),
         runs.cutoffs_of_steps() as cutoffs,
         customers.sampled_customers(full=full) as looked_at,
-        customers.shown_rows(looked_at) as shown,
+        customers.shown_rows(looked_at) as (shown, changed),
     ):
-        evidence = Evidence(snapshot, journal, cutoffs, looked_at, shown)
+        evidence = Evidence(snapshot, journal, cutoffs, shown, changed)
         return [check(evidence) for check in CHECKS]
 
 

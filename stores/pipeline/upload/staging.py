@@ -165,6 +165,11 @@ def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: Wor
 
     An unknown account of this format is no error: HQ may have been restored from an old backup.
     """
+    names_accounts = fetch_value(
+        "SELECT EXISTS (SELECT FROM {incoming} WHERE account_number <> '')", incoming=incoming
+    )
+    if not names_accounts:
+        return
     run_sql(
         """INSERT INTO {rejected} (replication_counter, reason, field, rule)
            SELECT incoming.replication_counter, 'company_mismatch', 'account_number',

@@ -295,7 +295,10 @@ def merge_file(kind: EventKind) -> str:
 
 
 def of_open_events(kind: EventKind) -> Iterator[ComposedStatement]:
-    claim_events = known_customers.claim_statement(CHUNK, kind, GUIDS)
+    others = known_customers.other_events(CHUNK, kind, GUIDS)
+    count_others = known_customers.COUNT_OTHERS.format(other_events=others)
+    yield entry("convert/count_others", count_others, of=kind.noun)
+    claim_events = known_customers.claim_statement(others)
     claimed = made_from("claimed_event", claim_events)
     yield entry("convert/claim_events", claim_events, of=kind.noun)
     allow = known_customers.allow_statement(kind, claimed)
@@ -314,7 +317,8 @@ def of_open_events(kind: EventKind) -> Iterator[ComposedStatement]:
 
 
 def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
-    claimed = made_from("claimed_event", known_customers.claim_statement(CHUNK, kind, GUIDS))
+    others = known_customers.other_events(CHUNK, kind, GUIDS)
+    claimed = made_from("claimed_event", known_customers.claim_statement(others))
     history, of = history_of(kind, claimed), kind.noun
     claim = merge.claim_of_known(CHUNK, kind, claimed)
     yield entry("convert/history", chunk.history_query(kind, claimed), of=of)

@@ -48,7 +48,7 @@ def apply_chunk(chunk: Chunk) -> Applied:
                 failed += claimed.failed
                 if created.count:
                     complete_new_customers(chunk, kind, created, contested=contested)
-                if claimed.count:
+                if claimed.table is not None and claimed.count:
                     updated += apply_to_known_customers(chunk, kind, claimed.table)
     return Applied(created.count, updated, created.failed + failed)
 

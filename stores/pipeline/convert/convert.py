@@ -37,6 +37,7 @@ from stores.pipeline.convert.open_events import (
     EventKey,
     count_waiting,
     due_keys,
+    has_open_events,
     take_due,
     write_wait_reasons,
 )
@@ -93,9 +94,12 @@ def convert_chunk(step: RunStep, company: Company, skipped: Skipped) -> bool:
     with step.chunk():
         require_issuing_allowed()
         lock_accounts(company)
-        with due_events() as due:
-            batches = claim_batches(company, skipped.batches)
-            applied = convert_batches(Chunk(company, tuple(batches), due, step.run_key), skipped)
+        batches = claim_batches(company, skipped.batches)
+        applied = None
+        if batches or has_open_events(company):
+            with due_events() as due:
+                chunk = Chunk(company, tuple(batches), due, step.run_key)
+                applied = convert_batches(chunk, skipped)
         if applied:
             step.add(**applied.counts)
         failpoint("convert:before_commit")

@@ -33,6 +33,8 @@ from stores.pipeline.convert.replay import replay_known
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.guids import is_doubtful, is_given
 
+OTHER_EVENTS = load(__file__, "_other_events")
+COUNT_OTHERS = load(__file__, "count_others")
 CLAIM_EVENTS = load(__file__, "claim_events")
 ALLOW_GIVEN = load(__file__, "allow_given")
 UPDATE_CUSTOMERS = load(__file__, "update_customers")
@@ -67,10 +69,11 @@ def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) 
 class ClaimedEvents:
     """Events that can be applied, their number, and how many others failed.
 
-    Shape of `table`: event_id, customer_id, hq_version, and the columns of an open event.
+    Shape of `table`: event_id, customer_id, hq_version, and the columns of an open event. It is
+    None if there are no events.
     """
 
-    table: WorkTable
+    table: WorkTable | None
     count: int
     failed: int
 
@@ -85,9 +88,13 @@ def claimed_events(
     claimed, whoever their customer is. Those that cannot be applied are opened. Effects: open
     events, in the caller's transaction.
     """
+    others = other_events(chunk, kind, new_customers)
     values = chunk.values | {"contested": list(contested)}
-    statement = claim_statement(chunk, kind, new_customers)
-    with query_table("claimed_event", statement, values) as claimed:
+    # Many chunks have only new customers.
+    if new_customers.rows and not fetch_value(COUNT_OTHERS.format(other_events=others), values):
+        yield ClaimedEvents(None, 0, 0)
+        return
+    with query_table("claimed_event", claim_statement(others), values) as claimed:
         is_any_doubtful, is_any_special = fetch_one(
             """SELECT bool_or(reason = 'guid_conflict'), bool_or(reason IS NOT NULL OR by_guid)
                  FROM {claimed}""",
@@ -99,11 +106,18 @@ def claimed_events(
         yield ClaimedEvents(claimed, claimed.rows - opened.total, opened.failed)
 
 
-def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> sql.Composed:
-    return CLAIM_EVENTS.format(
+def other_events(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> sql.Composed:
+    """Return the query for the events of the chunk that are not those of its new customers."""
+    return OTHER_EVENTS.format(
         events=chunk.events(kind),
         new_customers=new_customers,
         is_of_new=claim_of_new(chunk, kind, new_customers).is_claimed,
+    )
+
+
+def claim_statement(others: sql.Composable) -> sql.Composed:
+    return CLAIM_EVENTS.format(
+        other_events=others,
         is_doubtful=is_doubtful("event", channel=("channel_database", "channel_id")),
     )
 

@@ -58,11 +58,21 @@ def events_by_kind(events: Iterable[EventKey]) -> Mapping[EventKind, list[UUID]]
 # -------------------------------------------------------------------- take events up
 
 
+def has_open_events(company: Company) -> bool:
+    """Whether the company has open events at all. Mostly it has none to look through."""
+    answer = fetch_value(
+        "SELECT EXISTS (SELECT FROM open_event WHERE company_id = %s)", [company.pk]
+    )
+    return bool(answer)
+
+
 def take_due(chunk: Chunk, *, skipped: Iterable[UUID]) -> None:
     """Move up to MAX_DUE due events of the company into the chunk, without the skipped ones.
 
     While there are account numbers, events that failed for want of one are due as well.
     """
+    if not has_open_events(chunk.company):
+        return
     run_sql(take_due_statement(chunk.due, due_condition(chunk)), due_values(chunk, skipped))
 
 
@@ -74,6 +84,8 @@ def due_keys(chunk: Chunk, *, skipped: Iterable[UUID]) -> list[EventKey]:
 
 def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
     """Move the events into the chunk that have waited for its new customers."""
+    if not has_open_events(chunk.company):
+        return
     condition = WAITS_FOR_NEW_CUSTOMER.format(new_customers=new_customers)
     run_sql(take_due_statement(chunk.due, condition), due_values(chunk, ()))
 
@@ -160,6 +172,8 @@ def write_wait_reasons(company: Company) -> dict[UUID, str]:
 
     Returns the events whose reason the database refuses, with its message.
     """
+    if not has_open_events(company):
+        return {}
     _, refused = run_for_rows(
         WRITE_WAIT_REASONS,
         {"company": company.pk},

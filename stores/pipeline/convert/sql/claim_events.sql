@@ -5,15 +5,11 @@
 -- customer. `by_guid`: it names an account unknown to HQ, and goes to the customer of its GUID.
 -- `hq_version` is filled in later, when the customers get their next version.
 --
--- {events}: the events of the chunk. {new_customers}: its new customers, whose events need no
--- look-up; {is_of_new}: that `event` belongs to the customer of `claimed`. {is_doubtful}: that the
--- channel of `event`, which is that of `channel_database`, can know GUID `guid` only if HQ has
--- given it to the channel. Whether it has, allow_given.sql asks.
+-- {other_events}: the query of _other_events.sql. {is_doubtful}: that the channel of `event`, which
+-- is that of `channel_database`, can know GUID `guid` only if HQ has given it to the channel.
+-- Whether it has, allow_given.sql asks.
 WITH other_event AS MATERIALIZED (
-  SELECT event.event_id, event.batch_id, event.company_id, event.async_account,
-         event.account_number, event.database_id, event.staged_at
-    FROM ({events}) event
-   WHERE NOT EXISTS (SELECT FROM {new_customers} claimed WHERE {is_of_new}))
+{other_events})
 SELECT event.event_id, event.batch_id, event.company_id, event.async_account, event.account_number,
        0::bigint AS hq_version,
        coalesce(guid.customer_id, customer.id) AS customer_id,

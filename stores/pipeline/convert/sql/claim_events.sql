@@ -3,6 +3,7 @@
 -- Run by known_customers.claimed_events(). One row is an event. `reason` is NULL if the event can
 -- be applied, or else says why not: HQ does not know its customer, or its channel may not name the
 -- customer. `by_guid`: it names an account unknown to HQ, and goes to the customer of its GUID.
+-- `names_two`: GUID and account number identify different customers.
 -- `hq_version` is filled in later, when the customers get their next version.
 --
 -- {other_events}: the query of _other_events.sql. {is_doubtful}: that the channel of `event`, which
@@ -14,6 +15,7 @@ SELECT event.event_id, event.batch_id, event.company_id, event.async_account, ev
        0::bigint AS hq_version,
        coalesce(guid.customer_id, customer.id) AS customer_id,
        event.account_number IS NOT NULL AND customer.id IS NULL AS by_guid,
+       coalesce(guid.customer_id <> customer.id, false) AS names_two,
        CASE WHEN guid.company_id <> event.company_id THEN 'company_mismatch'
             WHEN {is_doubtful} THEN 'guid_conflict'
             WHEN guid.customer_id <> customer.id THEN 'identity_mismatch'

@@ -236,14 +236,16 @@ def sync_file(file: IO[bytes]) -> None:
 def catch_up(known: NumberJournal, file: IO[bytes]) -> Message | None:
     """Compare the lines that HQ has not read yet with the database, and update `known`.
 
-    All lines are compared if the file is new to HQ, or was cut or replaced. Return a message, and
-    report an incident, if the database does not know a number.
+    All lines are compared if the file is new to HQ, or was cut or replaced; mostly there are none.
+    Return a message, and report an incident, if the database does not know a number.
     """
     beginning = file.tell()
     loads_all = not skip_known_lines(known, file)
     if loads_all:
         known.following, known.heights = {}, {}
         file.seek(beginning)
+    elif file.tell() == os.fstat(file.fileno()).st_size:
+        return None
     with (
         empty_table("issued_number", NUMBER_TABLE) as numbers,
         empty_table("issued_height", HEIGHT_TABLE) as heights,

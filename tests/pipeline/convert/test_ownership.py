@@ -1,7 +1,8 @@
 """Conversion applies each event to the customer that it names, and to no other.
 
-From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
-once on SQLite; `ann` is the GUID of Ann, who has the account 005001.
+From conftest.py: `houston` and `seattle` are stores on PostgreSQL; `store` is a store, once on
+PostgreSQL and once on SQLite; `ann` is the GUID of Ann, who has the account 005001; `command` calls
+a management command and returns its output.
 """
 
 from uuid import uuid4
@@ -74,6 +75,24 @@ def test_an_edit_whose_guid_and_account_name_two_customers_fails(store, ann):
     assert (event.reason, event.field) == ("identity_mismatch", "account_number")
     assert conversion["counts"]["failed"] == 1
     assert not Customer.objects.filter(first_name="Mixed").exists()
+
+
+@pytest.mark.slow
+def test_a_guid_that_a_channel_was_sent_does_not_excuse_another_account(houston, seattle, command):
+    ann, bob = sorted([uuid4(), uuid4()])
+    early = make_event("address", seattle, async_account=ann, account_number="005002")
+    convert()
+    make_customer(houston, "Ann", guid=ann)
+    make_customer(houston, "Bob", guid=bob)
+    convert()
+    assert AsyncAddress.objects.get().reason == "guid_conflict"
+    run(JobCode.DOWNLOAD)
+
+    command("quarantine", "release", str(early))
+    convert()
+
+    assert AsyncAddress.objects.get().reason == "identity_mismatch"
+    assert not CustomerAddress.objects.exists()
 
 
 @pytest.mark.slow

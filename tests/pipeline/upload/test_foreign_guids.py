@@ -158,25 +158,6 @@ def test_rows_that_came_early_are_released_once_their_customer_was_sent(early_ro
 
 
 @pytest.mark.finding(id="A5")
-def test_an_early_row_that_names_two_customers_fails_though_its_guid_was_sent(
-    houston, seattle, command
-):
-    ann, bob = sorted([uuid4(), uuid4()])
-    make_event("address", seattle, async_account=ann, account_number="005002")
-    run(JobCode.PIPELINE)
-    make_customer(houston, "Ann", guid=ann)
-    make_customer(houston, "Bob", guid=bob)
-    run(JobCode.PIPELINE)
-    assert refused_rows() == {"seattle": {("async_address", "guid_conflict")}}
-
-    command("quarantine", "release", *(case.id for case in Case.objects.unsettled()))
-    run(JobCode.CONVERT)
-
-    assert refused_rows() == {"seattle": {("async_address", "identity_mismatch")}}
-    assert not CustomerAddress.objects.exists()
-
-
-@pytest.mark.finding(id="A5")
 def test_a_guid_that_two_channels_created_belongs_to_the_first(store, seattle):
     guid = make_customer(store, "Ann")
     run(JobCode.UPLOAD, channels=[store.channel.code])

@@ -13,8 +13,10 @@ from unittest.mock import Mock
 import pytest
 from django.conf import settings
 from django.db import connection
+from psycopg2 import sql
 
 from stores import failpoints
+from stores.hqdb.sql import run_sql
 from stores.jobs.stalled import recover_lost_steps
 from stores.messages.message import Message
 from stores.models import (
@@ -31,6 +33,7 @@ from stores.models.job import JobCode
 from stores.pipeline import number_journal
 from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, query, run
+from tests.support.plans import never_analyzed, plan_of
 from tests.support.processes import dying_at
 from tests.support.promises import broken_promises, get_check
 
@@ -353,3 +356,19 @@ def test_a_writer_that_was_paused_does_not_overwrite_another_writer(houston, mon
 
     assert b"# written meanwhile\n" in number_journal.journal_path().read_bytes()
     assert set(issued_numbers()) <= set(journal_entries())
+
+
+def test_numbers_are_looked_up_one_by_one_where_the_statistics_expect_no_guids(hq):
+    numbers = {"company": "USRT", "first": 5001, "following": 15001}
+    statement = sql.SQL(number_journal.MISSING_NUMBERS).format(
+        **{name: sql.Literal(value) for name, value in numbers.items()}
+    )
+
+    with never_analyzed():
+        # As after all rows were deleted.
+        run_sql("UPDATE pg_class SET reltuples = 0, relpages = 1 WHERE relname = 'guid_map'")
+        run_sql("UPDATE pg_class SET reltuples = 5000, relpages = 1 WHERE relname = 'customer'")
+        plan = plan_of(statement)
+
+    assert "customer_id = customer.id" in plan
+    assert "Join Filter" not in plan

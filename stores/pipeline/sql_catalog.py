@@ -356,9 +356,13 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
 
 
 def of_concurrent_edits(kind: EventKind, history: WorkTable) -> Iterator[ComposedStatement]:
-    concurrent = concurrent_edits.concurrent_query(kind, history)
+    several = concurrent_edits.several_query(kind, history)
+    concurrent = concurrent_edits.concurrent_query(
+        kind, made_from("edited_customer", several), history
+    )
     stated = concurrent_edits.stated_query(kind, made_from("chosen", concurrent), history)
     record = conflicts.record_statement(kind, history)
+    yield entry("convert/several_edits", several, of=kind.noun)
     yield entry("convert/concurrent_customers", concurrent, of=kind.noun)
     yield entry("convert/stated_edits", stated, of=kind.noun)
     yield entry("convert/write_merged", concurrent_edits.write_statement(kind), of=kind.noun)

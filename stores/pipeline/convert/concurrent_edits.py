@@ -26,6 +26,7 @@ from stores.pipeline.convert.merged_fields import (
 )
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
+SEVERAL_EDITS = load(__file__, "several_edits")
 CONCURRENT_CUSTOMERS = load(__file__, "concurrent_customers")
 STATED_EDITS = load(__file__, "stated_edits")
 WRITE_MERGED = load(__file__, "write_merged")
@@ -39,7 +40,14 @@ def settle_concurrent_edits(kind: EventKind, history: WorkTable) -> None:
     """
     if not fields_of(kind):
         return
-    with query_table("chosen", concurrent_query(kind, history)) as chosen:
+    with query_table("edited_customer", several_query(kind, history)) as several:
+        if several.rows:
+            settle_several(kind, several, history)
+
+
+def settle_several(kind: EventKind, several: WorkTable, history: WorkTable) -> None:
+    """Do so for customers that have several edits, some of which may be concurrent."""
+    with query_table("chosen", concurrent_query(kind, several, history)) as chosen:
         if chosen.rows:
             merged = merged_customers(kind, chosen, history)
             write_merged(kind, merged_rows(kind, merged, active_keys(kind, chosen)))
@@ -48,17 +56,29 @@ def settle_concurrent_edits(kind: EventKind, history: WorkTable) -> None:
             record_conflicts(kind, found, history)
 
 
-def concurrent_query(kind: EventKind, history: WorkTable) -> sql.Composed:
+def several_query(kind: EventKind, history: WorkTable) -> sql.Composed:
+    return SEVERAL_EDITS.format(
+        history=history,
+        entity_of_event=entity_of_event(kind),
+        can_be_forgotten=can_be_forgotten(kind),
+    )
+
+
+def concurrent_query(kind: EventKind, several: WorkTable, history: WorkTable) -> sql.Composed:
     keys = [normalized_columns(kind, kind.key)] if kind.key else []
     return CONCURRENT_CUSTOMERS.format(
+        several=several,
         history=history,
         entity=identifiers(kind.entity),
         entity_of_event=entity_of_event(kind),
         columns_of_event=listed([sql.Identifier("event", "customer_id"), *keys]),
-        can_be_forgotten=sql.SQL(
-            "event.operation <> 'create'" if kind in KINDS_WITH_CREATION else "true"
-        ),
+        can_be_forgotten=can_be_forgotten(kind),
     )
+
+
+def can_be_forgotten(kind: EventKind) -> sql.SQL:
+    """Return the condition that `event` is not a creation, which every version says."""
+    return sql.SQL("event.operation <> 'create'" if kind in KINDS_WITH_CREATION else "true")
 
 
 def merged_customers(

@@ -12,7 +12,7 @@ later one of edit and removal is applied; the conflict records the verdict.
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import identifiers, listed, run_sql
+from stores.hqdb.sql import fetch_value, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.convert.merge import (
     entity_of_event,
@@ -35,6 +35,11 @@ def restore_removals(kind: EventKind, claimed: WorkTable, history: WorkTable) ->
     `history` are the events that were applied to the customers of the edits. Effects: HQ's table of
     the kind and edit_conflict, in the caller's transaction.
     """
+    has_removals = fetch_value(
+        "SELECT EXISTS (SELECT FROM {history} WHERE operation = 'deactivate')", history=history
+    )
+    if not has_removals:
+        return 0
     with query_table("removed_row", removed_query(kind, claimed, history)) as removed:
         if not removed.rows:
             return 0

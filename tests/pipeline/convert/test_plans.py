@@ -51,9 +51,13 @@ def test_a_history_is_searched_by_customer(customers):
 
 
 def test_concurrent_edits_are_looked_for_customer_by_customer(customers):
-    with applied_history(ADDRESS, customers) as history:
+    with (
+        applied_history(ADDRESS, customers) as history,
+        empty_table("edited_customer", "customer_id bigint") as several,
+    ):
         fill(history)
-        plan = plan_of(concurrent_query(ADDRESS, history))
+        fill(several)
+        plan = plan_of(concurrent_query(ADDRESS, several, history))
 
     assert "Index Cond: (customer_id = several.customer_id)" in plan
     assert "Join Filter" not in plan

@@ -1,23 +1,14 @@
 -- Find customers with an entity whose newest edit does not say all that the others changed: its
 -- maker did not know of another edit, or had forgotten one of the same place. One row is a customer.
 --
--- Run by concurrent_edits.settle_concurrent_edits(). Most customers have edits of a single place
--- that follow each other, and most newest edits know all others. A till forgets an edit of its own
--- when it shows a version that HQ had made before it applied that edit.
+-- Run by concurrent_edits.settle_concurrent_edits(). Most newest edits know all others. A till
+-- forgets an edit of its own when it shows a version that HQ had made before it applied that edit.
 --
--- {history}: the events that were applied to the customers. {entity}: the columns that identify an
--- entity; {entity_of_event}: their values in `event`, {columns_of_event}: the same with their names.
--- {can_be_forgotten}: that an edit is not a creation, which every version says.
-WITH several AS MATERIALIZED (
-  SELECT event.customer_id FROM {history} event WHERE event.operation <> 'deactivate'
-   GROUP BY event.customer_id
-  HAVING count(DISTINCT (coalesce(event.database_id, 0), event.generation,
-                         CASE WHEN event.created_offline
-                              THEN merged_from(event.database_id, event.terminal_id) END)) > 1
-      -- An entity has several.
-      OR count(*) FILTER (WHERE {can_be_forgotten})
-       > count(DISTINCT ({entity_of_event})) FILTER (WHERE {can_be_forgotten})),
-applied AS (
+-- {several}: the customers that several_edits.sql has found; {history}: the events that were applied
+-- to customers. {entity}: the columns that identify an entity; {entity_of_event}: their values in
+-- `event`, {columns_of_event}: the same with their names. {can_be_forgotten}: that an edit is not a
+-- creation, which every version says.
+WITH applied AS (
   SELECT {columns_of_event}, event.operation, coalesce(event.database_id, 0) AS place_id,
          event.database_id, event.generation, event.replication_counter, event.applied_at,
          event.based_on, event.corrects, event.staged_at,
@@ -29,7 +20,7 @@ applied AS (
              PARTITION BY {entity_of_event}, event.database_id
              ORDER BY event.generation, event.replication_counter) AS at,
          database_place(event.database_id) AS place
-    FROM several
+    FROM {several} several
    CROSS JOIN LATERAL (
          SELECT * FROM {history} of_customer
           WHERE of_customer.customer_id = several.customer_id OFFSET 0) event),

@@ -1,7 +1,7 @@
 """Copy what is compared of every channel into work tables of HQ, each channel as of one moment."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from stores.channeldb.connect.connection import connect, lacking_columns
 from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import READ_ISSUED
-from stores.hqdb.sql import Row, copy_stream, listed, run_sql
+from stores.hqdb.sql import Row, copy_stream, fetch_one, listed, run_sql
 from stores.hqdb.statistics import analyze_changed_tables
 from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase
@@ -83,6 +83,13 @@ class Copies:
     def of(self, copy: ComparedTable) -> WorkTable:
         return self.tables[copy.target]
 
+    def filled(self, copies: Sequence[ComparedTable]) -> list[ComparedTable]:
+        """Return those of the tables of which a channel has rows. Mostly these are few."""
+        has_rows = sql.SQL("EXISTS (SELECT FROM {copy})")
+        columns = listed(has_rows.format(copy=self.of(copy)) for copy in copies)
+        answers = fetch_one(sql.SQL("SELECT ") + columns)
+        return [copy for copy, answer in zip(copies, answers, strict=True) if answer]
+
     @property
     def names(self) -> dict[str, sql.Identifier]:
         return {
@@ -119,8 +126,8 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
                 read_channel(database, snapshot)
             except ChannelError:
                 snapshot.unreachable.append({"channel": database.label, "error": "unreachable"})
-        for table in copies.tables.values():
-            table.analyze()
+        for copy in copies.filled(COPIED_TABLES):
+            copies.of(copy).analyze()
         analyze_changed_tables()
         yield snapshot
 

@@ -58,7 +58,10 @@ def no_false_receipts(evidence: Evidence) -> Check:
             for copy in COMPARED_EVENTS
         ),
         evidence.snapshot.unreachable,
-        *(false_receipts(copy, evidence.copies) for copy in COMPARED_EVENTS),
+        *(
+            false_receipts(copy, evidence.copies)
+            for copy in evidence.copies.filled(COMPARED_EVENTS)
+        ),
     )
 
 
@@ -113,7 +116,7 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
                 name=sql.Literal(copy.source),
                 **evidence.names,
             )
-            for copy in COMPARED_EVENTS
+            for copy in evidence.copies.filled(COMPARED_EVENTS)
         ),
         late=sum(
             count_rows(evidence.copies.of(copy), "acknowledged_at IS NULL")
@@ -305,10 +308,14 @@ def changed(copies: Copies) -> dict[str, sql.Composed]:
 
 def events_never_change(evidence: Evidence) -> Check:
     sample = Message("every_event" if evidence.snapshot.full else "sample_of_events")
+    changed_of_table = changed(evidence.copies)
     return check_result(
         "I40",
         Message("promise_I40", sample=sample),
         sum(count_rows(evidence.copies.of(copy)) for copy in COMPARED_CONTENTS),
         evidence.snapshot.unreachable,
-        *map(offending_rows, changed(evidence.copies).values()),
+        *(
+            offending_rows(changed_of_table[copy.source])
+            for copy in evidence.copies.filled(COMPARED_CONTENTS)
+        ),
     )

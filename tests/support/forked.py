@@ -7,12 +7,14 @@ with how it ended. Chunks are small, so that a few customers are many commits an
 between any two.
 """
 
+import gc
 import importlib.util
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 SIZES = "stores.pipeline.chunk_sizes"
@@ -50,13 +52,17 @@ def arm(point: str, how: str) -> None:
     }[how]
 
 
-def tasks() -> dict[str, Callable[[], object]]:
-    """What a fork may be asked for besides a job by its code."""
+def load_tasks() -> dict[str, Callable[[], object]]:
+    """What a fork may be asked for: a job by its code or number, or one of three other tasks.
+
+    All that they import is loaded here, once for all forks.
+    """
     from stores.jobs.catalog import JOBS
+    from stores.jobs.inline import run_inline
     from stores.jobs.stalled import recover_lost_steps
     from stores.jobs.start import start_job
 
-    return {
+    return {name: partial(run_inline, name) for name in JOBS} | {
         "recover": recover_lost_steps,
         "carry_on": carry_on,
         "start": lambda: start_job(JOBS["pipeline"]),
@@ -74,13 +80,11 @@ def carry_on() -> None:
         execute(str(step))
 
 
-def carry_out(task: str, *crash: str) -> None:
+def carry_out(task: Callable[[], object], crash: Sequence[str]) -> None:
     """Do the task and leave what it answered in a file."""
-    from stores.jobs.inline import run_inline
-
     if crash:
         arm(*crash)
-    found = tasks().get(task, lambda: run_inline(task))()
+    found = task()
     Path(os.environ["KILLABLE_ANSWER"]).write_text(json.dumps(found, default=str))
 
 
@@ -89,14 +93,17 @@ def main() -> None:
 
     shrink_chunks(int(os.environ.get("KILLABLE_CHUNK", CHUNK)))
     django.setup()
+    tasks = load_tasks()
+    gc.freeze()
     for line in sys.stdin:
+        task, *crash = line.split()
         if pid := os.fork():
             print(pid, flush=True)  # noqa: T201 - this is how it answers
             _, status = os.waitpid(pid, 0)
             print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
         else:
             try:
-                carry_out(*line.split())
+                carry_out(tasks[task], crash)
             except Crash:
                 os._exit(3)
             os._exit(0)

@@ -50,6 +50,7 @@ def remove(folder: Path) -> None:
 
 def start(paths: Paths) -> None:
     """Start servers with the databases of the run."""
+    prepared.keep_compiled(os.environ)
     prepared.copy_to(paths)
     postgres.start(paths, durable=False)
     valkey.start(paths)

@@ -1,8 +1,8 @@
 """Conflicting edits: of two that had not seen each other the later wins, and both are kept.
 
 From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
-another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once on PostgreSQL and
-once on SQLite; `command` calls a management command and returns its output.
+another store on PostgreSQL; `popup` is one on SQLite; `command` calls a management command and
+returns its output.
 """
 
 from datetime import datetime, timedelta
@@ -34,9 +34,9 @@ def ago(minutes: int) -> datetime:
 
 
 @pytest.fixture
-def ann(store, seattle) -> UUID:
+def ann(houston, popup) -> UUID:
     """The GUID of Ann, whose account both stores know."""
-    guid = make_customer(store, "Ann", occurred_at=ago(120), phone="111 111")
+    guid = make_customer(houston, "Ann", occurred_at=ago(120), phone="111 111")
     run(JobCode.PIPELINE)
     return guid
 
@@ -65,23 +65,23 @@ def conflicts() -> list[tuple[str, ...]]:
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_a_later_edit_of_a_till_replaces_one_of_hq(store, ann, is_converted_between):
+def test_a_later_edit_of_a_till_replaces_one_of_hq(houston, ann, is_converted_between):
     edit_at_hq(phone="222 222")
     if is_converted_between:
         run(JobCode.CONVERT)
-    edit(store, phone="333 333")
+    edit(houston, phone="333 333")
 
     convert()
 
     assert get_ann().phone == "333 333"
-    assert conflicts() == [("phone", "222 222", "headquarters", "333 333", store.label)]
+    assert conflicts() == [("phone", "222 222", "headquarters", "333 333", houston.label)]
     assert EditConflict.objects.get().choice == "rule"
 
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_uploaded_first", [False, True])
-def test_a_late_edit_of_a_till_yields_to_hq_s(store, ann, is_uploaded_first):
-    edit(store, 60, phone="333 333")
+def test_a_late_edit_of_a_till_yields_to_hq_s(houston, ann, is_uploaded_first):
+    edit(houston, 60, phone="333 333")
     if is_uploaded_first:
         run(JobCode.UPLOAD)
         # The page would apply the pending edit first and be refused; a correction is not.
@@ -95,26 +95,26 @@ def test_a_late_edit_of_a_till_yields_to_hq_s(store, ann, is_uploaded_first):
     convert()
 
     assert get_ann().phone == "222 222"
-    assert conflicts() == [("phone", "333 333", store.label, "222 222", "headquarters")]
+    assert conflicts() == [("phone", "333 333", houston.label, "222 222", "headquarters")]
 
 
-def test_two_channels_that_change_the_same_field_keep_both_values(store, seattle, ann):
-    edit(store, 20, phone="222 222")
-    edit(seattle, 10, phone="333 333")
+def test_two_channels_that_change_the_same_field_keep_both_values(houston, popup, ann):
+    edit(houston, 20, phone="222 222")
+    edit(popup, 10, phone="333 333")
 
     convert()
 
     assert get_ann().phone == "333 333"
-    assert conflicts() == [("phone", "222 222", store.label, "333 333", "seattle")]
+    assert conflicts() == [("phone", "222 222", houston.label, "333 333", "popup")]
 
 
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_fields_changed_by_one_place_each_are_all_kept(store, seattle, ann, is_converted_between):
-    edit(store, 20, phone="222 222")
+def test_fields_changed_by_one_place_each_are_all_kept(houston, popup, ann, is_converted_between):
+    edit(houston, 20, phone="222 222")
     if is_converted_between:
         convert()
     # The till states the old phone number, because it knows no other.
-    edit(seattle, 10, email="ann@example.com")
+    edit(popup, 10, email="ann@example.com")
 
     convert()
 
@@ -122,10 +122,10 @@ def test_fields_changed_by_one_place_each_are_all_kept(store, seattle, ann, is_c
     assert conflicts() == []
 
 
-def test_a_change_that_arrives_late_is_kept_and_counts_as_applied(store, seattle, ann):
-    edit(seattle, 10, email="ann@example.com")
+def test_a_change_that_arrives_late_is_kept_and_counts_as_applied(houston, popup, ann):
+    edit(popup, 10, email="ann@example.com")
     convert()
-    edit(store, 20, phone="222 222")
+    edit(houston, 20, phone="222 222")
 
     convert()
 
@@ -165,11 +165,11 @@ def test_a_version_that_never_was_says_nothing(seattle, popup, version):
     assert (get_ann().phone, get_ann().email) == ("222 222", "ann@example.com")
 
 
-def test_a_full_name_follows_the_names_that_it_consists_of(store, seattle):
-    make_customer(store, "Ann", name="Ann Lee", occurred_at=ago(120))
+def test_a_full_name_follows_the_names_that_it_consists_of(houston, popup):
+    make_customer(houston, "Ann", name="Ann Lee", occurred_at=ago(120))
     run(JobCode.PIPELINE)
-    edit(store, 20, phone=None, first_name="Anna", name="Anna Lee")
-    edit(seattle, 10, phone=None, last_name="Li", name="Ann Li")
+    edit(houston, 20, phone=None, first_name="Anna", name="Anna Lee")
+    edit(popup, 10, phone=None, last_name="Li", name="Ann Li")
 
     convert()
 
@@ -178,11 +178,11 @@ def test_a_full_name_follows_the_names_that_it_consists_of(store, seattle):
     assert broken_promises() == []
 
 
-def test_a_full_name_that_is_left_out_follows_the_names_of_a_person(store, seattle):
-    make_customer(store, "Ann", name="Ann Lee", occurred_at=ago(120))
+def test_a_full_name_that_is_left_out_follows_the_names_of_a_person(houston, popup):
+    make_customer(houston, "Ann", name="Ann Lee", occurred_at=ago(120))
     run(JobCode.PIPELINE)
-    edit(store, 20, phone=None, first_name="Anna", name="Anna Lee")
-    edit(seattle, 10, phone=None, last_name="Li")
+    edit(houston, 20, phone=None, first_name="Anna", name="Anna Lee")
+    edit(popup, 10, phone=None, last_name="Li")
 
     convert()
 
@@ -192,17 +192,17 @@ def test_a_full_name_that_is_left_out_follows_the_names_of_a_person(store, seatt
 
 @pytest.mark.parametrize("is_edited_elsewhere", [False, True])
 def test_a_till_that_shows_an_older_version_keeps_what_it_wrote_before(
-    store, seattle, ann, is_edited_elsewhere
+    houston, popup, ann, is_edited_elsewhere
 ):
     first = get_ann().hq_version
     if is_edited_elsewhere:
-        edit(seattle, 30, receipt_email="lee@example.com", based_on=first)
+        edit(popup, 30, receipt_email="lee@example.com", based_on=first)
         convert()
     shown = get_ann()
-    edit(store, 20, phone="222 222", based_on=first if is_edited_elsewhere else None)
+    edit(houston, 20, phone="222 222", based_on=first if is_edited_elsewhere else None)
     # HQ's row has replaced the till's own meanwhile.
     values = {"receipt_email": shown.receipt_email, "email": "ann@example.com"}
-    edit(store, 10, **values, based_on=shown.hq_version)
+    edit(houston, 10, **values, based_on=shown.hq_version)
 
     convert()
 
@@ -213,14 +213,14 @@ def test_a_till_that_shows_an_older_version_keeps_what_it_wrote_before(
 
 
 @pytest.mark.parametrize("is_merged_first", [False, True])
-def test_an_edit_of_a_register_does_not_know_those_of_its_store(store, ann, is_merged_first):
-    with offline_register(store) as register:
+def test_an_edit_of_a_register_does_not_know_those_of_its_store(houston, ann, is_merged_first):
+    with offline_register(houston) as register:
         run(JobCode.PIPELINE)
         seen = {"based_on": get_ann().hq_version}
         edit(register, 20, phone="222 222", created_offline=True, terminal_id="T1", **seen)
-        edit(store, 10, email="ann@example.com", **seen)
-        merge(register, store)
-        run_for(store if is_merged_first else register, JobCode.UPLOAD)
+        edit(houston, 10, email="ann@example.com", **seen)
+        merge(register, houston)
+        run_for(houston if is_merged_first else register, JobCode.UPLOAD)
 
         convert()
 
@@ -229,24 +229,24 @@ def test_an_edit_of_a_register_does_not_know_those_of_its_store(store, ann, is_m
         assert broken_promises() == []
 
 
-def test_an_edit_of_an_imported_customer_does_not_take_another_back_silently(store, seattle):
+def test_an_edit_of_an_imported_customer_does_not_take_another_back_silently(houston, popup):
     import_account(Company.objects.get(), "C-7", customer_type="person", phone="111 111")
-    edit(store, account_number="C-7", phone="222 222")
-    edit(seattle, account_number="C-7", email="ann@example.com")
+    edit(houston, account_number="C-7", phone="222 222")
+    edit(popup, account_number="C-7", email="ann@example.com")
 
     convert()
 
-    assert conflicts() == [("phone", "222 222", store.label, "111 111", "seattle")]
+    assert conflicts() == [("phone", "222 222", houston.label, "111 111", "popup")]
 
 
-def test_an_edit_of_an_address_does_not_make_it_primary_again(store, seattle, ann):
+def test_an_edit_of_an_address_does_not_make_it_primary_again(houston, popup, ann):
     first, second = uuid4(), uuid4()
     address = {"async_account": ann, "is_primary": True}
-    make_event("address", store, **address, address_id=first, occurred_at=ago(100))
+    make_event("address", houston, **address, address_id=first, occurred_at=ago(100))
     run(JobCode.PIPELINE)
-    make_event("address", store, **address, address_id=second, occurred_at=ago(20))
+    make_event("address", houston, **address, address_id=second, occurred_at=ago(20))
     update = {"operation": "update", "occurred_at": ago(10), "city": "Austin"}
-    make_event("address", seattle, **address, **update, address_id=first)
+    make_event("address", popup, **address, **update, address_id=first)
 
     run(JobCode.PIPELINE)
 
@@ -255,27 +255,27 @@ def test_an_edit_of_an_address_does_not_make_it_primary_again(store, seattle, an
     assert broken_promises() == []
 
 
-def test_an_edit_that_had_seen_the_other_does_not_conflict(store, seattle, ann):
-    edit(store, 0, phone="222 222")
+def test_an_edit_that_had_seen_the_other_does_not_conflict(houston, popup, ann):
+    edit(houston, 0, phone="222 222")
     run(JobCode.PIPELINE)
-    edit(seattle, 0, phone="333 333")
+    edit(popup, 0, phone="333 333")
     convert()
     edit_at_hq(phone="444 444")
     run(JobCode.DOWNLOAD)
-    edit(store, 0, phone="555 555")
+    edit(houston, 0, phone="555 555")
     convert()
 
     assert get_ann().phone == "555 555"
     assert conflicts() == []
 
 
-def test_each_part_of_a_customer_has_its_own_conflict(store, seattle, ann):
+def test_each_part_of_a_customer_has_its_own_conflict(houston, popup, ann):
     address = {"address_id": uuid4(), "async_account": ann}
-    make_event("address", store, **address, occurred_at=ago(100))
+    make_event("address", houston, **address, occurred_at=ago(100))
     size = {"async_account": ann, "attribute": "SIZE"}
-    make_event("attribute", store, **size, value="M", occurred_at=ago(100))
+    make_event("attribute", houston, **size, value="M", occurred_at=ago(100))
     run(JobCode.PIPELINE)
-    for shop, minutes, city, value in ((store, 20, "Austin", "L"), (seattle, 10, "Dallas", "XL")):
+    for shop, minutes, city, value in ((houston, 20, "Austin", "L"), (popup, 10, "Dallas", "XL")):
         update = {"operation": "update", "occurred_at": ago(minutes)}
         make_event("address", shop, **address, **update, city=city)
         make_event("attribute", shop, **size, **update, value=value)
@@ -283,16 +283,16 @@ def test_each_part_of_a_customer_has_its_own_conflict(store, seattle, ann):
     convert()
 
     assert conflicts() == [
-        ("city", "Austin", store.label, "Dallas", "seattle"),
-        ("value", "L", store.label, "XL", "seattle"),
+        ("city", "Austin", houston.label, "Dallas", "popup"),
+        ("value", "L", houston.label, "XL", "popup"),
     ]
     keys = EditConflict.objects.order_by("pk").values_list("key", flat=True)
     assert list(keys) == [str(address["address_id"]), "SIZE"]
 
 
-def test_an_edit_and_a_later_removal_are_no_conflict(store, seattle, ann):
-    edit(store, 20, phone="222 222")
-    edit(seattle, 10, operation="deactivate")
+def test_an_edit_and_a_later_removal_are_no_conflict(houston, popup, ann):
+    edit(houston, 20, phone="222 222")
+    edit(popup, 10, operation="deactivate")
 
     convert()
 
@@ -333,19 +333,19 @@ def test_a_conflict_stays_open_if_a_clock_is_far_off(houston, seattle, clock_err
     assert conflict.state == ("open" if is_open else "closed")
 
 
-def test_a_conflict_is_open_if_a_clock_was_set_back(store, seattle, ann):
-    edit(store, 30, email="ann@example.com")
-    edit(store, 60, phone="222 222", email="ann@example.com")
-    edit(seattle, 20, phone="333 333")
+def test_a_conflict_is_open_if_a_clock_was_set_back(houston, popup, ann):
+    edit(houston, 30, email="ann@example.com")
+    edit(houston, 60, phone="222 222", email="ann@example.com")
+    edit(popup, 20, phone="333 333")
 
     convert()
 
     assert {row.clock_skewed for row in EditConflict.objects.all()} == {True}
 
 
-def test_running_again_finds_no_further_conflict(store, seattle, ann):
-    edit(store, 20, phone="222 222")
-    edit(seattle, 10, phone="333 333")
+def test_running_again_finds_no_further_conflict(houston, popup, ann):
+    edit(houston, 20, phone="222 222")
+    edit(popup, 10, phone="333 333")
     convert()
 
     run(JobCode.PIPELINE)
@@ -374,14 +374,14 @@ def test_new_customers_are_not_compared(houston, seattle):
     assert not any("edit_conflict" in statement for statement in statements)
 
 
-def test_the_trace_shows_both_values(store, seattle, ann, command):
-    edit(store, 20, phone="222 222")
-    edit(seattle, 10, phone="333 333")
+def test_the_trace_shows_both_values(houston, popup, ann, command):
+    edit(houston, 20, phone="222 222")
+    edit(popup, 10, phone="333 333")
     convert()
 
     output = " ".join(command("trace", "005001").split())
 
-    expected = f"Customer phone: 222 222 of {store.label} was replaced by 333 333 of seattle"
+    expected = f"Customer phone: 222 222 of {houston.label} was replaced by 333 333 of popup"
     assert f"{expected}; neither side had seen the other change." in output
 
 

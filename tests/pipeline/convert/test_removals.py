@@ -3,9 +3,9 @@
 An edit restores what was removed only if its channel had been told of the removal. Any other edit
 is applied without restoring anything, and opens a conflict that a person decides.
 
-From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
-another store on PostgreSQL; `web` is a web shop on PostgreSQL; `store` is a store, once on
-PostgreSQL and once on SQLite; `hq_user` is robin, a user at headquarters.
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is
+another store, on SQLite; `web` is a web shop on PostgreSQL; `hq_user` is robin, a user at
+headquarters.
 """
 
 from datetime import datetime, timedelta
@@ -56,11 +56,11 @@ def ago(minutes: float) -> datetime:
 
 
 @pytest.fixture
-def ann(store, seattle) -> UUID:
+def ann(houston, popup) -> UUID:
     """Ann with an address, a contact, an affiliation and an attribute, known to both stores."""
-    guid = make_customer(store, "Ann", occurred_at=ago(60))
+    guid = make_customer(houston, "Ann", occurred_at=ago(60))
     for kind in ("address", "contact", "affiliation", "attribute"):
-        make_event(kind, store, async_account=guid, occurred_at=ago(60), **KEYS[kind])
+        make_event(kind, houston, async_account=guid, occurred_at=ago(60), **KEYS[kind])
     run(JobCode.PIPELINE)
     return guid
 
@@ -98,32 +98,37 @@ def tables_in_conflict() -> set[str]:
     return set(EditConflict.objects.open().values_list("table", flat=True))
 
 
-def remove_then_edit(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID) -> None:
+def remove_then_edit(store: ChannelDatabase, other: ChannelDatabase, ann: UUID) -> None:
     change_all(store, ann, "deactivate", 20)
     convert()
-    change_all(seattle, ann, "update")
+    change_all(other, ann, "update")
     run(JobCode.PIPELINE)
 
 
-def edit_then_remove(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID) -> None:
+def edit_then_remove(store: ChannelDatabase, other: ChannelDatabase, ann: UUID) -> None:
     """The edit is the later one, but HQ reads it first."""
-    change_all(seattle, ann, "update", 10)
+    change_all(other, ann, "update", 10)
     convert()
     assert active_at_hq() == ALL_ACTIVE
     change_all(store, ann, "deactivate", 20)
     run(JobCode.PIPELINE)
 
 
+@pytest.fixture(params=["houston", "popup"])
+def stores(request, houston, popup) -> tuple[ChannelDatabase, ChannelDatabase]:
+    """The store that removes and the one that edits; the test runs once for each order of them."""
+    return (houston, popup) if request.param == "houston" else (popup, houston)
+
+
 @pytest.mark.finding(id="P19")
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_an_edit_does_not_undo_a_removal_unknown_to_its_channel(
-    store, seattle, ann, remove_and_edit
-):
-    remove_and_edit(store, seattle, ann)
+def test_an_edit_does_not_undo_a_removal_unknown_to_its_channel(stores, ann, remove_and_edit):
+    store, other = stores
+    remove_and_edit(store, other, ann)
 
     assert active_at_hq() == ALL_REMOVED
     assert active_in(store) == ALL_REMOVED
-    assert active_in(seattle) == ALL_REMOVED
+    assert active_in(other) == ALL_REMOVED
     # The other values of the edit are applied.
     customer = get_ann()
     assert customer.first_name == "Anna"
@@ -131,14 +136,14 @@ def test_an_edit_does_not_undo_a_removal_unknown_to_its_channel(
     assert customer.attributes.get().value == "XL"
     assert tables_in_conflict() == {kind.event for kind in EVENT_KINDS}
     places = {(row.kept_place, row.lost_place) for row in EditConflict.objects.open()}
-    assert places == {(store.label, "seattle")}
+    assert places == {(store.label, other.label)}
     assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
     assert broken_promises() == []
 
 
 @pytest.mark.finding(id="P19")
-def test_a_removed_row_reactivated_by_hand_fails_a_check(store, seattle, ann):
-    remove_then_edit(store, seattle, ann)
+def test_a_removed_row_reactivated_by_hand_fails_a_check(houston, popup, ann):
+    remove_then_edit(houston, popup, ann)
 
     assert Invariant.LATEST_EVENT_IS_SHOWN in checks_failed_by(
         "UPDATE customer SET is_active = true"
@@ -163,8 +168,8 @@ def decide(hq_user: User) -> None:
 
 @pytest.mark.finding(id="P19")
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_and_edit):
-    remove_and_edit(store, seattle, ann)
+def test_a_person_decides_what_is_restored(houston, popup, ann, hq_user, remove_and_edit):
+    remove_and_edit(houston, popup, ann)
 
     decide(hq_user)
 
@@ -175,28 +180,28 @@ def test_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_
 @pytest.mark.finding(id="P19")
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
 def test_an_edit_after_a_decision_restores_everything(
-    store, seattle, ann, hq_user, remove_and_edit
+    houston, popup, ann, hq_user, remove_and_edit
 ):
-    remove_and_edit(store, seattle, ann)
+    remove_and_edit(houston, popup, ann)
     decide(hq_user)
     # Seattle is sent the decisions.
     run(JobCode.PIPELINE)
 
-    change_all(seattle, ann, "update")
+    change_all(popup, ann, "update")
     run(JobCode.PIPELINE)
 
     assert active_at_hq() == ALL_ACTIVE
-    assert active_in(store) == ALL_ACTIVE
+    assert active_in(houston) == ALL_ACTIVE
     assert tables_in_conflict() == set()
 
 
 @pytest.mark.finding(id="P19")
-def test_an_edit_of_the_remover_after_a_decision_opens_no_conflict(store, seattle, ann, hq_user):
-    remove_then_edit(store, seattle, ann)
+def test_an_edit_of_the_remover_after_a_decision_opens_no_conflict(houston, popup, ann, hq_user):
+    remove_then_edit(houston, popup, ann)
     decide(hq_user)
     run(JobCode.PIPELINE)
 
-    make_event("customer", store, async_account=ann, operation="update", phone="555 555")
+    make_event("customer", houston, async_account=ann, operation="update", phone="555 555")
     run(JobCode.PIPELINE)
 
     assert get_ann().is_active
@@ -205,12 +210,12 @@ def test_an_edit_of_the_remover_after_a_decision_opens_no_conflict(store, seattl
 
 
 @pytest.mark.finding(id="P19")
-def test_one_decision_settles_every_edit_unaware_of_the_removal(store, seattle, web, hq_user):
-    ann = make_customer(store, "Ann", occurred_at=ago(60))
+def test_one_decision_settles_every_edit_unaware_of_the_removal(houston, popup, web, hq_user):
+    ann = make_customer(houston, "Ann", occurred_at=ago(60))
     run(JobCode.PIPELINE)
-    make_event("customer", store, async_account=ann, operation="deactivate")
+    make_event("customer", houston, async_account=ann, operation="deactivate")
     convert()
-    for shop, phone in ((seattle, "222 222"), (web, "333 333"), (seattle, "444 444")):
+    for shop, phone in ((popup, "222 222"), (web, "333 333"), (popup, "444 444")):
         make_event("customer", shop, async_account=ann, operation="update", phone=phone)
         convert()
     assert (get_ann().is_active, get_ann().phone) == (False, "444 444")
@@ -223,16 +228,16 @@ def test_one_decision_settles_every_edit_unaware_of_the_removal(store, seattle, 
 
 
 @pytest.mark.finding(id="P19")
-def test_an_edit_aware_of_the_removal_restores_for_all(store, seattle, ann):
-    change_all(store, ann, "deactivate", 30)
+def test_an_edit_aware_of_the_removal_restores_for_all(houston, popup, ann):
+    change_all(houston, ann, "deactivate", 30)
     convert()
-    # HQ reads the edit of seattle first, though the store wrote its own before.
-    change_all(seattle, ann, "update", 10)
-    run(JobCode.UPLOAD, channels=["seattle"])
+    # HQ reads the edit of popup first, though the houston wrote its own before.
+    change_all(popup, ann, "update", 10)
+    run(JobCode.UPLOAD, channels=["popup"])
     run(JobCode.CONVERT)
     assert tables_in_conflict()
 
-    change_all(store, ann, "update", 20)
+    change_all(houston, ann, "update", 20)
     convert()
 
     assert active_at_hq() == ALL_ACTIVE
@@ -244,12 +249,12 @@ def test_an_edit_aware_of_the_removal_restores_for_all(store, seattle, ann):
 
 @pytest.mark.parametrize("choice", [ConflictChoice.KEEP, ConflictChoice.TAKE])
 def test_a_person_cannot_decide_what_an_edit_has_just_restored(
-    store, seattle, ann, hq_user, choice
+    houston, popup, ann, hq_user, choice
 ):
-    remove_then_edit(store, seattle, ann)
+    remove_then_edit(houston, popup, ann)
     conflict = EditConflict.objects.get(table="async_customer", field="is_active")
     seen_version = conflict.customer.hq_version
-    change_all(store, ann, "update")
+    change_all(houston, ann, "update")
     convert()
 
     with pytest.raises(ConflictRefused):
@@ -261,12 +266,12 @@ def test_a_person_cannot_decide_what_an_edit_has_just_restored(
 
 
 @pytest.mark.finding(id="P19")
-def test_an_edit_does_not_undo_a_removal_at_headquarters(store, seattle, ann, hq_user):
+def test_an_edit_does_not_undo_a_removal_at_headquarters(houston, popup, ann, hq_user):
     removal = {"operation": "deactivate", "account_number": "005001"}
     with transaction.atomic():
-        create_event(store.channel.company, CUSTOMER, removal, by=hq_user)
+        create_event(houston.channel.company, CUSTOMER, removal, by=hq_user)
     run(JobCode.CONVERT)
-    make_event("customer", seattle, async_account=ann, operation="update", phone="222 222")
+    make_event("customer", popup, async_account=ann, operation="update", phone="222 222")
 
     convert()
 
@@ -275,9 +280,9 @@ def test_an_edit_does_not_undo_a_removal_at_headquarters(store, seattle, ann, hq
 
 
 @pytest.mark.finding(id="P19")
-def test_a_till_restores_what_it_removed_itself(store, seattle, ann):
-    change_all(store, ann, "deactivate", 20)
-    change_all(store, ann, "update", 10)
+def test_a_till_restores_what_it_removed_itself(houston, popup, ann):
+    change_all(houston, ann, "deactivate", 20)
+    change_all(houston, ann, "update", 10)
 
     convert()
 

@@ -40,6 +40,9 @@ from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
 from tests.support.traces import knows_account, trace
 
+# For what only headquarters does.
+on_one_engine = pytest.mark.parametrize("store", ["popup"], indirect=True)
+
 
 @pytest.fixture
 def ann(store, seattle):
@@ -57,6 +60,7 @@ def session_of(database, **filters) -> DownloadSession:
 # ------------------------------------------------------------------ the way of a session
 
 
+@on_one_engine
 def test_a_session_tells_when_it_came_to_each_state(store, ann):
     before = timezone.now()
 
@@ -172,6 +176,7 @@ def test_a_refused_customer_holds_up_nobody(store, refused):
     assert Incident.objects.open().get().kind == "row_refused"
 
 
+@on_one_engine
 def test_a_refused_customer_is_tried_again_with_the_next_one(store, seattle, refused):
     make_customer(seattle, "Cy")
 
@@ -196,6 +201,7 @@ def test_a_customer_who_is_no_longer_refused_arrives(store, seattle, refused):
     assert failed_checks() == {}
 
 
+@on_one_engine
 def test_a_refused_customer_s_arrival_is_that_of_its_session(store, seattle):
     bad = make_customer(seattle, "Bad")
     refuse_customer(store, "Bad")
@@ -241,6 +247,7 @@ def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle):
     assert failed_checks() == {}
 
 
+@on_one_engine
 @pytest.mark.parametrize("point", failpoints.EXCEPTION_POINTS)
 def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, point):
     run(JobCode.DOWNLOAD)
@@ -274,6 +281,7 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, point
     assert failed_checks() == {}
 
 
+@on_one_engine
 def test_what_is_sent_again_stays_distributed_meanwhile(store, seattle, ann):
     run(JobCode.DOWNLOAD)
     customer = Customer.objects.get(first_name="Ann")
@@ -353,6 +361,7 @@ def test_sending_a_package_again_changes_nothing(store, ann):
     assert store.position == first.package.to_no
 
 
+@on_one_engine
 def test_a_package_whose_data_is_gone_is_not_sent_again(store, ann):
     run(JobCode.DOWNLOAD)
     Package.objects.update(dropped_at=timezone.now())
@@ -378,6 +387,7 @@ def test_after_a_cancelled_session_the_next_download_sends_the_rest(popup, seatt
         sessions.cancel(session_of(popup, status=DownloadStatus.APPLIED))
 
 
+@on_one_engine
 def test_a_session_that_is_cancelled_while_it_begins_writes_nothing(store, ann, monkeypatch):
     enter_channel = sessions.note_downloaded
 

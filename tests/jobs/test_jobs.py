@@ -713,8 +713,8 @@ def test_without_the_queue_a_step_ends_and_the_next_waits(houston, queue_away):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_worker_executes_what_was_enqueued(store, queue, processes):
-    make_customer(store)
+def test_a_worker_executes_what_was_enqueued(houston, queue, processes):
+    make_customer(houston)
     waiting = start_job(PIPELINE).run
 
     ended = manage("worker", "--burst", "--processes", processes)

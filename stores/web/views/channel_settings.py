@@ -52,7 +52,16 @@ def rows_of(state: SettingState) -> Iterator[SettingRow]:
     held = state.distributed if isinstance(state.distributed, dict) else {}
     for name, value in state.effective.items():
         title = title_of(state.key, name)
-        yield setting_row(state, title, value, held.get(name), name in held)
+        effective = in_words(state.key, name, value)
+        distributed = in_words(state.key, name, held.get(name))
+        yield setting_row(state, title, effective, distributed, name in held)
+
+
+def in_words(key: str, name: str, value: Any) -> Any:
+    """The value of a part with a list of choices as the list calls it."""
+    if (key, name) == ("profile", "customer_order_mode") and value in OrderMode.values:
+        return OrderMode(value).label
+    return value
 
 
 def title_of(key: str, name: str = "") -> str:
@@ -84,6 +93,4 @@ def words_of(value: Any) -> str:
     if isinstance(value, list):
         names = [str(entry["name"] if isinstance(entry, dict) else entry) for entry in value]
         return ", ".join(names) or "None"
-    if value in OrderMode.values:
-        return str(OrderMode(value).label)
     return EMPTY_VALUE if value is None else str(value)

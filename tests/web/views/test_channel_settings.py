@@ -18,6 +18,7 @@ from stores.models import (
     SchedulerJob,
 )
 from stores.models.job import JobCode
+from stores.models.profile import OrderMode
 from stores.web.format import EMPTY_VALUE
 from tests.support.make import query, run
 
@@ -116,6 +117,16 @@ def test_a_page_shows_a_setting_that_was_never_sent(boss, popup):
     page = text_of(boss, "/channels/popup/")
 
     assert f"Functionality profile outlet {EMPTY_VALUE} Pending distribution 1070" in page
+
+
+def test_a_page_shows_a_profile_by_its_code_whatever_the_code_is(boss, popup):
+    profile = FunctionalityProfile.objects.create(code="sync", customer_order_mode="sync_first")
+    Channel.objects.update(profile=profile)
+
+    page = text_of(boss, "/channels/popup/")
+
+    assert "Functionality profile sync " in page
+    assert f"{OrderMode.SYNC_FIRST.label} {EMPTY_VALUE} Pending distribution" in page
 
 
 def test_a_page_shows_what_a_register_is_not_sent(boss, popup):

@@ -10,7 +10,13 @@ from django.conf import settings
 from django.forms.boundfield import BoundField
 from django.utils.ipv6 import is_valid_ipv6_address
 
-from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company
+from stores.models import (
+    Channel,
+    ChannelDatabase,
+    ChannelDatabaseGroup,
+    Company,
+    FunctionalityProfile,
+)
 from stores.models.channel import ChannelKind, time_zones
 from stores.pipeline.register import (
     DEFAULT_GROUP,
@@ -18,6 +24,7 @@ from stores.pipeline.register import (
     RegistrationRefused,
     embedded_server_runs,
 )
+from stores.web.forms.account import MAX_LENGTH, customer_with_account
 
 SERVER, FILE, EMBEDDED, REFERENCE = "server", "file", "embedded", "reference"
 FORM_CHOICES = {
@@ -230,6 +237,18 @@ class ChannelForm(AddressForm):
         empty_label=None,
         help_text="Others are added in the settings.",
     )
+    profile = forms.ModelChoiceField(
+        FunctionalityProfile.objects.order_by("code"),
+        required=False,
+        empty_label="None: everything asynchronously",
+        label="Functionality profile",
+        help_text="How tills create customers and orders. Others are added in the settings.",
+    )
+    default_customer = forms.CharField(
+        max_length=MAX_LENGTH,
+        required=False,
+        help_text="An account number from which new customers inherit. Empty: a new account.",
+    )
     time_zone = forms.ChoiceField(initial="UTC", help_text="Of the store.")
     country = forms.CharField(
         max_length=3,
@@ -238,7 +257,10 @@ class ChannelForm(AddressForm):
     )
     group = group_field()
 
-    own_fields = ("code", "name", "kind", "company", "time_zone", "country", "group")
+    own_fields = (
+        *("code", "name", "kind", "company", "profile", "default_customer"),
+        *("time_zone", "country", "group"),
+    )
 
     def __init__(self, data: Any = None, **options: Any) -> None:
         super().__init__(data, **options)
@@ -251,6 +273,13 @@ class ChannelForm(AddressForm):
         if Channel.objects.filter(code=code).exists():
             raise forms.ValidationError("There is a channel with this code already.")
         return code
+
+    def clean_default_customer(self) -> str:
+        account: str = self.cleaned_data["default_customer"]
+        # Without a company, that field has an error of its own.
+        if account and (company := self.cleaned_data.get("company")):
+            customer_with_account(account, company)
+        return account
 
 
 class RegisterForm(AddressForm):

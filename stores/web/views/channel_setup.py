@@ -57,6 +57,8 @@ def add_channel(request: Request) -> HttpResponse:
             name=values["name"],
             kind=values["kind"],
             company=values["company"].code,
+            profile=values["profile"] and values["profile"].code,
+            default_customer=values["default_customer"] or None,
             country=values["country"],
             time_zone=values["time_zone"],
             group=values["group"],

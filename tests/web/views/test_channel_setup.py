@@ -13,8 +13,14 @@ from django.core.management import call_command
 
 from stores.channeldb.connect.secrets import decrypt, encrypt
 from stores.channeldb.connect.url import sqlite_path
-from stores.models import Channel, ChannelDatabase
+from stores.models import (
+    Channel,
+    ChannelDatabase,
+    Company,
+    FunctionalityProfile,
+)
 from stores.pipeline import register
+from stores.pipeline.convert.accounts import import_account
 from tests.support.channels import on_server
 from tests.support.concurrency import other_session
 from tests.support.databases import drop_database
@@ -76,6 +82,29 @@ def test_a_channel_is_added_and_receives_the_customers_of_its_company(boss, hous
     assert "Channel austin is added." in page
     assert (austin.channel.time_zone, austin.group.name) == ("America/Chicago", "South")
     assert lookup(austin) == lookup(houston)
+
+
+def test_a_channel_is_added_with_a_profile_and_a_default_customer(boss, houston):
+    profile = FunctionalityProfile.objects.create(code="outlet")
+    ann = import_account(houston.channel.company, "A-1", name="Ann")
+
+    post(boss, FILE | {"profile": str(profile.pk), "default_customer": "A-1"})
+
+    austin = Channel.objects.get(code="austin")
+    assert (austin.profile, austin.default_customer) == (profile, ann)
+
+
+@pytest.mark.parametrize("account", ["A-2", "B-1", "1"])
+def test_a_default_customer_is_an_account_of_the_company(boss, houston, account):
+    other = Company.objects.create(code="NLRT", name="Retail")
+    import_account(other, "B-1", name="Bo")
+
+    response = post(boss, FILE | {"default_customer": account})
+
+    assert response.context["form"].errors["default_customer"] == [
+        "USRT has no customer with this account number."
+    ]
+    assert Channel.objects.count() == 1
 
 
 @pytest.mark.parametrize("form", [EMBEDDED, FILE], ids=["embedded", "file"])

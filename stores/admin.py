@@ -13,6 +13,7 @@ from stores.jobs.start import start_job
 from stores.models.features import FEATURES
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
+from stores.web.forms.account import MAX_LENGTH, customer_with_account
 from stores.web.forms.json import JsonField
 from stores.web.forms.schedule import ScheduleForm
 
@@ -200,6 +201,28 @@ class DatabaseInline(NeverAdded, NeverDeleted, admin.StackedInline):  # type: ig
     extra = 0
 
 
+class ChannelSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The default customer is entered by its account number."""
+
+    default_customer = forms.CharField(
+        max_length=MAX_LENGTH,
+        required=False,
+        help_text=(
+            "Its account number, for example C-000001. New customers inherit group, currency,"
+            " language and affiliations from it."
+        ),
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if customer := self.instance.default_customer:
+            self.initial["default_customer"] = customer.account_number
+
+    def clean_default_customer(self) -> models.Customer | None:
+        account = self.cleaned_data["default_customer"]
+        return customer_with_account(account, self.instance.company) if account else None
+
+
 @admin.register(models.Channel)
 class ChannelAdmin(NeverAdded, NeverDeleted, Listed):
     """A page of the portal and create_channel add channels: they also make their databases."""
@@ -208,7 +231,7 @@ class ChannelAdmin(NeverAdded, NeverDeleted, Listed):
     list_filter = ("is_enabled", "kind", "company")
     search_fields = ("code", "name")
     readonly_fields = ("code", "company", "created_at")
-    raw_id_fields = ("default_customer",)
+    form = ChannelSettingsForm
     inlines = (DatabaseInline,)
     actions = ("run_pipeline",)
 

@@ -24,6 +24,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.job import JobCode
+from stores.pipeline.convert.accounts import import_account
 from tests.support.make import lookup, make_customer, run
 
 pytestmark = pytest.mark.slow
@@ -45,7 +46,7 @@ def channel_form(database: ChannelDatabase, **changes: str) -> dict[str, str]:
     values = {
         "name": channel.name,
         "kind": channel.kind,
-        "default_customer": str(channel.default_customer_id),
+        "default_customer": channel.default_customer.account_number,
         "country": "",
         "profile": "",
         "time_zone": channel.time_zone,
@@ -162,6 +163,34 @@ def test_an_enabled_channel_gets_the_customers_that_it_missed(boss, houston, pop
     run(JobCode.DOWNLOAD)
 
     assert lookup(popup) == lookup(houston)
+
+
+def test_the_default_customer_is_entered_and_shown_as_an_account_number(boss, people, popup):
+    ann = Customer.objects.get(first_name="Ann")
+    url = f"/admin/stores/channel/{popup.channel_id}/change/"
+
+    boss.post(url, channel_form(popup, default_customer=ann.account_number))
+    page = boss.get(url).content.decode()
+
+    assert Channel.objects.get(code="popup").default_customer == ann
+    assert f'name="default_customer" value="{ann.account_number}"' in page
+
+
+@pytest.mark.parametrize("account", ["C-000001", "B-1", "pk"])
+def test_a_default_customer_that_the_company_does_not_have_is_refused(boss, popup, account):
+    before = popup.channel.default_customer
+    other = Company.objects.create(code="NLRT", name="Retail")
+    import_account(other, "B-1", name="Bo")
+    changes = {"default_customer": str(before.pk) if account == "pk" else account}
+
+    response = boss.post(
+        f"/admin/stores/channel/{popup.channel_id}/change/", channel_form(popup, **changes)
+    )
+
+    assert response.context["adminform"].form.errors == {
+        "default_customer": ["USRT has no customer with this account number."]
+    }
+    assert Channel.objects.get(code="popup").default_customer == before
 
 
 def test_an_enabled_database_gets_the_customers_that_it_missed(boss, houston, popup):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import JSONField, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from stores import models
@@ -14,7 +14,7 @@ from stores.models.features import FEATURES
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.web.forms.account import MAX_LENGTH, customer_with_account
-from stores.web.forms.json import JsonField
+from stores.web.forms.attribute import AttributeDefinitionForm
 from stores.web.forms.schedule import ScheduleForm
 
 admin.site.site_header = "Syncline settings"
@@ -278,7 +278,7 @@ class ChannelDatabaseGroupAdmin(Listed):
 class AttributeDefinitionAdmin(Listed):
     list_display = ("name", "company", "data_type")
     list_filter = ("company", "data_type")
-    formfield_overrides = {JSONField: {"form_class": JsonField}}
+    form = AttributeDefinitionForm
 
 
 @admin.register(models.Schedule)

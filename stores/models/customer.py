@@ -1,6 +1,7 @@
 """Customers with an account, their addresses and other details, and the GUIDs of accounts."""
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Self
 
@@ -343,7 +344,7 @@ class AttributeDefinition(models.Model):
         for option in self.options:
             if not self.takes(option):
                 raise ValidationError(
-                    {"options": "Options: each must be of the type and within the limits."}
+                    {"options": f"Options: {option!r} must be of the type and within the limits."}
                 )
 
     def takes(self, value: str) -> bool:
@@ -368,14 +369,9 @@ NUMBER_FORMS: dict[str, str] = {
 }
 
 
-def options_of(typed: object) -> list[str]:
-    """The options of an attribute, each as a text. Errors: ValidationError."""
-    given = typed if typed is not None and typed != "" else []
-    if not isinstance(given, list) or any(
-        isinstance(option, bool | list | dict) for option in given
-    ):
-        raise ValidationError({"options": 'Options: a list of texts, for example ["S", "M"].'})
-    options = ["" if option is None else normalize_text(str(option)) for option in given]
+def options_of(typed: Iterable[object]) -> list[str]:
+    """The options of an attribute as they are compared. Errors: ValidationError."""
+    options = [normalize_text(str(option)) for option in typed]
     if "" in options or len(set(options)) < len(options):
         raise ValidationError({"options": "Options: none may be empty or there twice."})
     return options

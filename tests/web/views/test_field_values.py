@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from stores.models import Customer, FieldToCorrect, Quarantine, RetailTransaction, TransactionError
+from stores.models import (
+    AttributeDefinition,
+    Customer,
+    FieldToCorrect,
+    Quarantine,
+    RetailTransaction,
+    TransactionError,
+)
 from stores.models.cards import mask_cards
 from stores.models.channel import Channel
 from stores.models.job import JobCode
@@ -104,7 +111,7 @@ def add_attribute_definition(client: Client, changes: dict[str, str]) -> Any:
         "company": "USRT",
         "name": "HAT",
         "data_type": "text",
-        "options": "[]",
+        "options": "",
         "smallest": "",
         "largest": "",
     }
@@ -116,9 +123,8 @@ def add_attribute_definition(client: Client, changes: dict[str, str]) -> Any:
     "changes",
     [
         {"options": ""},
-        {"options": "null"},
-        {"options": '["S", " M\u200b"]'},
-        {"options": "[1, 2]", "data_type": "integer"},
+        {"options": "S\r\n M\u200b\r\n\r\n"},
+        {"options": "1, 2", "data_type": "integer"},
         {"smallest": "1", "largest": "1", "data_type": "decimal"},
     ],
 )
@@ -130,15 +136,12 @@ def test_an_attribute_definition_that_some_value_fits_is_saved(boss, houston, ch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"options": '"S,M,L"'}, "a list of texts"),
-        ({"options": '{"S": "small"}'}, "a list of texts"),
-        ({"options": '[["S"]]'}, "a list of texts"),
-        ({"options": '["S", "S\\u00a0"]'}, "there twice"),
-        ({"options": '["S", "\\u200b"]'}, "empty"),
-        ({"options": "[null]"}, "empty"),
-        ({"options": '["a"]', "data_type": "integer"}, "of the type"),
-        ({"options": "[5]", "data_type": "integer", "smallest": "6"}, "within the limits"),
-        ({"options": '["maybe"]', "data_type": "boolean"}, "of the type"),
+        ({"options": "S\r\nS\u00a0"}, "there twice"),
+        ({"options": "S\r\n\u200b"}, "empty"),
+        ({"options": "S\0"}, "Null characters"),
+        ({"options": "a", "data_type": "integer"}, "of the type"),
+        ({"options": "7, 5", "data_type": "integer", "smallest": "6"}, "within the limits"),
+        ({"options": "maybe", "data_type": "boolean"}, "of the type"),
         ({"smallest": "10", "largest": "1", "data_type": "integer"}, "smaller than the smallest"),
         ({"smallest": "10"}, "only numbers"),
         ({"name": "\u200b"}, "Name"),
@@ -149,6 +152,23 @@ def test_an_attribute_definition_that_no_value_fits_is_refused(boss, houston, ch
 
     assert response.status_code == 200
     assert message in text_of(response)
+
+
+@pytest.mark.parametrize(
+    ("typed", "options", "shown"),
+    [
+        ("S, M,L", ["S", "M", "L"], "S\nM\nL\n"),
+        ("S\r\nM, tall", ["S", "M, tall"], "S\nM, tall\n"),
+        ("S, M\r\n", ["S, M"], "S, M\n"),
+    ],
+)
+def test_options_are_typed_one_per_line_or_with_commas_in_one(boss, houston, typed, options, shown):
+    add_attribute_definition(boss, {"options": typed})
+
+    definition = AttributeDefinition.objects.get()
+    page = text_of(boss.get(f"/admin/stores/attributedefinition/{definition.pk}/change/"))
+    assert definition.options == options
+    assert f">\n{shown}</textarea>" in page
 
 
 # Numbers of cards, and what pages show of each.

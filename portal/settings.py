@@ -271,6 +271,8 @@ SECRETS_DIR = text("SYNCLINE_SECRETS_DIR")
 # With which the command `till` calls a real-time service. Never an argument: `ps` shows those.
 TILL_TOKEN = text("SYNCLINE_TILL_TOKEN")
 SECRETS_KEYS = secrets_keys()
+# The data folder of the embedded server has a key of its own.
+SECRETS_KEY_FILE = None if text("DATABASE_URL") else EMBEDDED.secrets_key
 # Timeouts of a channel's connections, in seconds: to connect, of a statement, of a lock, of an idle
 # transaction, and how much longer than a statement a connection may be silent.
 CHANNEL_CONNECT_S = 5

@@ -1,10 +1,11 @@
-"""The paths of the embedded servers of one data folder. Only `Paths.make` creates anything."""
+"""The paths of the embedded servers of one data folder. Only the `make` methods create anything."""
 
 import hashlib
 import os
 import re
 import stat
 import tempfile
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +23,8 @@ class Paths:
         self.data_dir = data_dir
         self.pgdata = data_dir / "pgdata"
         self.valkey_dir = data_dir / "valkey"
+        # What encrypts the passwords that HQ's database holds.
+        self.secrets_key = data_dir / "secrets.key"
         self.logs = data_dir / "log"
         self.run = data_dir / "run"
         # Held shared by commands that use the servers, alone by a running demo.
@@ -59,6 +62,24 @@ class Paths:
             ) from error
         require_owner(self.data_dir)
         require_private(self.sockets)
+
+    def make_secrets_key(self) -> None:
+        """Make a key that only this user may read; one that is there stays.
+
+        The caller holds the start lock. Effects: a file in the data folder, which is whole or not
+        there. Errors: Unavailable.
+        """
+        if self.secrets_key.exists():
+            return
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self.data_dir, prefix="secrets.key.")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(urlsafe_b64encode(os.urandom(32)) + b"\n")
+                file.flush()
+                os.fsync(descriptor)
+            Path(name).rename(self.secrets_key)
+        except OSError as error:
+            raise Unavailable(f"Cannot write to {self.data_dir} ({error.strerror})") from error
 
     def forget_sockets(self) -> None:
         """Remove the socket folder that lies outside the data folder, once it is empty."""

@@ -112,10 +112,11 @@ def start(paths: Paths, *, durable: bool = True) -> bool:
 def prepare(paths: Paths, *, durable: bool = True) -> None:
     """See that a start can succeed: own folder, same version, no pid file of somebody else.
 
-    Effects: makes the cluster if there is none. Errors: Unavailable.
+    Effects: makes the cluster if there is none, and the key of its secrets. Errors: Unavailable.
     """
     version()
     paths.make()
+    paths.make_secrets_key()
     require_owner(paths.pgdata)
     if not paths.pgdata.exists():
         make_cluster(paths, durable=durable)

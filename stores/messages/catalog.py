@@ -579,7 +579,7 @@ TEXTS: dict[str, Any] = {
     "secret_name_invalid": _("file: must name a file in SYNCLINE_SECRETS_DIR, without a folder"),
     "secrets_folder_missing": _("file: needs the setting SYNCLINE_SECRETS_DIR"),
     "secrets_key_missing": _("its password is encrypted, and SYNCLINE_SECRETS_KEY is not set"),
-    "secrets_key_wrong": _("no key in SYNCLINE_SECRETS_KEY decrypts its password"),
+    "secrets_key_wrong": _("no key of headquarters decrypts its password"),
     "file_is_no_file": _("the path leads to something that is not a file"),
     "file_outside": _("the file lies outside SYNCLINE_DATA_DIR"),
     "host_not_allowed": _(

@@ -18,11 +18,12 @@ from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.secrets import (
     ENCRYPTED,
     SecretRefused,
-    can_encrypt,
     encrypt,
     encrypt_again,
     read_secret,
 )
+from stores.channeldb.connect.secrets import can_encrypt as can_encrypt
+from stores.channeldb.connect.secrets import references_work as references_work
 from stores.channeldb.models import ExchangeState
 from stores.channeldb.provision import embedded_server_runs as embedded_server_runs
 from stores.hqdb.sql import fetch_value

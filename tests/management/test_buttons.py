@@ -702,7 +702,7 @@ def test_the_address_of_a_database_is_tested_and_changed(popup, call):
 
 
 def test_passwords_are_encrypted_with_the_first_key(houston, call, settings):
-    settings.SECRETS_KEYS = []
+    settings.SECRETS_KEYS, settings.SECRETS_KEY_FILE = [], None
     ChannelDatabase.objects.update(url="postgresql://shop:s3cret%40@localhost:1/ch")
     status_without_key, _ = call("channels", "encrypt")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -224,6 +225,17 @@ def test_a_folder_of_another_user_is_refused(paths: Paths, monkeypatch: pytest.M
 
     with pytest.raises(Unavailable, match="start as that user or set SYNCLINE_DATA_DIR"):
         paths.make()
+
+
+def test_the_data_folder_gets_a_key_once_that_only_its_owner_may_read(paths: Paths) -> None:
+    paths.make()
+    paths.make_secrets_key()
+    key = paths.secrets_key.read_bytes()
+    paths.make_secrets_key()
+
+    assert paths.secrets_key.read_bytes() == key
+    assert len(urlsafe_b64decode(key)) == 32
+    assert stat.S_IMODE(paths.secrets_key.stat().st_mode) == 0o600
 
 
 def test_root_without_user_namespaces_is_told_what_to_do(

@@ -2,7 +2,8 @@
 
 A secret is a password, or a whole address. It is given in one of three forms: `env:CHANNEL_DSN_X`
 is in the environment of the process; `file:NAME` is in a file of the folder SECRETS_DIR, which is
-read at each visit; `fernet:TOKEN` is the password itself, encrypted with a key of SECRETS_KEYS.
+read at each visit; `fernet:TOKEN` is the password itself, encrypted with a key of SECRETS_KEYS, or
+with that of the embedded server's data folder.
 """
 
 import os
@@ -41,6 +42,11 @@ def read_secret(secret: str) -> str:
     if form == "env":
         return read_variable(name)
     return read_file(name) if form == "file" else decrypt(secret)
+
+
+def references_work() -> bool:
+    """Whether a reference can be entered: there is the folder of secrets, or such a variable."""
+    return bool(settings.SECRETS_DIR) or any(map(ENVIRONMENT_NAME.fullmatch, os.environ))
 
 
 def read_variable(name: str) -> str:
@@ -91,7 +97,24 @@ def only_line(name: str, content: bytes) -> str:
 
 def can_encrypt() -> bool:
     """Whether there is a key, so that passwords can be stored."""
-    return bool(settings.SECRETS_KEYS)
+    return bool(keys())
+
+
+def keys() -> list[str]:
+    """The keys: the first encrypts, and each decrypts."""
+    return [*settings.SECRETS_KEYS, *own_key()]
+
+
+def own_key() -> list[str]:
+    """The key in the data folder of the embedded server, if there is one that can be used."""
+    if settings.SECRETS_KEY_FILE is None:
+        return []
+    try:
+        key = settings.SECRETS_KEY_FILE.read_text().strip()
+        Fernet(key)
+    except (OSError, ValueError):
+        return []
+    return [key]
 
 
 def encrypt(password: str) -> str:
@@ -115,4 +138,4 @@ def encrypt_again(secret: str) -> str:
 
 
 def cipher() -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in settings.SECRETS_KEYS])
+    return MultiFernet([Fernet(key) for key in keys()])

@@ -22,7 +22,9 @@ from stores.pipeline.register import (
     DEFAULT_GROUP,
     EMBEDDED_URL,
     RegistrationRefused,
+    can_encrypt,
     embedded_server_runs,
+    references_work,
 )
 from stores.web.forms.account import MAX_LENGTH, customer_with_account
 
@@ -125,14 +127,25 @@ class AddressForm(forms.Form):
         if not embedded_server_runs():
             del forms_offered[EMBEDDED]
         self.fields["address_form"].choices = list(forms_offered.items())  # type: ignore[attr-defined]
-        passwords = dict(PASSWORD_CHOICES)
-        if not settings.SECRETS_KEYS:
-            del passwords[STORED], self.fields["password"]
-        self.fields["password_in"].choices = list(passwords.items())  # type: ignore[attr-defined]
+        self.offer_passwords()
         if settings.PRODUCTION:
             del self.fields["tls"]
         folder = "a file of the secrets folder as file:NAME, or " if settings.SECRETS_DIR else ""
         self.fields["password_reference"].help_text = f"In {folder}env:CHANNEL_DSN_X."
+
+    def offer_passwords(self) -> None:
+        """Offer the places where a password can be, and select one that works."""
+        offered, field = dict(PASSWORD_CHOICES), self.fields["password_in"]
+        if not can_encrypt():
+            del offered[STORED], self.fields["password"]
+        field.choices = list(offered.items())  # type: ignore[attr-defined]
+        field.help_text = what_passwords_need()
+        if STORED in offered:
+            field.initial = STORED
+        else:
+            field.initial = ELSEWHERE if references_work() else NONE
+        if self.initial.get("password_in") not in offered:
+            self.initial.pop("password_in", None)
 
     def clean_reference(self) -> str:
         return checked_reference(self.cleaned_data["reference"])
@@ -203,6 +216,18 @@ class AddressForm(forms.Form):
             self.add_error(field, refusal.sentence)
         else:
             self.add_error(None, refusal.sentence)
+
+
+def what_passwords_need() -> str:
+    """What an administrator must set for the places where no password can be yet."""
+    if can_encrypt():
+        if settings.SECRETS_DIR:
+            return ""
+        return "For a password in a file, an administrator must set SYNCLINE_SECRETS_DIR."
+    sentence = "To enter a password here, an administrator must set SYNCLINE_SECRETS_KEY"
+    return sentence + (
+        "." if settings.SECRETS_DIR else ", and SYNCLINE_SECRETS_DIR for one in a file."
+    )
 
 
 def checked_reference(text: str) -> str:

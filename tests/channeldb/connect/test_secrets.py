@@ -119,18 +119,33 @@ def test_a_password_that_is_encrypted_again_needs_the_old_key_no_longer(settings
     assert decrypt(secret) == "s3cret"
 
 
+def test_the_key_of_the_data_folder_is_used_until_another_is_set(settings, tmp_path):
+    settings.SECRETS_KEY_FILE = tmp_path / "secrets.key"
+    settings.SECRETS_KEY_FILE.write_text(f"{OLD_KEY}\n")
+    settings.SECRETS_KEYS = []
+    secret = encrypt("s3cret")
+
+    settings.SECRETS_KEYS = [NEW_KEY]
+    again = encrypt_again(secret)
+    settings.SECRETS_KEY_FILE.write_text("no key")
+
+    assert decrypt(again) == "s3cret"
+    with pytest.raises(ValueError, match="no key of headquarters"):
+        decrypt(secret)
+
+
 @pytest.mark.parametrize(
     ("keys", "rule"),
     [
         ([], "SYNCLINE_SECRETS_KEY is not set"),
-        ([NEW_KEY], "no key in SYNCLINE_SECRETS_KEY decrypts its password"),
+        ([NEW_KEY], "no key of headquarters decrypts its password"),
     ],
     ids=["no key", "another key"],
 )
 def test_a_password_without_its_key_is_refused(settings, keys, rule):
     settings.SECRETS_KEYS = [OLD_KEY]
     secret = encrypt("s3cret")
-    settings.SECRETS_KEYS = keys
+    settings.SECRETS_KEYS, settings.SECRETS_KEY_FILE = keys, None
 
     with pytest.raises(ChannelMisconfigured, match=rule):
         password_of(secret)

@@ -257,13 +257,34 @@ def test_a_password_is_on_no_page_and_in_no_log(boss, saved_server, key, caplog)
     assert saved_server.secret.removeprefix("fernet:") not in everything
 
 
-def test_without_a_key_no_password_can_be_stored(boss, houston, settings):
-    settings.SECRETS_KEYS = []
+def test_the_key_of_the_data_folder_lets_a_password_be_entered(boss, houston, settings, tmp_path):
+    settings.SECRETS_KEYS, settings.SECRETS_KEY_FILE = [], tmp_path / "secrets.key"
+    settings.SECRETS_KEY_FILE.write_bytes(Fernet.generate_key())
+
+    page = boss.get("/channels/add/").content.decode()
+
+    assert 'type="password"' in page
+    assert '<option value="stored" selected>' in page
+
+
+@pytest.mark.parametrize(
+    ("variable", "selected"), [("CHANNEL_DSN_AUSTIN", "elsewhere"), ("OTHER", "none")]
+)
+def test_without_a_key_no_password_can_be_stored(
+    boss, houston, settings, monkeypatch, variable, selected
+):
+    settings.SECRETS_KEYS, settings.SECRETS_KEY_FILE = [], None
+    monkeypatch.setenv(variable, CANARY)
 
     page = boss.get("/channels/add/").content.decode()
     response = post(boss, SERVER)
 
     assert 'type="password"' not in page
+    assert f'<option value="{selected}" selected>' in page
+    assert (
+        "To enter a password here, an administrator must set SYNCLINE_SECRETS_KEY, and"
+        " SYNCLINE_SECRETS_DIR for one in a file."
+    ) in page
     assert "Select a valid choice. stored is not one of the available choices." in (
         response.content.decode()
     )

@@ -118,6 +118,8 @@ class ConnectionTest:
         self.steps = {name: Step(name) for name in steps_to(database)}
         # Identity and epoch of the database, once it has tables.
         self.identity: tuple[UUID, int] | None = None
+        # Whether the database is a copy, which can get an identity of its own.
+        self.is_copy = False
 
     @property
     def is_passed(self) -> bool:

@@ -145,7 +145,11 @@ def change_address(database: ChannelDatabase, url: str, secret: str = "") -> Non
         require_free_address(database)
         require_valid(database, url="--database")
         database.save(update_fields=["url", "secret"])
-        prepare_database(database, None, is_copy=False)
+        try:
+            prepare_database(database, None, is_copy=False)
+        except IsACopy as error:
+            # A registered database has an identity already.
+            raise RegistrationRefused(str(error.message)) from None
 
 
 def encrypt_passwords() -> int:
@@ -200,6 +204,7 @@ def check_connection(database: ChannelDatabase, *, renew_identity: bool = False)
             test.note("owner", "pending", Message("check_owner_renewed"))
         else:
             test.note("owner", "failed", error.message)
+            test.is_copy = registered is None
     except RegistrationRefused as error:
         test.note("owner", "failed", Message("quoted", text=error.sentence))
     else:
@@ -373,7 +378,7 @@ def require_free_address(database: ChannelDatabase) -> None:
     """Raise RegistrationRefused if the address is that of another channel database."""
     others = ChannelDatabase.objects.exclude(pk=database.pk).select_related("channel")
     if other := others.filter(url=database.url).first():
-        raise RegistrationRefused(f"it belongs to channel {other.label} already.", "--database")
+        raise RegistrationRefused(f"It belongs to channel {other.label} already.", "--database")
 
 
 def embedded_url(channel: Channel, register: str) -> str:

@@ -684,7 +684,7 @@ def test_a_connection_is_tested_before_a_channel_is_added(popup, call):
     assert another[1]["steps"][-1] == {
         "step": "owner",
         "outcome": "failed",
-        "message": "it belongs to channel popup already.",
+        "message": "It belongs to channel popup already.",
     }
     assert Channel.objects.count() == 1
 

@@ -166,7 +166,7 @@ def answer(
             form.add_refusal(error)
         except ChannelError as error:
             form.add_error(None, str(error))
-    if test and test.failure and test.failure.name == "owner":
+    if test and test.is_copy:
         context["is_copy"] = True
     context |= {"form": form, "test": test, "is_test": is_test}
     if request.htmx:

@@ -166,18 +166,21 @@ def test_a_file_that_another_channel_has_is_refused(boss, popup):
 
     page = post(boss, FILE | {"file": path}, "test").content.decode()
 
-    assert "it belongs to channel popup already." in page
+    assert "It belongs to channel popup already." in page
+    assert 'name="renew_identity"' not in page
 
 
 def test_a_copy_is_added_with_an_identity_of_its_own_if_asked(boss, popup, back_up):
     copy = FILE | {"file": f"channels/{back_up(popup).file.name}"}
 
     refused = post(boss, copy)
+    offered = post(boss, copy, "test")
     tested = post(boss, copy | {"renew_identity": "on"}, "test")
     added = post(boss, copy | {"renew_identity": "on"})
 
     assert "its database is that of channel popup, or a copy of it." in refused.content.decode()
     assert b'name="renew_identity"' in refused.content
+    assert b'name="renew_identity"' in offered.content
     assert steps(tested)["owner"] == "pending"
     assert b"Channel austin is added." in added.content
 

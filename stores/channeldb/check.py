@@ -27,7 +27,7 @@ from stores.channeldb.connect.connection import (
 from stores.channeldb.connect.url import Database
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured
 from stores.channeldb.models import ExchangeState
-from stores.channeldb.provision import require_free_names
+from stores.channeldb.provision import require_file, require_free_names
 from stores.channeldb.schema.drift import differences
 from stores.channeldb.schema.grants import may_create_tables, missing_privileges
 from stores.messages.message import Message
@@ -74,6 +74,7 @@ FAILED_STEPS = {
     "channel_database_closed": "database",
     "channel_database_gone": "database",
     "channel_encoding_lossy": "database",
+    "channel_file_absent": "database",
     "channel_file_damaged": "database",
     "channel_file_gone": "database",
     "channel_file_is_another": "database",
@@ -164,18 +165,21 @@ def steps_to(database: Database) -> tuple[str, ...]:
         return SERVER_STEPS
 
 
-def check_database(database: Database) -> ConnectionTest:
+def check_database(database: Database, *, is_new: bool = True) -> ConnectionTest:
     """Take the steps to a channel's database, up to the first that fails.
 
-    Whom the database belongs to is left to the caller, who knows the other channels.
+    A database that is not `is_new` has to be there. Whom it belongs to is left to the caller, who
+    knows the other channels.
     """
     test = ConnectionTest(database)
     try:
         url.connection_settings(database)
+        if not is_new:
+            require_file(database)
         with connect(database, migrate=True) as alias:
             check_open_database(test, connections[alias])
     except ChannelError as error:
-        if will_be_made(database, error):
+        if is_new and will_be_made(database, error):
             note_to_be_made(test)
         else:
             test.note_failed(error, at="line")

@@ -47,8 +47,23 @@ def create_database(database: Database) -> None:
         create_embedded(database)
     elif url.is_sqlite(url.resolved_url(database)):
         create_file(database)
+    require_database(database)
+
+
+def require_database(database: Database) -> None:
+    """Refuse a database that is not there, or whose file is damaged. Makes nothing.
+
+    Errors: ChannelMisconfigured, ChannelUnreachable.
+    """
+    require_file(database)
     with connect(database, migrate=True) as alias:
         require_intact_file(database, connections[alias])
+
+
+def require_file(database: Database) -> None:
+    """Refuse the address of a file that is not there. Errors: ChannelUnreachable."""
+    if url.is_sqlite(url.resolved_url(database)) and not url.sqlite_path(database).exists():
+        raise ChannelUnreachable(Message("channel_file_absent", channel=database.label))
 
 
 def embedded_server_runs() -> bool:

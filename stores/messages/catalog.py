@@ -419,6 +419,7 @@ TEXTS: dict[str, Any] = {
         "Channel %(channel)s uses an encoding that cannot hold every name."
     ),
     "channel_file_damaged": _("Channel %(channel)s has a damaged file."),
+    "channel_file_absent": _("Channel %(channel)s: there is no such file."),
     "channel_file_impossible": _("Channel %(channel)s: its file cannot be created."),
     "channel_file_is_another": _("Channel %(channel)s has a file that is not a SQLite database."),
     "channel_full": _("Channel %(channel)s has no room left."),

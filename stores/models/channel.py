@@ -1,6 +1,7 @@
 """Channels and their databases. Only stores.channeldb opens the databases."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import cache
@@ -18,6 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from stores.messages.field import MessageField
+from stores.messages.message import Message
 from stores.models.job import JobCode
 from stores.models.profile import FunctionalityProfile
 from stores.models.scheduler_job import ExcludedDatabase
@@ -443,6 +445,13 @@ class ChannelDatabase(models.Model):
     def downloads_paused(self) -> bool:
         """Whether an administrator has paused what HQ sends to it."""
         return self.downloads_paused_at is not None
+
+    def forget_errors(self, codes: Collection[str]) -> None:
+        """Forget that visits failed, if the last one did with one of these messages."""
+        failed = ChannelDatabase.objects.filter(pk=self.pk, last_error__0__code__in=codes)
+        failed.update(
+            last_error=Message(), failures=0, failing_since=None, failed_step="", next_try_at=None
+        )
 
     @property
     def is_backing_off(self) -> bool:

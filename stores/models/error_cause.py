@@ -52,6 +52,7 @@ CAUSES = {
     "channel_password_refused": ErrorCause.PASSWORD,
     "channel_turned_away": ErrorCause.PASSWORD,
     "channel_database_gone": ErrorCause.DATABASE_MISSING,
+    "channel_file_absent": ErrorCause.FILE_MISSING,
     "channel_file_gone": ErrorCause.FILE_MISSING,
     "channel_file_damaged": ErrorCause.FILE_DAMAGED,
     "channel_file_is_another": ErrorCause.FILE_DAMAGED,

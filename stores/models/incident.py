@@ -45,6 +45,8 @@ BLOCKS_DATABASE = (
     IncidentKind.WRONG_DATABASE,
     IncidentKind.FORGOTTEN_ACCOUNT,
 )
+# What the last visit of a database says that such an incident has stopped.
+BLOCKED_CODES = ("channel_blocked", "channel_reports")
 # An open incident of these kinds stops the issuing of account numbers everywhere.
 BLOCKS_CONVERSION = (IncidentKind.HQ_BEHIND, IncidentKind.HQ_MOVED)
 # An open incident of these kinds stops sales orders and posting everywhere.
@@ -202,9 +204,21 @@ class Incident(models.Model):
         self.refresh_from_db(fields=["last_seen_at"])
 
     def close(self, reason: str, *, by: Any = None) -> bool:
-        """Close it with a reason. Returns whether it was open. The instance is not updated."""
+        """Close it with a reason. Returns whether it was open. The instance is not updated.
+
+        Effects: once nothing blocks its database any more, the next run visits that.
+        """
         open_incident = Incident.objects.open().filter(pk=self.pk)
-        return bool(open_incident.update(closed_at=Now(), closed_by=by, closing_reason=reason))
+        closed = {"closed_at": Now(), "closed_by": by, "closing_reason": reason}
+        if self.database_id is None or self.kind not in BLOCKS_DATABASE:
+            return bool(open_incident.update(**closed))
+        with transaction.atomic():
+            # Visits lock the database before its incidents.
+            database = ChannelDatabase.objects.select_for_update().get(pk=self.database_id)
+            was_open = bool(open_incident.update(**closed))
+            if was_open and not Incident.objects.blocking(database).exists():
+                database.forget_errors(BLOCKED_CODES)
+        return was_open
 
 
 # What a person does about an incident. The manual is docs/recovery.md.
@@ -225,8 +239,9 @@ NEXT_STEPS = {
         " every other copy its own identity before it is used."
     ),
     IncidentKind.WRONG_DATABASE: (
-        "Correct the channel's address and close this incident. If the database is the right one,"
-        " accept it; if it is a copy for a new store, renew it."
+        "Correct the channel's address: that closes this incident. If the right database is there"
+        " again without that, close it. If the database there is the right one, accept it; if it is"
+        " a copy for a new store, renew it."
     ),
     IncidentKind.SCHEMA_DRIFT: (
         "Undo the change in the channel's database. The next visit then closes this incident."

@@ -34,10 +34,12 @@ from stores.models import (
     ChannelDatabaseGroup,
     Company,
     FunctionalityProfile,
+    Incident,
     NumberSequence,
 )
 from stores.models.channel import split_password
 from stores.models.customer import Customer
+from stores.models.incident import IncidentKind
 from stores.pipeline.convert.accounts import import_account
 
 DEFAULT_GROUP = "Default"
@@ -137,8 +139,9 @@ def add_register(
 def change_address(database: ChannelDatabase, url: str, secret: str = "") -> None:
     """Let HQ find a channel database at another address, from its next visit on.
 
-    Raise RegistrationRefused if it belongs to another channel, ChannelError if it cannot be used.
-    If it is another database than before, the next visit opens an incident.
+    Raise RegistrationRefused if it belongs to another channel, ChannelError if it is not there or
+    cannot be used. If it is another database than the registered one, the next visit opens an
+    incident; if it is the registered one, such an incident is closed.
     """
     with transaction.atomic():
         database.url, database.secret = stored_address(database.channel, database.name, url, secret)
@@ -191,10 +194,10 @@ def check_connection(database: ChannelDatabase, *, renew_identity: bool = False)
 
     A copy passes if it is to get an identity of its own.
     """
-    test = check_database(database)
+    registered = None if database.pk == 0 else database.database_id
+    test = check_database(database, is_new=registered is None)
     if not test.is_passed:
         return test
-    registered = None if database.pk == 0 else database.database_id
     try:
         require_free_address(database)
         if test.identity:
@@ -208,7 +211,7 @@ def check_connection(database: ChannelDatabase, *, renew_identity: bool = False)
     except RegistrationRefused as error:
         test.note("owner", "failed", Message("quoted", text=error.sentence))
     else:
-        if registered and test.identity and test.identity[0] != registered:
+        if registered and not (test.identity and test.identity[0] == registered):
             test.note("owner", "pending", Message("check_owner_changed"))
         else:
             test.note_passed("owner")
@@ -390,16 +393,20 @@ def embedded_url(channel: Channel, register: str) -> str:
 def prepare_database(database: ChannelDatabase, till_role: str | None, *, is_copy: bool) -> None:
     """Create and migrate the channel's own database, and save its identity.
 
+    One that is registered already has to be there: an empty one in its place would be another.
     Raise RegistrationRefused if it is a copy of another channel's database, unless `is_copy` is
     true, so that it gets a new identity.
     """
+    is_new = database.confirmed_nonce is None
     if till_role:
         provision.require_till_role(database, till_role)
-    provision.create_database(database)
+    if is_new:
+        provision.create_database(database)
+    else:
+        provision.require_database(database)
     provision.migrate_database(database)
     if till_role:
         provision.grant_till_role(database, till_role)
-    is_new = database.confirmed_nonce is None
     with connect(database) as alias:
         state = ExchangeState.objects.using(alias).get()
         if not (is_new and is_copy):
@@ -412,6 +419,9 @@ def prepare_database(database: ChannelDatabase, till_role: str | None, *, is_cop
         ChannelDatabase.objects.filter(pk=database.pk).update(
             database_id=state.pk, confirmed_epoch=state.epoch, confirmed_nonce=state.nonce
         )
+    elif state.pk == database.database_id:
+        wrong = Incident.objects.filter(database=database, kind=IncidentKind.WRONG_DATABASE)
+        wrong.close("The address leads to the registered database again.")
 
 
 def require_own(database: ChannelDatabase, identity: UUID, epoch: int) -> None:

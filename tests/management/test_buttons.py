@@ -23,6 +23,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from stores.channeldb.connect.secrets import decrypt
+from stores.channeldb.connect.url import sqlite_path
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import create_run
 from stores.messages.message import Message
@@ -696,6 +697,9 @@ def test_the_address_of_a_database_is_tested_and_changed(popup, call):
     assert call(*words, "postgresql://shop@localhost:1/ch", "--test")[0] == 1
     assert call(*words, "postgresql://shop@localhost:1/ch")[0] == 1
     assert call(*words, url)[0] == 2
+    for test in ([], ["--test"]):
+        assert call(*words, "sqlite:///channels/nothing.sqlite3", *test)[0] == 1
+    assert not sqlite_path(popup).with_name("nothing.sqlite3").exists()
     changed = call(*words, popup.url)
 
     assert changed == (0, {"database": "popup", "address": popup.url})

@@ -210,8 +210,8 @@ def register_demo_channel(channel: DemoChannel) -> ChannelDatabase:
             last_number=999_999,
             country="USA",
         )
-    except RegistrationRefused:
-        # Its name or country was changed after an earlier start: it stays as it is.
+    except (RegistrationRefused, ChannelError):
+        # After an earlier start it was changed, or its database is gone: it stays as it is.
         database = ChannelDatabase.objects.filter(channel__code=channel.code, name="").first()
         if database is None:
             raise

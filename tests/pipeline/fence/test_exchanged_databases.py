@@ -207,6 +207,21 @@ def test_a_new_channel_that_was_visited_before_is_refused(store):
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
 
 
+def test_a_channel_is_not_called_blocked_once_its_incidents_are_closed(popup):
+    kinds = (IncidentKind.WRONG_DATABASE, IncidentKind.CHANNEL_FORKED)
+    message = Message("quoted", text="It was exchanged.")
+    first, second = (Incident.objects.report(kind, message, database=popup) for kind in kinds)
+    run(JobCode.UPLOAD)
+
+    def last_error() -> str:
+        return str(ChannelDatabase.objects.get(pk=popup.pk).last_error)
+
+    first.close("It is back.")
+    assert "is blocked until incident" in last_error()
+    second.close("It is back.")
+    assert last_error() == ""
+
+
 def test_a_blocked_channel_is_not_opened(store):
     Incident.objects.report(
         IncidentKind.WRONG_DATABASE, Message("quoted", text="It was exchanged."), database=store

@@ -18,7 +18,9 @@ from stores.models import (
     ChannelDatabase,
     Company,
     FunctionalityProfile,
+    Incident,
 )
+from stores.models.incident import IncidentKind
 from stores.pipeline import register
 from stores.pipeline.convert.accounts import import_account
 from tests.support.channels import on_server
@@ -348,6 +350,40 @@ def test_an_address_of_a_database_that_does_not_work_is_not_saved(boss, popup):
 
     assert "nothing listens" in page
     assert ChannelDatabase.objects.get(pk=popup.pk).url == popup.url
+
+
+@pytest.mark.parametrize("action", ["test", "save"])
+def test_a_file_that_is_not_there_is_no_address_of_a_registered_database(boss, popup, action):
+    url = f"/channels/popup/databases/{popup.pk}/address/"
+    form = {"address_form": "file", "file": "channels/nothing.sqlite3"}
+
+    page = post(boss, form, action, url).content.decode()
+
+    assert "Channel popup: there is no such file." in page
+    assert not sqlite_path(popup).with_name("nothing.sqlite3").exists()
+    assert ChannelDatabase.objects.get(pk=popup.pk).url == popup.url
+
+
+def test_the_right_address_closes_the_incident_of_a_wrong_one(boss, popup):
+    make_customer(popup, "Ann")
+    path = sqlite_path(popup)
+    wrong = path.with_name("wrong.sqlite3")
+    wrong.touch()
+    url = f"/channels/popup/databases/{popup.pk}/address/"
+
+    post(boss, {"address_form": "file", "file": "channels/wrong.sqlite3"}, path=url)
+    run("pipeline")
+    blocked = Incident.objects.open().get()
+    run("pipeline")
+    post(boss, {"address_form": "file", "file": f"channels/{path.name}"}, path=url)
+    page = boss.get("/channels/popup/").content.decode()
+    result = run("pipeline")
+
+    assert blocked.kind == IncidentKind.WRONG_DATABASE
+    assert not Incident.objects.open().exists()
+    assert "is blocked until" not in page
+    assert result["counts"]["converted"] == 1
+    wrong.unlink()
 
 
 def test_the_form_of_an_address_shows_its_parts(boss, houston):

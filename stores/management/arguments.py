@@ -272,12 +272,19 @@ def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
             )
 
 
-def raise_form_errors(bound_forms: Sequence[forms.BaseForm]) -> None:
-    """Refuse what was typed if a form has errors. Errors: CommandError with all of them."""
+def raise_form_errors(
+    bound_forms: Sequence[forms.BaseForm], options: Mapping[str, str] | None = None
+) -> None:
+    """Refuse what was typed if a form has errors. Errors: CommandError with all of them.
+
+    `options` are the options that give values of fields; the other fields are named in --set.
+    """
+    options = {NON_FIELD_ERRORS: ""} | dict(options or {})
     errors = []
     for form in bound_forms:
         for name, messages in form.errors.items():
-            prefix = "" if name == NON_FIELD_ERRORS else f"{form.add_prefix(name)}: "
+            typed = options.get(name, form.add_prefix(name))
+            prefix = f"{typed}: " if typed else ""
             errors += [f"{prefix}{message}" for message in messages]
     if errors:
         raise wrong_argument(" ".join(errors))

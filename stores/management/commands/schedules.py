@@ -22,6 +22,24 @@ from stores.models.job import JobCode
 from stores.models.schedule import MAX_RETRIES, MINUTES_A_DAY, restore_scheduler
 from stores.web.forms.schedule import AT, CONTINUOUS, CRON, EVERY, ScheduleForm
 
+# The options that give the values of the form's fields.
+OPTIONS = {
+    "job": "JOB",
+    "at": "--at",
+    "every_minutes": "--every",
+    "cron": "--cron",
+    "days": "--days",
+    "time_zone": "--zone",
+    "first_day": "--from",
+    "last_day": "--until",
+    "channels": "--channel",
+    "groups": "--group",
+    "catches_up": "--if-missed",
+    "retries": "--retries",
+    # The other ways to say when need a value, which has an option of its own.
+    "rhythm": "--continuous",
+}
+
 
 class Command(SynclineCommand):
     help = (
@@ -229,7 +247,7 @@ def save_schedule(schedule: Schedule, options: dict[str, Any]) -> Schedule:
     values = {name: unbound[name].value() for name in unbound.fields}
     form = ScheduleForm(values | {"job": schedule.job} | given(options), instance=schedule)
     with transaction.atomic():
-        arguments.raise_form_errors([form])
+        arguments.raise_form_errors([form], OPTIONS)
         saved = form.save_as(user)
     return get_schedule(saved.pk)
 

@@ -132,7 +132,7 @@ class Command(SynclineCommand):
         user = arguments.get_user(options["user"])
         data = arguments.form_data([CorrectionForm(sale)], options["assignments"])
         form = CorrectionForm(sale, data | {"why": options["reason"]})
-        arguments.raise_form_errors([form])
+        arguments.raise_form_errors([form], {"why": "--reason"})
         lease_transaction(sale, user)
         changed = correct_transaction(sale, user, form.reason, form.changes())
         sale.refresh_from_db()
@@ -171,7 +171,9 @@ class Command(SynclineCommand):
         cause, is_preview = options["cause"], options["preview"]
         user = arguments.get_user(options["user"])
         form = BulkCorrectionForm(cause, bulk_form_data(options))
-        arguments.raise_form_errors([form])
+        typed = {f"to-{name}": f"--set {name}" for name, _ in options["assignments"]}
+        typed |= {f"to-{name}": f"--expected {name}" for name in options["expected"]}
+        arguments.raise_form_errors([form], {"why": "--reason"} | typed)
         result = correct_all(
             cause, get_scope(options), user, form.reason, form.values, preview=is_preview
         )

@@ -166,6 +166,7 @@ class BulkCorrectionForm(forms.Form):
             choices=choices,
             label=f"{label(name)}: change to",
             required=is_only_field,
+            error_messages={"invalid_choice": "Not possible for this field."},
             initial=TO_EXPECTED if has_expected(cause) else choices[0][0],
         )
 

@@ -206,7 +206,7 @@ def late_next_step(database: Any, user: Reader) -> str:
     if Need.ERROR not in database.status.needs:
         return "Nothing is lost: the next run tries again. Check the channel's server and network."
     return (
-        "Nothing is lost, but only a person can mend it. The channel's page says what to do."
+        "Nothing is lost, but only a person can mend it. Once that is done, the next run goes on."
         if sees_errors(user)
         else "Nothing is lost. Tell someone who runs jobs or sets up channels."
     )

@@ -45,6 +45,22 @@ def test_an_error_and_its_cause_are_for_those_who_can_do_something(served, user_
     assert "<strong>User or password refused.</strong>" in operator
 
 
+def test_of_an_error_that_stays_users_are_told_who_mends_it(served, user_of):
+    alerts = {role: user_of(role).get("/").context["alerts"] for role in ("operator", "viewer")}
+
+    steps = {
+        role: next(alert.next_step for alert in shown if alert.icon == "cloud-slash")
+        for role, shown in alerts.items()
+    }
+    assert steps == {
+        "operator": (
+            "Nothing is lost, but only a person can mend it. Once that is done, the next run goes"
+            " on."
+        ),
+        "viewer": "Nothing is lost. Tell someone who runs jobs or sets up channels.",
+    }
+
+
 def test_the_list_shows_the_channels_of_a_status(served, user_of):
     client = user_of("auditor")
 

@@ -1,7 +1,7 @@
 """The pages that add a channel or a register's database, and change the address of one.
 
 They open the database while the request waits: an administrator wants to know at once whether it
-can be reached. One person at a time does so, and all that is opened has time limits. See ADR 0018.
+can be reached. One person at a time does so, and all that is opened has time limits. See ADR 0020.
 """
 
 from collections.abc import Callable

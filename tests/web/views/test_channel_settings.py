@@ -116,6 +116,7 @@ def test_a_page_shows_a_setting_that_was_never_sent(boss, popup):
 
     page = text_of(boss, "/channels/popup/")
 
+    assert "Time zone UTC" in page
     assert f"Functionality profile outlet {EMPTY_VALUE} Pending distribution 1070" in page
 
 

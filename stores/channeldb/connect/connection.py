@@ -11,8 +11,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from pkgutil import iter_modules
 from typing import Any, NoReturn
 
 import psycopg2
@@ -22,7 +20,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import load_backend
 from psycopg2 import errorcodes
 
-from stores.channeldb import migrations
 from stores.channeldb.connect.hosts import resolve_and_pin
 from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.connect.url import Database, connection_settings, refusal
@@ -39,6 +36,7 @@ from stores.channeldb.errors import (
 from stores.channeldb.router import ALIAS, APP
 from stores.channeldb.schema.drift import can_be_recreated, differences
 from stores.channeldb.schema.tables import LATER_COLUMNS, NO_COLUMNS
+from stores.channeldb.schema.unchanged import is_unchanged, needed_migrations
 from stores.hqdb.retry import sqlite_extended_code, sqlstate_of
 from stores.messages.message import Message
 
@@ -141,9 +139,10 @@ def connect(database: Database | None, *, migrate: bool = False) -> Iterator[str
         raise ChannelNotChosen
     alias = alias_of(database)
     with registered_connection(database, alias) as wrapper:
-        require_channel(database, wrapper, migrate=migrate)
-        if not migrate:
-            require_schema(database, wrapper)
+        if migrate or not is_current(database, wrapper):
+            require_channel(database, wrapper, migrate=migrate)
+            if not migrate:
+                require_schema(database, wrapper)
         at_first = wrapper.connection
         try:
             yield alias
@@ -197,10 +196,18 @@ def close_quietly(wrapper: BaseDatabaseWrapper) -> None:
 # ------------------------------------------------------------------- tables
 
 
-@cache
-def needed_migrations() -> frozenset[str]:
-    """The names of the migrations that a channel must have."""
-    return frozenset(module.name for module in iter_modules(migrations.__path__))
+def is_current(database: Database, wrapper: BaseDatabaseWrapper) -> bool:
+    """Whether one look shows that a channel has all migrations and is as these made it.
+
+    SQLite, which is no trip away, has no such look. Errors: ChannelUnreachable.
+    """
+    if wrapper.vendor != "postgresql":
+        return False
+    with translated(database, always=True):
+        is_as_made = is_unchanged(wrapper, NO_COLUMNS)
+    if is_as_made:
+        note_lacking(wrapper.alias, frozenset())
+    return is_as_made
 
 
 def missing_migrations(applied: set[tuple[str, str]]) -> frozenset[str]:

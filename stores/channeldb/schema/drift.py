@@ -4,9 +4,9 @@ Tills rely on the tables and the guards in them, and so does HQ: a trigger that 
 off, or a column of another type, must stop the visit before anything is read. A channel may have
 columns that can be null, tables, views, indexes and AFTER triggers of its own beside ours.
 
-What is looked at is told in facts, such as "column async_customer.email" -> "text". PostgreSQL
-sends one digest of its facts; SQLite keeps the words its schema was made with, which are compared
-as they are. Only when these differ are the facts themselves read, to say what is different.
+What is looked at is told in facts, such as "column async_customer.email" -> "text". They are read
+only if a quick look finds something: on PostgreSQL that of `unchanged`; SQLite keeps the words its
+schema was made with, which are compared as they are.
 
 Source: reliability 3.10 and 3.11.
 """
@@ -22,6 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from stores.channeldb.schema import ddl, triggers
 from stores.channeldb.schema.tables import CHANNEL_TABLES, NO_COLUMNS, Column, Table
+from stores.channeldb.schema.unchanged import is_unchanged
 
 Facts = dict[str, str]
 
@@ -38,10 +39,8 @@ def differences(wrapper: BaseDatabaseWrapper, *, lacking: frozenset[str] = NO_CO
     different. Errors: those of the driver.
     """
     if wrapper.vendor == "postgresql":
-        with wrapper.cursor() as cursor:
-            cursor.execute(READ_DIGEST, fact_parameters(lacking))
-            if cursor.fetchone()[0] == expected_digest(lacking):
-                return []
+        if is_unchanged(wrapper, lacking):
+            return []
     elif sqlite_definitions(wrapper.connection) == expected_sqlite(lacking)[0]:
         return []
     return compare_facts(*facts_of(wrapper, lacking))
@@ -125,7 +124,7 @@ def normalized_definition(words: str) -> str:
 # swallow a row, rules, and functions or operators in `public` that could be taken for the server's
 # own (those of extensions are no surprise). While it asks, `public` is not on the search path.
 
-FACTS = r"""
+READ_FACTS = r"""
 SET LOCAL search_path = pg_catalog;
 WITH ours AS (
     SELECT oid, relname, relkind, relpersistence, relrowsecurity FROM pg_class
@@ -200,15 +199,8 @@ WITH ours AS (
      WHERE o.oprnamespace = 'public'::regnamespace
        AND NOT EXISTS (SELECT FROM planted
                         WHERE classid = 'pg_operator'::regclass AND objid = o.oid)
-)"""
-READ_FACTS = f"{FACTS} SELECT thing, description FROM facts"  # noqa: S608 - both halves are ours
-READ_DIGEST = (
-    FACTS  # noqa: S608 - as above
-    + r"""
-SELECT encode(sha256(convert_to(string_agg(
-           thing || E'\t' || description, E'\n' ORDER BY thing COLLATE "C"), 'UTF8')), 'hex')
-  FROM facts"""
 )
+SELECT thing, description FROM facts"""
 TYPE_NAMES = {
     "counter": "bigint not null identity",
     "time": "timestamp with time zone",
@@ -274,13 +266,6 @@ def fact_parameters(lacking: frozenset[str]) -> dict[str, list[str]]:
         "triggers": names["trigger"],
         "functions": list(triggers.POSTGRESQL_FUNCTIONS),
     }
-
-
-@cache
-def expected_digest(lacking: frozenset[str]) -> str:
-    """The digest of the facts of an unchanged channel."""
-    lines = sorted(f"{thing}\t{words}" for thing, words in postgresql_facts(lacking).items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 # -------------------------------------------------------------------- SQLite

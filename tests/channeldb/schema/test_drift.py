@@ -67,6 +67,11 @@ POSTGRESQL = [
         "ALTER TABLE account_map DROP CONSTRAINT account_map_pkey",
         "key account_map.async_account is missing",
     ),
+    SchemaChange(
+        "ALTER TABLE account_map DROP CONSTRAINT account_map_pkey; ALTER TABLE account_map "
+        "ADD CONSTRAINT account_map_pkey PRIMARY KEY (async_account) DEFERRABLE",
+        "key account_map.async_account is missing",
+    ),
     SchemaChange("DROP TABLE async_attribute", "table async_attribute is missing"),
     SchemaChange(
         "ALTER TABLE async_contact RENAME TO contacts; "
@@ -103,6 +108,10 @@ POSTGRESQL = [
     SchemaChange(
         "CREATE OR REPLACE FUNCTION event_guard() RETURNS trigger LANGUAGE plpgsql "
         "SET search_path = pg_catalog AS 'BEGIN RETURN NEW; END'",
+        "function event_guard() is not as Syncline made it",
+    ),
+    SchemaChange(
+        "ALTER FUNCTION event_guard() RESET search_path",
         "function event_guard() is not as Syncline made it",
     ),
     SchemaChange(
@@ -174,7 +183,7 @@ SQLITE = [
         "index async_customer.async_customer_waiting is missing",
     ),
 ]
-# Columns, tables and triggers that an owner may add to a channel.
+# Columns, tables and triggers that an owner may add to a channel, and names that may be changed.
 ADDITIONS_ON_BOTH = (
     "ALTER TABLE async_customer ADD COLUMN shoe_size integer",
     "CREATE TABLE till_settings (name text NOT NULL)",
@@ -188,6 +197,7 @@ ADDITIONS = {
         "CREATE TRIGGER own AFTER INSERT ON customer FOR EACH ROW EXECUTE FUNCTION own()",
         "CREATE EXTENSION pg_trgm",
         "ALTER TABLE async_customer ENABLE ALWAYS TRIGGER guard_update",
+        "ALTER TABLE account_map RENAME CONSTRAINT account_map_pkey TO my_key",
     ),
     "sqlite": (
         *ADDITIONS_ON_BOTH,

@@ -1,19 +1,19 @@
 """Channels whose tables lack a later, optional column: HQ visits them all the same.
 
-From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `command` calls a
-management command and returns its output.
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `houston` is the one on
+PostgreSQL; `command` calls a management command and returns its output.
 """
 
 import pytest
 from django.db import DatabaseError, connections
 
-from stores.channeldb.connect.connection import connect
 from stores.channeldb.schema import ddl
-from stores.channeldb.schema.tables import LATER_COLUMNS
+from stores.channeldb.schema.tables import LATER_COLUMNS, NO_COLUMNS
+from stores.channeldb.schema.unchanged import is_unchanged
 from stores.models import AsyncCustomer, Customer, Quarantine
 from stores.models.job import JobCode
 from stores.pipeline.events.kinds import EVENT_KINDS
-from tests.support.make import make_customer, make_event, query, run
+from tests.support.make import make_customer, make_event, query, run, till
 from tests.support.promises import broken_promises
 from tests.support.registers import merge, offline_register
 
@@ -25,7 +25,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def older_store(store):
     """The store, with the tables of a version before `based_on`."""
-    with connect(store, migrate=True) as alias, connections[alias].cursor() as cursor:
+    make_older(store)
+    return store
+
+
+def make_older(database):
+    with till(database) as alias, connections[alias].cursor() as cursor:
         vendor = ddl.vendor_of(connections[alias])
         objects = ddl.object_statements(vendor, lacking=LACKING)
         for kind in EVENT_KINDS:
@@ -37,7 +42,18 @@ def older_store(store):
             for thing in triggers:
                 cursor.execute(objects[thing])
         cursor.execute("DELETE FROM django_migrations WHERE name = %s", [MIGRATION])
-    return store
+
+
+def test_the_quick_look_knows_an_older_channel_and_a_migrated_one(houston, command):
+    make_older(houston)
+    with till(houston) as alias:
+        assert is_unchanged(connections[alias], LACKING)
+        assert not is_unchanged(connections[alias], NO_COLUMNS)
+
+    command("migrate_channels", houston.channel.code)
+
+    with till(houston) as alias:
+        assert is_unchanged(connections[alias], NO_COLUMNS)
 
 
 def test_hq_visits_a_channel_of_an_older_version(older_store):

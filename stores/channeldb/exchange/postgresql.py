@@ -43,11 +43,12 @@ from stores.failpoints import failpoint
 from stores.hqdb.sql import assignments, identifiers
 
 # A table that its owner has emptied is told by its sequence, where HQ's role may look at that.
-COUNTER = """coalesce(
-    (SELECT max(replication_counter) FROM public.{table}),
-    (SELECT CASE WHEN has_sequence_privilege(s.name, 'SELECT')
-                 THEN coalesce(pg_sequence_last_value(s.name::regclass), 0) END
-       FROM pg_get_serial_sequence('public.{table}', 'replication_counter') AS s (name)))"""
+SEQUENCE = "pg_get_serial_sequence('public.{table}', 'replication_counter')"
+# With max() the planner would look for two ways to the highest.
+COUNTER = f"""coalesce(
+    (SELECT replication_counter FROM public.{{table}} ORDER BY replication_counter DESC LIMIT 1),
+    CASE WHEN has_sequence_privilege({SEQUENCE}, 'SELECT')
+         THEN coalesce(pg_sequence_last_value({SEQUENCE}::regclass), 0) END)"""  # noqa: S608 - as below
 COUNTERS = ", ".join(
     f"'{table.name}', {COUNTER.format(table=table.name)}" for table in EVENT_TABLES
 )

@@ -6,7 +6,8 @@ its channel. What has missed one start is delayed, and late after two. A databas
 can help needs one, whatever its schedules do.
 
 Nothing of this is stored: it follows from the schedules, and from rows that say since when
-something waits.
+something waits. Nothing waits for longer than its database has been served: since it was added,
+switched on, resumed or included again.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -43,7 +44,7 @@ class Waiting(TextChoices):
 
     VISIT = "visit", "Not visited for {}."
     CONVERSION = "conversion", "Events uploaded {} ago are not converted yet."
-    DELIVERY = "delivery", "Customers changed {} ago are not delivered yet."
+    DELIVERY = "delivery", "Customers have waited {} for delivery."
 
 
 STEPS = {
@@ -201,19 +202,27 @@ def since_when(database: ChannelDatabase, known: "Facts") -> dict[Waiting, datet
         waiting[Waiting.CONVERSION] = known.staged_at
     lacking = [moment for moment in (known.changed_at, known.lacking_since) if moment]
     if lacking and known.is_sent_customers and not database.downloads_paused:
-        waiting[Waiting.DELIVERY] = min(lacking)
+        waiting[Waiting.DELIVERY] = max(min(lacking), delivered_since(database))
     return waiting
 
 
 def unvisited_since(database: ChannelDatabase) -> datetime:
     """The last visit that fetched what there was, or since when there should have been one."""
     visited_at = database.last_visited_at or database.added_at
-    if database.uploads_resumed_at:
-        visited_at = max(visited_at, database.uploads_resumed_at)
     if database.failing_since and database.failed_step == StepCode.UPLOAD:
         # Other steps may have visited it since.
         visited_at = min(visited_at, database.failing_since)
-    return visited_at
+    return latest(visited_at, database.uploads_resumed_at, database.switched_on_at)
+
+
+def delivered_since(database: ChannelDatabase) -> datetime:
+    """Since when HQ promises it deliveries: what is older was promised from then on."""
+    since = (database.downloads_resumed_at, database.switched_on_at, database.included_at)
+    return latest(database.added_at, *since)
+
+
+def latest(moment: datetime, *others: datetime | None) -> datetime:
+    return max([moment, *(other for other in others if other)])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stores.channel_status import Timeliness, channel_statuses
+from stores.channel_status import Timeliness, Waiting, channel_statuses
 from stores.messages.message import Message
 from stores.models import (
     Channel,
@@ -26,6 +26,7 @@ from stores.models.channel import Direction
 from stores.models.error_cause import ErrorCause
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
+from stores.pipeline.archive import archive_channel, restore_channel
 from stores.pipeline.pauses import pause, resume
 from tests.support.damage import damage
 from tests.support.make import make_customer, make_schedule, out_of_reach, run
@@ -100,15 +101,13 @@ def test_a_channel_that_was_never_visited_waits_since_it_was_added(served, popup
 def test_customers_that_a_channel_lacks_make_it_late(served, popup):
     make_customer(served, "Ann")
     run("pipeline", channels=["houston"])
-    visited(popup, 1)
+    visited(popup, 1, added_at=minutes_ago(600))
     Customer.objects.filter(first_name="Ann").update(modified_at=minutes_ago(66))
 
     status = status_of(popup)
 
     assert status.timeliness == LATE
-    assert [item.sentence for item in status.overdue] == [
-        "Customers changed 1 h ago are not delivered yet."
-    ]
+    assert [item.sentence for item in status.overdue] == ["Customers have waited 1 h for delivery."]
     assert status_of(served).timeliness == ON_TIME
 
 
@@ -130,15 +129,117 @@ def test_events_that_are_not_converted_delay_their_channel(served):
 def test_a_register_that_gets_no_customers_is_not_late_with_them(served):
     make_customer(served, "Ann")
     run("pipeline")
-    register = ChannelDatabase.objects.create(
-        channel=served.channel, group=served.group, name="till-1", url="embedded:till_1"
-    )
+    register = add_register(served)
+    visited(register, 1, added_at=minutes_ago(600))
     Customer.objects.filter(first_name="Ann").update(modified_at=minutes_ago(66))
     late = status_of(register)
     SchedulerJob.objects.create(job=JobCode.DOWNLOAD, exclude_from_offline=True)
 
     assert late.timeliness == LATE
     assert status_of(register).timeliness == ON_TIME
+
+
+def add_register(database: ChannelDatabase) -> ChannelDatabase:
+    return ChannelDatabase.objects.create(
+        channel=database.channel, group=database.group, name="till-1", url="embedded:till_1"
+    )
+
+
+def lacks_old_customers(database: ChannelDatabase) -> None:
+    """Let it be added long ago, and lack a customer that changed when nobody served it."""
+    visited(database, 600, added_at=minutes_ago(600))
+    Customer.objects.filter(first_name="Ann").update(modified_at=minutes_ago(500))
+
+
+def switch_off_and_on(database: ChannelDatabase) -> None:
+    ChannelDatabase.objects.filter(pk=database.pk).update(is_enabled=False)
+    ChannelDatabase.objects.filter(pk=database.pk).update(is_enabled=True)
+
+
+def archive_and_restore(database: ChannelDatabase) -> None:
+    archive_channel(database.channel, "Closed.", whatever_waits=True)
+    restore_channel(database.channel)
+
+
+def pause_and_resume(database: ChannelDatabase) -> None:
+    for direction in Direction:
+        pause(database, direction, "Stocktaking.")
+        resume(database, direction)
+
+
+@pytest.mark.parametrize("act", [switch_off_and_on, archive_and_restore, pause_and_resume])
+def test_what_waits_at_a_channel_that_is_served_again_waits_since_then(served, popup, act):
+    make_customer(served, "Ann")
+    run("pipeline", channels=["houston"])
+    lacks_old_customers(popup)
+    before = status_of(popup)
+
+    act(popup)
+
+    assert (before.timeliness, status_of(popup).timeliness) == (LATE, ON_TIME)
+    assert status_of(popup).lag_minutes == 0
+    later = minutes_ago(66)
+    ChannelDatabase.objects.filter(pk=popup.pk).update(
+        uploads_resumed_at=later, downloads_resumed_at=later, switched_on_at=later
+    )
+    assert status_of(popup).timeliness == LATE
+
+
+def test_a_channel_that_was_just_added_is_not_late_with_old_customers(served, popup):
+    make_customer(served, "Ann")
+    run("pipeline", channels=["houston"])
+    Customer.objects.filter(first_name="Ann").update(modified_at=minutes_ago(500))
+
+    added = status_of(popup)
+    visited(popup, 1, added_at=minutes_ago(36))
+
+    assert (added.timeliness, added.overdue) == (ON_TIME, [])
+    assert status_of(popup).timeliness == DELAYED
+
+
+def excluded_by_job(register: ChannelDatabase, excluded: bool) -> None:
+    SchedulerJob.objects.update_or_create(
+        job=JobCode.DOWNLOAD, defaults={"exclude_from_offline": excluded}
+    )
+
+
+def excluded_by_deleted_job(register: ChannelDatabase, excluded: bool) -> None:
+    excluded_by_job(register, True)
+    if not excluded:
+        SchedulerJob.objects.all().delete()
+
+
+def filtered_by_group(register: ChannelDatabase, filtered: bool) -> None:
+    ChannelDatabaseGroup.objects.filter(pk=register.group_id).update(
+        filter_shared_customer_data=filtered
+    )
+
+
+def in_filtered_group(register: ChannelDatabase, filtered: bool) -> None:
+    values = {"filter_shared_customer_data": filtered}
+    group, _ = ChannelDatabaseGroup.objects.get_or_create(name=f"Filtered {filtered}", **values)
+    ChannelDatabase.objects.filter(pk=register.pk).update(group=group)
+
+
+@pytest.mark.parametrize(
+    "exclude", [excluded_by_job, excluded_by_deleted_job, filtered_by_group, in_filtered_group]
+)
+def test_customers_of_a_register_that_is_included_again_wait_since_then(served, exclude):
+    make_customer(served, "Ann")
+    run("pipeline")
+    register = add_register(served)
+    lacks_old_customers(register)
+    visited(register, 1)
+
+    exclude(register, True)
+    left_out = status_of(register)
+    exclude(register, False)
+
+    assert Waiting.DELIVERY not in [item.what for item in left_out.items]
+    assert Waiting.DELIVERY in [item.what for item in status_of(register).items]
+    assert status_of(register).timeliness == ON_TIME
+    ChannelDatabase.objects.filter(pk=register.pk).update(included_at=minutes_ago(66))
+    assert status_of(register).timeliness == LATE
 
 
 def test_a_channel_that_no_schedule_serves_needs_one(served):

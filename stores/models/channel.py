@@ -356,6 +356,9 @@ class ChannelDatabase(models.Model):
     failed_start = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField(default=True)
     added_at = models.DateTimeField(db_default=Now(), editable=False)
+    # When it or its channel was last switched on again, and when 1010 last included it again.
+    switched_on_at = models.DateTimeField(null=True, editable=False)
+    included_at = models.DateTimeField(null=True, editable=False)
     last_visited_at = models.DateTimeField(null=True, editable=False)
     last_error = MessageField()
     last_duration_s = models.FloatField(null=True, editable=False)

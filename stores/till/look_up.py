@@ -16,6 +16,8 @@ from stores.values.characters import normalize_email, normalize_key, normalize_p
 from stores.values.patterns import PHONE_PATTERN
 
 MAX_FOUND, MAX_ALIKE = 20, 5
+# Of so many of the newest accounts, the one in the middle says how long they take.
+COMPARED_WAITS = 5
 # So many last digits of a phone number tell people apart; countries write the first ones in
 # different ways. Fewer digits than the minimum are no number of a person.
 COMPARED_DIGITS, MIN_DIGITS = 9, 6
@@ -266,49 +268,44 @@ def expectation(opened: OpenTill, found: Found) -> str:
             "The account comes once this register is online again and headquarters has fetched"
             " the customer."
         )
-    [event] = opened.fetch(
-        """SELECT CAST(occurred_at AS text) AS occurred_at, acknowledged_at FROM async_customer
+    fetched_at, wait = fetched(opened, found), usual_wait(opened)
+    if fetched_at is None:
+        state, start = "Headquarters has not fetched the customer yet.", "Once it has, the account"
+    else:
+        state, start = "Headquarters has the customer, and job 1010 brings the account.", "That"
+    if wait is None:
+        return f"{state} Expect the account after the next P-job, conversion and 1010."
+    is_due = fetched_at is not None and timezone.now() - fetched_at > wait
+    return f"{state} {start} usually takes {in_words(wait)}{', so it is due' if is_due else ''}."
+
+
+def fetched(opened: OpenTill, found: Found) -> datetime | None:
+    """When headquarters fetched a customer; None if it has not."""
+    rows = opened.fetch(
+        """SELECT acknowledged_at FROM async_customer
             WHERE async_account = %s ORDER BY replication_counter LIMIT 1""",
         str(found.async_account),
-    ) or [{"occurred_at": None, "acknowledged_at": None}]
-    if moment(event["acknowledged_at"]):
-        state = "Headquarters has the customer, and job 1010 brings the account."
-    else:
-        state = f"Headquarters has not fetched the customer yet; {last_visit(opened)}."
-    return f"{state} {due(opened, moment(event['occurred_at']))}"
+    )
+    return moment(rows[0]["acknowledged_at"]) if rows else None
 
 
-def last_visit(opened: OpenTill) -> str:
-    rows = opened.fetch("SELECT updated_at FROM exchange_state")
-    visited = moment(rows[0]["updated_at"]) if rows else None
-    return f"it last visited this channel {ago(visited)} ago" if visited else "it was never here"
+def usual_wait(opened: OpenTill) -> timedelta | None:
+    """How long accounts took of late, from headquarters' fetching the customer; None if unknown.
 
-
-def due(opened: OpenTill, saved: datetime | None) -> str:
-    """How long it takes still, if it takes as long as for the last customer of this channel."""
-    wait = last_wait(opened)
-    if wait is None or saved is None:
-        return "Expect the account after the next P-job, conversion and 1010."
-    # Another till may have written any time.
-    left = wait - max(timezone.now() - saved, timedelta(0))
-    if left < timedelta(0):
-        return f"The last customer waited {in_words(wait)}, so it is due."
-    return f"The last customer waited {in_words(wait)}: expect the account in {in_words(left)}."
-
-
-def last_wait(opened: OpenTill) -> timedelta | None:
-    """How long the newest customer of this database waited for the account."""
+    Headquarters wrote both times. When a customer was saved is not one of them: a till may write
+    any time.
+    """
     rows = opened.fetch(
-        """SELECT CAST(event.occurred_at AS text) AS occurred_at, map.received_at
+        f"""SELECT event.acknowledged_at, map.received_at
              FROM async_customer event
              JOIN account_map map ON map.async_account = event.async_account
             WHERE event.operation = 'create'
-            ORDER BY event.replication_counter DESC LIMIT 1"""
+            ORDER BY event.replication_counter DESC LIMIT {COMPARED_WAITS}"""  # noqa: S608
     )
-    if not rows:
-        return None
-    saved, received = moment(rows[0]["occurred_at"]), moment(rows[0]["received_at"])
-    return max(received - saved, timedelta(0)) if saved and received else None
+    times = [(moment(row["acknowledged_at"]), moment(row["received_at"])) for row in rows]
+    # Of a customer of the real-time service, the account may come before the P-job does.
+    waits = [come - fetched for fetched, come in times if fetched and come and come >= fetched]
+    return sorted(waits)[len(waits) // 2] if waits else None
 
 
 def moment(value: Any) -> datetime | None:
@@ -323,16 +320,12 @@ def moment(value: Any) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def ago(past: datetime) -> str:
-    return in_words(max(timezone.now() - past, timedelta(0)))
-
-
 def in_words(span: timedelta) -> str:
     seconds = round(span.total_seconds())
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= 2 * length:
             return counted(round(seconds / length), unit)
-    return counted(seconds, "second")
+    return counted(max(seconds, 1), "second")
 
 
 # ---------------------------------------------------------------------------- what it holds

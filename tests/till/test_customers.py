@@ -18,10 +18,10 @@ from stores.till.customers import (
     edit_customer,
     issue_loyalty_card,
 )
-from stores.till.look_up import current_state, find, search
+from stores.till.look_up import current_state, expectation, find, moment, search
 from stores.till.refusals import InvalidValues, Refused, UnknownCustomer
 from stores.till.saves import new_save_id
-from tests.support.make import make_customer, run, write
+from tests.support.make import make_customer, query, run, write
 from tests.support.tills import ann, events, set_up, till_at
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def test_a_loyalty_card_is_issued_once_the_account_is_in_this_channel(store, sea
 
     start = "A loyalty card needs an account in this channel, and this customer is Pending sync."
     assert all(text.startswith(start) for text in refusals)
-    assert "has not fetched the customer yet; it" in refusals[0]
+    assert "has not fetched the customer yet." in refusals[0]
     assert (
         refusals[1:]
         == [
@@ -74,17 +74,38 @@ def test_a_loyalty_card_is_issued_once_the_account_is_in_this_channel(store, sea
         issue_loyalty_card(till, "005002", "4711")
 
 
-def test_a_pending_customer_s_account_is_expected_as_soon_as_the_last_one_came(store):
-    saved_at = timezone.now() - timedelta(minutes=10)
-    make_customer(store, "Bo", occurred_at=saved_at)
+def expected(database, text="Ann") -> str:
+    """When the till says to expect the account of the only customer with this name."""
+    with till_at(database).open() as opened:
+        [found] = search(opened, text)
+        return expectation(opened, found)
+
+
+def accounts_took(database, *minutes: float) -> None:
+    """Let the accounts of the channel's customers have taken so long, in order."""
+    rows = events(database, "async_customer", "async_account", "acknowledged_at")
+    for (guid, fetched_at), wait in zip(rows, minutes, strict=False):
+        received_at = moment(fetched_at) + timedelta(minutes=wait)
+        update = "UPDATE account_map SET received_at = %s WHERE async_account = %s"
+        query(database, update, received_at.isoformat(), str(guid))
+
+
+def test_an_account_is_expected_to_take_as_long_as_the_last_ones_whatever_tills_wrote(store):
+    for name, days in (("Bo", 1), ("Cem", 400), ("Dee", -400)):
+        make_customer(store, name, occurred_at=timezone.now() - timedelta(days=days))
     run("pipeline")
+    accounts_took(store, 2, 1500, 3)
 
     saved = create_customer(till_at(store), ann())
+    run(JobCode.UPLOAD)
 
-    assert "last visited this channel" in saved.message
     assert saved.message.endswith(
-        "The last customer waited 10 minutes: expect the account in 10 minutes."
+        "Headquarters has not fetched the customer yet. Once it has, the account usually takes 3"
+        " minutes."
     )
+    assert "brings the account. That usually takes 3 minutes." in expected(store)
+    accounts_took(store, 0, 0, 0)
+    assert expected(store).endswith("That usually takes 1 second, so it is due.")
 
 
 def test_an_edit_has_the_complete_new_state_before_and_after_the_account(store):
@@ -247,7 +268,7 @@ def test_dates_that_the_till_cannot_hold_are_named(houston):
     with pytest.raises(InvalidValues, match="Birth date: not a date"):
         edit_customer(till_at(houston), ref_of(houston, "Odd"), {"last_name": "Even"})
     edited = edit_customer(till_at(houston), ref_of(houston, "Late"), {"phone": "+1 281 555 0100"})
-    assert "expect the account in" in edited.message
+    assert "the account usually takes" in edited.message
 
 
 def test_an_unknown_customer_is_refused(houston):

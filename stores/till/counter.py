@@ -1,6 +1,6 @@
 """Where a till stands, and the database that it works in."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from stores.channeldb.exchange.open import visit
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.sqlite import SQLiteVisit
 from stores.messages.message import Message
-from stores.till.merge_upward import MergeCounts, lacks_events, merge_upward
+from stores.till.merge_upward import MergeCounts, count_lacking, merge_upward
 from stores.till.refusals import Refused
 from stores.till.service import Service
 from stores.till.settings import FEATURES, TillSettings
@@ -89,24 +89,34 @@ class Till:
         Without a register, or while it is offline, there is none. One that is no SQLite file is
         fetched by headquarters only. Errors: ChannelError.
         """
-        return self.merge(is_wanted=lambda register, channel: True)
+        with self.both() as databases:
+            return merge_upward(*databases) if databases else MergeCounts()
 
     def bring_new(self) -> MergeCounts:
         """Reconnect if the register has an event whose id the channel lacks. Errors: ChannelError.
 
         Comparing the ids is quick; the merge reads and compares every row.
         """
-        return self.merge(is_wanted=lacks_events)
-
-    def merge(self, is_wanted: Callable[[SQLiteVisit, ChannelVisit], bool]) -> MergeCounts:
-        if self.register is None or self.is_offline:
+        with self.both() as databases:
+            if databases and count_lacking(*databases):
+                return merge_upward(*databases)
             return MergeCounts()
-        with visit(self.register) as register, visit(self.channel) as other:
+
+    def count_new(self) -> int:
+        """How many events the register has whose ids the channel lacks. Errors: ChannelError."""
+        with self.both() as databases:
+            return count_lacking(*databases) if databases else 0
+
+    @contextmanager
+    def both(self) -> Iterator[tuple[SQLiteVisit, ChannelVisit] | None]:
+        """Open the register and the channel, if what the register wrote can be merged."""
+        if self.register is None or self.is_offline:
+            yield None
+            return
+        with visit(self.register) as register, visit(self.channel) as channel:
             # A protocol knows no classes, and the merge looks at those of the two engines.
-            channel = cast("ChannelVisit", other)
-            if not isinstance(register, SQLiteVisit) or not is_wanted(register, channel):
-                return MergeCounts()
-            return merge_upward(register, channel)
+            other = cast("ChannelVisit", channel)
+            yield (register, other) if isinstance(register, SQLiteVisit) else None
 
 
 def replace_invalid_bytes(text: bytes) -> str:

@@ -90,9 +90,13 @@ class MergeCounts:
     left: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
 
+    @property
+    def behind(self) -> int:
+        """How many events stay in the register."""
+        return self.incomplete + self.left + len(self.conflicts)
+
     def __str__(self) -> str:
-        behind = self.incomplete + self.left + len(self.conflicts)
-        left = f" {counted(behind, 'event')} left to headquarters." if behind else ""
+        left = f" {counted(self.behind, 'event')} left to headquarters." if self.behind else ""
         return f"{counted(self.copied, 'event')} copied.{left}"
 
     def add(self, other: "MergeCounts") -> None:
@@ -103,13 +107,13 @@ class MergeCounts:
         self.conflicts += other.conflicts
 
 
-def lacks_events(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) -> bool:
-    """Whether the register has an event whose id the channel lacks."""
-    return any(lacks_ids(register, channel, table.name) for table in EVENT_TABLES)
+def count_lacking(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) -> int:
+    """How many events the register has whose ids the channel lacks."""
+    return sum(lacking_ids(register, channel, table.name) for table in EVENT_TABLES)
 
 
-def lacks_ids(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit, table: str) -> bool:
-    """Whether the channel has fewer of the register's ids of a table. What is no id is left out."""
+def lacking_ids(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit, table: str) -> int:
+    """How many of the register's ids of a table the channel lacks. What is no id is left out."""
     lines, _ = register.event_ids(table)
     ids = lines.decode().lower().split()
     condition, values = (
@@ -120,7 +124,7 @@ def lacks_ids(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit, tab
     statement = f"SELECT count(*) FROM {table} WHERE event_id {condition}"  # noqa: S608
     with channel.wrapper.cursor() as cursor:
         cursor.execute(statement, [values])
-        return bool(cursor.fetchone()[0] < len(ids))
+        return len(ids) - int(cursor.fetchone()[0])
 
 
 def merge_upward(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) -> MergeCounts:

@@ -67,6 +67,7 @@ from stores.web.request import Request
 # Half of the threads of a web process.
 MAX_OPEN = 4
 LOOK_ALIKES = "look-alikes"
+RECONNECT = "reconnect"
 LOCK = "hashtextextended('till', %s)"
 
 may_use_till = require_permission("stores.use_till", "use the till of a channel")
@@ -153,7 +154,7 @@ ACTIONS = {
 @require_http_methods(["GET", "HEAD", "POST"])
 @may_use_till
 def till(request: Request, code: str) -> HttpResponse:
-    """A till of a channel; a POST does one of the actions, or looks for look-alikes."""
+    """A till of a channel; a POST does an action, reconnects or looks for look-alikes."""
     channel = get_object_or_404(Channel.objects.select_related("company"), code=code)
     if not channel.is_enabled:
         messages.error(request, f"Channel {code} is switched off, so nobody can use its tills.")
@@ -237,12 +238,17 @@ class TillPage:
 
     def respond(self) -> HttpResponse:
         if self.request.method != "POST":
-            self.reconnect()
             return self.render_page({})
+        name = self.request.POST.get("action", "")
+        if name == RECONNECT:
+            self.reconnect()
+            return redirect(self.url(customer=self.ref))
+        if name in ACTIONS:
+            # At a register that is online again, what it has saved meanwhile comes first.
+            self.reconnect()
         with self.till.open() as opened:
             settings = opened.settings
             is_known = not self.ref or self.is_known(opened)
-        name = self.request.POST.get("action", "")
         if name == LOOK_ALIKES:
             return self.render_alike(CustomerForm(settings, self.request.POST))
         action = ACTIONS.get(name)
@@ -265,11 +271,11 @@ class TillPage:
         return True
 
     def reconnect(self) -> None:
-        """Bring first what a register that is online again has saved meanwhile, and say so."""
+        """Bring what a register that is online again has saved meanwhile, and say so."""
         counts = self.till.bring_new()
         if counts.copied:
             messages.success(self.request, f"Register {self.till.register_name}: {counts}")
-        elif counts.conflicts:
+        elif counts.behind:
             messages.warning(self.request, f"Register {self.till.register_name}: {counts}")
 
     def carry_out(self, action: Action, form: TillForm) -> Any:
@@ -301,6 +307,7 @@ class TillPage:
             "q": self.request.GET.get("q", ""),
         }
         if "trouble" not in context:
+            context["lacking"] = self.till.count_new()
             with self.till.open() as opened:
                 context |= self.read(opened, context)
         return render(self.request, "till/page.html", context)

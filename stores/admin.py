@@ -15,6 +15,7 @@ from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.web.forms.account import MAX_LENGTH, customer_with_account
 from stores.web.forms.attribute import AttributeDefinitionForm
+from stores.web.forms.parameter import ParameterForm
 from stores.web.forms.schedule import ScheduleForm
 
 admin.site.site_header = "Syncline settings"
@@ -177,6 +178,17 @@ class SchedulerJobAdmin(Listed):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("job",) if obj else ()
+
+
+@admin.register(models.Parameter)
+class ParameterAdmin(Listed):
+    """Without a row, a parameter has the value of the environment, or the default."""
+
+    form = ParameterForm
+    list_display = ("name", "value")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("name",) if obj else ()
 
 
 @admin.register(models.PaymentRounding)

@@ -6,6 +6,7 @@ CONFIGURATION_MODELS = (
     *("company", "numbersequence", "channel", "channeldatabase", "channeldatabasegroup"),
     *("attributedefinition", "paymentrounding", "schedule"),
     *("functionalityprofile", "featureset", "schedulerjob", "affiliation", "customergroup"),
+    "parameter",
 )
 VIEW_ONLY_MODELS = (
     "customer",
@@ -55,7 +56,10 @@ ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
         ),
         *(
             f"stores.delete_{name}"
-            for name in ("functionalityprofile", "featureset", "affiliation", "customergroup")
+            for name in (
+                *("functionalityprofile", "featureset", "affiliation", "customergroup"),
+                "parameter",
+            )
         ),
         *(f"stores.view_{name}" for name in VIEW_ONLY_MODELS),
         *(

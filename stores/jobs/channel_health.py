@@ -1,11 +1,10 @@
 """How visits to channels went, and when a schedule tries again after trouble."""
 
-from django.conf import settings
-
 from stores.hqdb.sql import run_sql
 from stores.messages.message import Message
 from stores.models import RunStep
 from stores.models.job import StepCode
+from stores.models.parameter import ParameterName, parameter
 from stores.models.run import RunStatus
 
 RECORD_SUCCESS = """
@@ -54,5 +53,5 @@ def record_failure(row: RunStep, message: Message, seconds: float | None = None)
 
     Of a step that is done nowhere in particular there is nothing to remember.
     """
-    limits = [settings.BACK_OFF_MOST_S, settings.BACK_OFF_S]
+    limits = [parameter(ParameterName.BACK_OFF_MOST), parameter(ParameterName.BACK_OFF)]
     run_sql(RECORD_FAILURE, [message.json, row.step, seconds, *limits, row.database_id])

@@ -34,6 +34,7 @@ from stores.models.package import (
     Package,
     PackageTable,
 )
+from stores.models.parameter import Parameter
 from stores.models.posted_payment import PostedPayment
 from stores.models.profile import FunctionalityProfile
 from stores.models.promise import Promise

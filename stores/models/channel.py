@@ -21,6 +21,7 @@ from django.utils import timezone
 from stores.messages.field import MessageField
 from stores.messages.message import Message
 from stores.models.job import JobCode
+from stores.models.parameter import ParameterName, parameter
 from stores.models.profile import FunctionalityProfile
 from stores.models.scheduler_job import ExcludedDatabase
 from stores.values.country import is_country
@@ -238,7 +239,7 @@ class Pause:
 
 def max_back_off() -> timedelta:
     """How long schedules leave a database alone after errors, at most, and a second for clocks."""
-    return timedelta(seconds=settings.BACK_OFF_MOST_S + 1)
+    return timedelta(seconds=parameter(ParameterName.BACK_OFF_MOST) + 1)
 
 
 class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
@@ -263,11 +264,12 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
 
     def slow(self) -> Self:
         """Databases whose last visit took long; they get runs of their own."""
-        return self.filter(last_duration_s__gt=settings.SLOW_VISIT_S)
+        return self.filter(last_duration_s__gt=parameter(ParameterName.SLOW_VISIT))
 
     def quick(self) -> Self:
         """Databases whose last visit did not take long, or that were never visited."""
-        return self.filter(Q(last_duration_s=None) | Q(last_duration_s__lte=settings.SLOW_VISIT_S))
+        limit = parameter(ParameterName.SLOW_VISIT)
+        return self.filter(Q(last_duration_s=None) | Q(last_duration_s__lte=limit))
 
     def lacking_change(self, change_no: int) -> Self:
         """Databases that did not receive all changes up to this one."""

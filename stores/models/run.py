@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from stores.messages.field import MessageField
 from stores.messages.message import Message, count_of
+from stores.models.parameter import ParameterName, parameter
 from stores.models.transaction import RetailTransaction
 
 
@@ -108,7 +109,7 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
 
         One that ended in the future did so by a clock that has been set back since: long ago.
         """
-        moment = ClockTime() - timedelta(seconds=settings.PIPELINE_PAUSE_S)
+        moment = ClockTime() - timedelta(seconds=parameter(ParameterName.PIPELINE_PAUSE))
         return self.filter(IS_LIVE | Q(ended_at__gt=moment, ended_at__lte=ClockTime()))
 
     def delete_idle(self) -> None:
@@ -116,7 +117,7 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
 
         The latest run of a schedule stays, so that people see that it works.
         """
-        moment = ClockTime() - timedelta(seconds=settings.IDLE_RUNS_KEPT_S)
+        moment = ClockTime() - timedelta(seconds=parameter(ParameterName.IDLE_RUNS_KEPT))
         self.filter(
             IS_IDLE,
             ended_at__lt=moment,

@@ -12,8 +12,10 @@ from django.urls import reverse
 
 from stores import cron
 from stores.hqdb.sql import lock_until_commit
+from stores.messages.labels import counted
 from stores.models.channel import Channel, ChannelDatabaseGroup, check_time_zone
 from stores.models.job import CONFIGURATION_JOBS, CONTINUOUS_JOBS, RECURRING_JOBS, JobCode
+from stores.models.parameter import ParameterName, parameter
 from stores.models.run import JobRun, RunStatus, Visits
 from stores.models.scheduler_job import SchedulerJob
 
@@ -106,7 +108,7 @@ def patience(interval: timedelta) -> timedelta:
 
 def continuous_pause() -> timedelta:
     """From the end of a continuous schedule's run to its next start."""
-    return timedelta(seconds=settings.PIPELINE_PAUSE_S)
+    return timedelta(seconds=parameter(ParameterName.PIPELINE_PAUSE))
 
 
 class Schedule(models.Model):
@@ -467,7 +469,8 @@ class Schedule(models.Model):
         if self.cron:
             return f"{cron.in_words(self.cron)} {self.time_zone}"
         if self.is_continuous:
-            return f"{settings.PIPELINE_PAUSE_S} seconds after it ends"
+            pause = counted(parameter(ParameterName.PIPELINE_PAUSE), "second")
+            return f"{pause} after it ends"
         return "every minute" if self.every_minutes == 1 else f"every {self.every_minutes} minutes"
 
     @property

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q
 
@@ -14,6 +13,7 @@ from stores.messages.message import Message
 from stores.models.channel import Channel, ChannelDatabase
 from stores.models.company import Company
 from stores.models.job import StepCode
+from stores.models.parameter import ParameterName, parameter
 from stores.models.run import (
     IS_LIVE,
     ClockTime,
@@ -139,7 +139,8 @@ class RunStep(Outcome):
 
         So one channel with much to do cannot keep the others waiting.
         """
-        return self.run.is_recurring and time.monotonic() - self.began_at > settings.VISIT_SHARE_S
+        spent_s = time.monotonic() - self.began_at
+        return self.run.is_recurring and spent_s > parameter(ParameterName.VISIT_SHARE)
 
     @contextmanager
     def chunk(self, *, may_stop: bool = True) -> Iterator[None]:
@@ -233,7 +234,7 @@ def remove_visits() -> None:
             WHERE s.run_id = old.id AND s.step = ANY(%(visits)s)
               AND s.status IN ('succeeded', 'nothing_to_do')""",
         {
-            "days": settings.DETAILS_KEPT_DAYS,
+            "days": parameter(ParameterName.DETAILS_KEPT),
             "limit": RUNS_PER_CHUNK,
             "visits": [StepCode.UPLOAD.value, StepCode.DOWNLOAD.value],
         },

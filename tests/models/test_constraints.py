@@ -450,6 +450,11 @@ CHANNELS = [
         "INSERT INTO scheduler_job (job, exclude_from_offline) VALUES ('eod', true)",
     ),
     Violation(
+        "a parameter out of its range",
+        "parameter_is_in_range",
+        "INSERT INTO parameter (name, value) VALUES ('PACKAGE_DAYS', 0)",
+    ),
+    Violation(
         "settings that no job sends",
         "configuration_job_is_known",
         INSERT_SETTINGS.format("('1010')"),

@@ -125,6 +125,7 @@ ADMIN_MODELS = [
     "featureset",
     "functionalityprofile",
     "jobrun",
+    "parameter",
     "schedule",
     "schedulerjob",
 ]

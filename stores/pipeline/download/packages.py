@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import lru_cache
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -29,6 +28,7 @@ from stores.hqdb.sql import (
 )
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Customer, Package
+from stores.models.parameter import ParameterName, parameter
 from stores.models.session import OPEN_DOWNLOADS
 from stores.pipeline import number_journal
 from stores.pipeline.changes import reserve_changes
@@ -298,7 +298,7 @@ def drop_delivered(company: str | None = None) -> None:
         {
             "company": company,
             "open": [status.value for status in OPEN_DOWNLOADS],
-            "days": settings.PACKAGE_DAYS,
-            "max_days": settings.PACKAGE_MAX_DAYS,
+            "days": parameter(ParameterName.PACKAGE_DAYS),
+            "max_days": parameter(ParameterName.PACKAGE_MAX_DAYS),
         },
     )

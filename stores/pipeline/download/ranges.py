@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from django.conf import settings
 from django.db.models.functions import Now
 
 from stores.hqdb.files import load
 from stores.hqdb.sql import fetch_value, run_sql
 from stores.models import ChannelDatabase, DownloadSession
+from stores.models.parameter import ParameterName, parameter
 from stores.models.session import DownloadStatus
 
 FOLD_SESSIONS = load(__file__, "fold_sessions")
@@ -22,13 +22,13 @@ def fold_downloads() -> None:
 
 def fold_sessions(*, limit: int = SESSIONS_PER_CHUNK) -> int:
     """Replace the oldest sessions that were applied long ago by ranges. Return how many."""
-    values = {"kept_days": settings.DETAILS_KEPT_DAYS, "limit": limit}
+    values = {"kept_days": parameter(ParameterName.DETAILS_KEPT), "limit": limit}
     return int(fetch_value(FOLD_SESSIONS, values))
 
 
 def delete_replaced(*, limit: int = SESSIONS_PER_CHUNK) -> None:
     """Delete old sessions that brought nothing because others took their place."""
-    long_ago = Now() - timedelta(days=settings.DETAILS_KEPT_DAYS)
+    long_ago = Now() - timedelta(days=parameter(ParameterName.DETAILS_KEPT))
     replaced = DownloadSession.objects.deletable().filter(
         status=DownloadStatus.CANCELED, changed_by=None, started_at__lt=long_ago
     )

@@ -9,7 +9,6 @@ is applied.
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Coalesce, Greatest, Now
@@ -21,6 +20,7 @@ from stores.messages.message import EMPTY, Message
 from stores.models import ChannelDatabase, Customer, DownloadSession, Package, RunStep
 from stores.models.channel import RECEIVED_UP_TO
 from stores.models.job import JobCode
+from stores.models.parameter import ParameterName, parameter
 from stores.models.run import RunCancelled
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 from stores.pipeline.download.exceptions import unblock_downloads
@@ -215,7 +215,7 @@ def note_partly_applied(
     `customers`, `rows` and `parts` are what the channel has committed. After as many `tries` as the
     settings allow, the session is suspended. All this happens in the caller's transaction.
     """
-    is_last = tries >= settings.STRICT_ORDER_TRIES
+    is_last = tries >= parameter(ParameterName.STRICT_ORDER_TRIES)
     DownloadSession.objects.filter(pk=session.pk).update(
         status=DownloadStatus.SUSPENDED if is_last else DownloadStatus.APPLY_FAILED,
         message=BLOCKING,

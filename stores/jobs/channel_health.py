@@ -45,7 +45,9 @@ def record_visit(row: RunStep, seconds: float) -> None:
     database, was_there = row.database_id, row.step != StepCode.DOWNLOAD or bool(row.counts)
     if was_there:
         run_sql(RECORD_SUCCESS, [seconds, database])
-    run_sql(CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there})
+    # Who failed since the step began has met it later.
+    if row.its_database.failures:
+        run_sql(CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there})
 
 
 def record_failure(row: RunStep, message: Message, seconds: float | None = None) -> None:

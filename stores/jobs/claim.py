@@ -8,11 +8,10 @@ from django.db import transaction
 
 from stores.failpoints import failpoint
 from stores.hqdb.retry import retry_on_conflict
-from stores.hqdb.sql import fetch
 from stores.jobs.catalog import JOBS
 from stores.jobs.stages import cancel_waiting_steps
 from stores.messages.message import Message
-from stores.models import JobRun, RunStep
+from stores.models import ChannelDatabase, JobRun, RunStep
 from stores.models.run import ClockTime, RunStatus
 
 # A step that somebody else is claiming is passed over.
@@ -32,20 +31,25 @@ CLAIM = """
                     AND step.status = 'queued' AND step.position > %(after)s
                   ORDER BY step.position LIMIT 1
                     FOR UPDATE OF step SKIP LOCKED)
-    RETURNING id"""
+    RETURNING *"""
 
 
-def claim_turn(step_id: int, worker: str) -> Iterator[RunStep]:
-    """Claim the waiting steps of a step's turn, each when the one before it is done."""
-    step = claim_step(step_id, worker)
+def claim_turn(step_id: int, worker: str, run: JobRun | None = None) -> Iterator[RunStep]:
+    """Claim the waiting steps of a step's turn, each when the one before it is done.
+
+    What stays the same of their run is read once, unless the caller knows it.
+    """
+    step = claim_step(step_id, worker, run)
     while step is not None:
         yield step
         # A turn bears the position of its last step.
         is_last = step.position == step.turn
-        step = None if is_last else claim_step(step_id, worker, after=step.position)
+        step = None if is_last else claim_step(step_id, worker, step.run, after=step.position)
 
 
-def claim_step(step_id: int, worker: str, *, after: int = 0) -> RunStep | None:
+def claim_step(
+    step_id: int, worker: str, run: JobRun | None = None, *, after: int = 0
+) -> RunStep | None:
     """Claim the first waiting step of a step's turn, behind a position. Begins its run if need be.
 
     None when other workers were quicker, the run has ended, or its job is one of a newer release.
@@ -57,15 +61,23 @@ def claim_step(step_id: int, worker: str, *, after: int = 0) -> RunStep | None:
         "worker": worker,
         "lease": settings.RUN_LEASE_S,
     }
-    claim = partial(retry_on_conflict, partial(fetch, CLAIM, values), f"claim of step {step_id}")
+    claim = partial(
+        retry_on_conflict, lambda: [*RunStep.objects.raw(CLAIM, values)], f"claim of step {step_id}"
+    )
     claimed = claim()
     if not claimed and not after:
         retry_on_conflict(partial(begin_run, step_id), f"begin of step {step_id}")
         # Whoever has begun the run: it was perhaps not running yet when it was looked at first.
         claimed = claim()
     failpoint("step:after_claim")
-    steps = RunStep.objects.with_place().select_related("run")
-    return steps.get(pk=claimed[0][0]) if claimed else None
+    if not claimed:
+        return None
+    [step] = claimed
+    step.run = run or JobRun.objects.get(pk=step.run_id)
+    if step.database_id:
+        databases = ChannelDatabase.objects.select_related("channel")
+        step.database = databases.get(pk=step.database_id)
+    return step
 
 
 def begin_run(step_id: int) -> None:

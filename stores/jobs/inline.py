@@ -17,7 +17,7 @@ from stores.jobs.outcome import SIGNALS, STOPPED
 from stores.jobs.run import perform_step
 from stores.jobs.stages import cancel_run, move_on, waiting_steps
 from stores.jobs.stalled import recover_lost_steps
-from stores.jobs.start import create_run
+from stores.jobs.start import StartResult, create_run
 from stores.models import JobRun
 from stores.models.run import RunStatus
 
@@ -44,11 +44,12 @@ def run_inline(
         rolled_back() if dry_run else nullcontext(),
     ):
         take = partial(take_run, job, locks, dry_run=dry_run, **scope)
-        run, is_ours = retry_on_conflict(take, f"start of {job.code}")
+        started, is_ours = retry_on_conflict(take, f"start of {job.code}")
+        run = started.run
         if not is_ours:
             return run.as_busy_dict()
         try:
-            perform_run(run, locks, report)
+            run = perform_run(started, locks, report)
         except SIGNALS as error:
             if dry_run:
                 raise
@@ -56,7 +57,8 @@ def run_inline(
             # The ledger says that it was stopped, and so does the document.
             if not isinstance(error, KeyboardInterrupt):
                 raise
-        return JobRun.objects.get(pk=run.pk).as_dict()
+            run = JobRun.objects.get(pk=run.pk)
+        return run.as_dict()
 
 
 @contextmanager
@@ -67,34 +69,35 @@ def rolled_back() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def take_run(job: Job, locks: Locks, *, dry_run: bool, **scope: Any) -> tuple[JobRun, bool]:
+def take_run(job: Job, locks: Locks, *, dry_run: bool, **scope: Any) -> tuple[StartResult, bool]:
     """The run to be done, a new one or the one that is live; and whether it is for us to do."""
     with transaction.atomic():
-        started = create_run(job, **scope)
+        started = create_run(job, has_begun=True, **scope)
         run, run.is_dry = started.run, dry_run
         if dry_run:
-            return run, started.is_new
+            return started, started.is_new
         # Before others see the row: of two commands at the same moment one does it.
         is_ours = locks.acquire(f"run:{run.pk}")
     if started.is_new:
-        return run, is_ours
+        return started, is_ours
     recover_lost_steps(run=run)
-    return run, is_ours and not run.steps.filter(status=RunStatus.RUNNING).exists()
+    return started, is_ours and not run.steps.filter(status=RunStatus.RUNNING).exists()
 
 
-def perform_run(run: JobRun, locks: Locks, report: Report) -> None:
-    """Do the steps of a run until it has ended; workers may do some, too."""
-    waiting = deque(waiting_steps(run.pk))
-    while waiting or not JobRun.objects.get(pk=run.pk).has_ended:
+def perform_run(started: StartResult, locks: Locks, report: Report) -> JobRun:
+    """Do the steps of a run until it has ended; workers may do some, too. The run as it ended."""
+    run = started.run
+    waiting = deque(started.waiting if started.is_new else waiting_steps(run.pk))
+    while waiting or not (present := JobRun.objects.get(pk=run.pk)).has_ended:
         if not waiting:
             time.sleep(STAGE_POLL_S)
             recover_lost_steps(run=run)
             waiting.extend(waiting_steps(run.pk))
             continue
-        for row in claim_turn(waiting.popleft(), locks.worker):
-            row.run.is_dry = run.is_dry
+        for row in claim_turn(waiting.popleft(), locks.worker, run):
             waiting.extend(perform_step(row, locks))
             report(run)
+    return present
 
 
 def stop_run(run: JobRun, locks: Locks) -> None:

@@ -11,7 +11,7 @@ from stores.messages.message import Message, because, count_of, join
 from stores.models import DownloadSession, JobRun, RunStep, UploadSession
 from stores.models.job import StepCode
 from stores.models.run import RunStatus
-from stores.pipeline.download.stopped import stopped_downloads
+from stores.pipeline.download.stopped import stoppable_databases, stopped_downloads
 from stores.pipeline.pauses import paused_uploads
 
 STOPPED = Message("stopped")
@@ -78,9 +78,10 @@ def run_message(run: JobRun, steps: Sequence[RunStep]) -> Message:
 def nothing_to_do(run: JobRun, steps: Sequence[RunStep]) -> Message:
     """That nothing was to do; of a run for one order, and where work is stopped, also why."""
     if not run.order_number:
+        stoppable = stoppable_databases([step.database_id for step in steps if step.database_id])
         stopped = [
-            *paused_uploads(databases_of(steps, StepCode.UPLOAD)),
-            *stopped_downloads(databases_of(steps, StepCode.DOWNLOAD)),
+            *paused_uploads(stoppable & databases_of(steps, StepCode.UPLOAD)),
+            *stopped_downloads(stoppable & databases_of(steps, StepCode.DOWNLOAD)),
         ]
         return join([Message("nothing_to_do"), *stopped])
     if made := run.orders.exclude(sales_order=None).select_related("sales_order").first():
@@ -88,8 +89,8 @@ def nothing_to_do(run: JobRun, steps: Sequence[RunStep]) -> Message:
     return Message("order_taken")
 
 
-def databases_of(steps: Sequence[RunStep], code: str) -> list[int]:
-    return [step.database_id for step in steps if step.step == code and step.database_id]
+def databases_of(steps: Sequence[RunStep], code: str) -> set[int]:
+    return {step.database_id for step in steps if step.step == code and step.database_id}
 
 
 def order_obstacle(run: JobRun) -> Message:

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from stores.hqdb.sql import fetch
 from stores.jobs.catalog import JOBS, Step
-from stores.models import ChannelDatabase, ExcludedDatabase, JobRun, RunStep
+from stores.models import ChannelDatabase, JobRun, RunStep
 from stores.models.run import Visits
 
 # One job visits as many channels as took so long in all, the last time.
@@ -53,7 +54,7 @@ def places_of(databases: Iterable[ChannelDatabase]) -> dict[str, list[dict[str, 
 def excluded_by_step() -> dict[str, set[int]]:
     """The ids of the databases to which a step sends nothing, by its code."""
     excluded: dict[str, set[int]] = defaultdict(set)
-    for database, job in ExcludedDatabase.objects.values_list("database__pk", "job"):
+    for database, job in fetch("SELECT database_id, job FROM excluded_database"):
         for step in JOBS[job].steps:
             excluded[step.code].add(database)
     return excluded

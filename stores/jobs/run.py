@@ -76,7 +76,6 @@ def attempt_step(row: RunStep, locks: Locks) -> Result:
     """
     step, row.began_at = JOBS[row.run.job].step(row.step), time.monotonic()
     try:
-        row.check_stop()
         with signals_unwrapped():
             retry_on_conflict(partial(step.execute, row), str(row))
     except ChannelError as error:

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Min
 
 from stores.failpoints import failpoint
-from stores.hqdb.sql import fetch_values
+from stores.hqdb.sql import fetch_value, fetch_values, run_sql
 from stores.jobs.catalog import DOWNLOAD, JOBS
 from stores.jobs.outcome import STOPPED, close_sessions, outcome_of, run_message, sum_counts
 from stores.jobs.plan import TURN_S
 from stores.messages.message import Message
-from stores.models import JobRun
+from stores.models import JobRun, RunStep
 from stores.models.run import ClockTime, RunStatus
 from stores.pipeline.download.download import with_pending
 
@@ -30,23 +29,25 @@ def move_on(run: JobRun) -> list[int]:
     """
     if run.cancel_requested_at:
         cancel_waiting_steps(run)
-    stage = live_stage(run)
-    if run.has_ended or stage == run.stage:
+    if run.has_ended or (stage := live_stage(run)) == run.stage:
         return []
     while stage is not None and stage != run.stage:
         run.stage = stage
-        run.save(update_fields=["stage"])
         if end_idle_downloads(run):
             stage = live_stage(run)
     if stage is None:
         end_run(run)
         return []
+    run_sql("UPDATE job_run SET stage = %s WHERE id = %s", [stage, run.pk])
     return waiting_steps(run.pk)
 
 
 def live_stage(run: JobRun) -> int | None:
     """The first stage that has steps left."""
-    stage: int | None = run.steps.live().aggregate(stage=Min("stage"))["stage"]
+    stage: int | None = fetch_value(
+        "SELECT min(stage) FROM run_step WHERE run_id = %s AND status IN ('queued', 'running')",
+        [run.pk],
+    )
     return stage
 
 
@@ -60,19 +61,30 @@ def end_idle_downloads(run: JobRun) -> int:
     # A run of a newer release may be moved on by what gives its lost steps back.
     if run.status != RunStatus.RUNNING or job is None or DOWNLOAD not in job.steps:
         return 0
-    downloads = run.steps.filter(
-        stage=run.stage, step=DOWNLOAD.code, status=RunStatus.QUEUED, database__failures=0
+    names = {"run": run.pk, "stage": run.stage, "step": DOWNLOAD.code.value}
+    databases = fetch_values(
+        """SELECT database.id
+             FROM run_step step JOIN channel_database database ON database.id = step.database_id
+            WHERE step.run_id = %(run)s AND step.stage = %(stage)s AND step.step = %(step)s
+              AND step.status = 'queued' AND database.failures = 0""",
+        names,
     )
-    databases = [step.database_id for step in downloads if step.database_id]
     if not databases:
         return 0
-    idle = downloads.exclude(database__in=with_pending(databases))
-    return idle.update(status=RunStatus.NOTHING_TO_DO, started_at=ClockTime(), ended_at=ClockTime())
+    return run_sql(
+        """UPDATE run_step
+              SET status = 'nothing_to_do', started_at = clock_timestamp(),
+                  ended_at = clock_timestamp()
+            WHERE run_id = %(run)s AND stage = %(stage)s AND step = %(step)s
+              AND status = 'queued' AND database_id = ANY(%(idle)s)""",
+        {**names, "idle": list({*databases} - {*with_pending(databases)})},
+    )
 
 
 def end_run(run: JobRun) -> None:
     """Close a run whose steps have ended, with the sum of their counts and a sentence."""
-    steps = list(run.steps.all())
+    in_order = "SELECT * FROM run_step WHERE run_id = %s ORDER BY position"
+    steps = [*RunStep.objects.raw(in_order, [run.pk])]
     run.counts = sum_counts(steps)
     run.status = outcome_of(steps)
     run.message = run_message(run, steps)
@@ -81,7 +93,7 @@ def end_run(run: JobRun) -> None:
         close_sessions(run.pk, Message("run_ended"))
     failpoint("run:before_end")
     run.ended_at = ClockTime()
-    run.save(update_fields=["status", "message", "counts", "ended_at"])
+    run.save(update_fields=["stage", "status", "message", "counts", "ended_at"])
 
 
 def cancel_waiting_steps(run: JobRun) -> None:

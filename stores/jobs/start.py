@@ -14,7 +14,7 @@ from stores.jobs.catalog import Job
 from stores.jobs.plan import plan_steps
 from stores.jobs.stages import move_on
 from stores.models import JobRun
-from stores.models.run import EVERYTHING, StartedBy, Visits
+from stores.models.run import EVERYTHING, ClockTime, RunStatus, StartedBy, Visits
 
 # Of a scope in the ledger; what is longer is told apart by a digest.
 MAX_SCOPE_LENGTH = 500
@@ -42,10 +42,12 @@ def create_run(
     started_by: str = StartedBy.COMMAND,
     user: Any = None,
     visits: str = Visits.ALL,
+    has_begun: bool = False,
 ) -> StartResult:
     """Put a run and its steps into the ledger, unless one of the same job and scope is live.
 
-    One that finds no place to visit ends at once. Effects: rows in the caller's transaction.
+    One that finds no place to visit ends at once. One that `has_begun` does not wait for a worker,
+    as its starter does it. Effects: rows in the caller's transaction.
     """
     run = JobRun(
         job=job.code,
@@ -58,6 +60,8 @@ def create_run(
         visits=visits,
     )
     run.scope = scope_of(run)
+    if has_begun:
+        run.status, run.started_at = RunStatus.RUNNING, ClockTime()
     while True:
         try:
             with transaction.atomic():

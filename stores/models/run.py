@@ -1,6 +1,7 @@
 """The ledger of runs. PostgreSQL holds the truth about every run; the queue only wakes workers."""
 
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from django.urls import reverse
 
 from stores.messages.field import MessageField
 from stores.messages.message import Message, count_of
+from stores.models.channel import database_label
 from stores.models.parameter import ParameterName, parameter
 from stores.models.transaction import RetailTransaction
 
@@ -92,6 +94,16 @@ class StepFailed(Exception):
         self.message = message
 
 
+STEPS_WITH_PLACES = """
+    SELECT step.id, step.step, step.company_id, step.status, step.message, step.counts,
+           step.started_at, step.ended_at, channel.code, database.name AS register
+      FROM run_step step
+      LEFT JOIN channel_database database ON database.id = step.database_id
+      LEFT JOIN channel ON channel.id = coalesce(database.channel_id, step.channel_id)
+     WHERE step.run_id = %s
+     ORDER BY step.position"""
+
+
 class ClockTime(Func):
     """The moment by HQ's own clock; now() would be when the transaction began."""
 
@@ -136,7 +148,8 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
         Rows that refer to the run can be written all the while. Whoever locks steps of it, too,
         locks the run first.
         """
-        return self.select_for_update(no_key=True).get(pk=run_id)
+        [run] = self.raw("SELECT * FROM job_run WHERE id = %s FOR NO KEY UPDATE", [run_id])
+        return run
 
 
 class Outcome(models.Model):
@@ -291,6 +304,7 @@ class JobRun(Outcome):
 
     def as_dict(self) -> dict[str, Any]:
         """The run with its steps, as `run_job --json` prints it (contract, section 4)."""
+        steps: Iterable[Any] = self.steps.raw(STEPS_WITH_PLACES, [self.pk])
         return {
             "run": str(self.pk),
             "job": self.job,
@@ -301,14 +315,14 @@ class JobRun(Outcome):
             "steps": [
                 {
                     "step": step.step,
-                    "channel": step.place if step.database or step.channel else None,
+                    "channel": step.code and database_label(step.code, step.register or ""),
                     "company": step.company_id,
                     "outcome": step.status,
                     "message": str(step.message),
                     "counts": step.counts,
                     "seconds": step.seconds or 0.0,
                 }
-                for step in self.steps.select_related("database__channel", "channel")
+                for step in steps
             ],
         }
 

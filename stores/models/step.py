@@ -1,5 +1,6 @@
 """One step of a run in one place, claimed by one worker at a time."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from stores.models.job import StepCode
 from stores.models.parameter import ParameterName, parameter
 from stores.models.run import (
     IS_LIVE,
-    ClockTime,
     JobRun,
     Outcome,
     RunCancelled,
@@ -154,7 +154,10 @@ class RunStep(Outcome):
             self.require_ownership(may_stop=may_stop, lock=True)
             yield
             if self.counts != before:
-                RunStep.objects.filter(pk=self.pk).update(counts=self.counts, moved_at=ClockTime())
+                run_sql(
+                    "UPDATE run_step SET counts = %s, moved_at = clock_timestamp() WHERE id = %s",
+                    [json.dumps(self.counts), self.pk],
+                )
 
     @contextmanager
     def counts_restored(self) -> Iterator[None]:
@@ -212,8 +215,10 @@ class RunStep(Outcome):
     def finish(self, status: str, message: Message | None = None) -> None:
         """Record the outcome, if the step is still ours; what the chunks counted stays."""
         self.status, self.message = status, message or Message()
-        RunStep.objects.claimed_as(self).update(
-            status=status, message=self.message, ended_at=ClockTime()
+        run_sql(
+            """UPDATE run_step SET status = %s, message = %s, ended_at = clock_timestamp()
+                WHERE id = %s AND fencing_no = %s AND status = 'running'""",
+            [status, self.message.json, self.pk, self.fencing_no],
         )
 
 

@@ -51,6 +51,8 @@ def resume(database: ChannelDatabase, direction: Direction) -> None:
 
 def paused_uploads(databases: Collection[int]) -> Iterator[Message]:
     """From which of the databases, given by their ids, nothing is uploaded."""
+    if not databases:
+        return
     paused = ChannelDatabase.objects.filter(uploads_paused_at__isnull=False, pk__in=databases)
     for database in paused.with_channel():
         yield Message("uploads_paused", database=database.label)

@@ -437,7 +437,7 @@ def test_an_outcome_is_not_written_to_another_worker_s_step(held):
     recover_lost_steps()
     claim_step(held.pk, "another")
 
-    held.finish("failed", "Too late.")
+    held.finish("failed")
 
     assert statuses(held.run) == ["running"]
 

@@ -96,7 +96,10 @@ def with_pending(databases: Sequence[int]) -> list[int]:
 
     This is a package, a customer with an open exception, or a package once more.
     """
-    suspended = suspended_in_strict_order().filter(database__in=databases)
+    strict = fetch_values(
+        "SELECT id FROM channel_database WHERE id = ANY(%s) AND strict_order", [list(databases)]
+    )
+    suspended = suspended_in_strict_order().filter(database__in=strict)
     return fetch_values(
         """SELECT database.id
              FROM channel_database database JOIN channel ON channel.id = database.channel_id
@@ -118,7 +121,7 @@ def with_pending(databases: Sequence[int]) -> list[int]:
         {
             "databases": list(databases),
             "due": [status.value for status in DUE_DOWNLOADS],
-            "suspended": list(suspended.values_list("database", flat=True)),
+            "suspended": list(suspended.values_list("database", flat=True)) if strict else [],
         },
     )
 

@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from weakref import WeakMethod
 
@@ -37,12 +38,16 @@ class Heartbeat:
         self._due: dict[WeakMethod[Duty], float] = {}
         self._current: WeakMethod[Duty] | None = None
         self._thread: threading.Thread | None = None
+        # Until when it sleeps unless it is woken.
+        self._asleep_until = inf
 
     def add(self, duty: Duty, seconds: float) -> None:
         """Call a method for the first time in so many seconds."""
         with self._changed:
-            self._due[WeakMethod(duty)] = monotonic() + seconds
-            self._changed.notify_all()
+            self._due[WeakMethod(duty)] = due = monotonic() + seconds
+            # Mostly it is removed long before; waking the thread would take longer than the rest.
+            if due < self._asleep_until:
+                self._changed.notify_all()
             if self._thread is None:
                 thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
                 # If the system has no thread left, the next duty tries again.
@@ -64,10 +69,11 @@ class Heartbeat:
         """Sleep until a duty is due; one that is added may be due sooner than the others."""
         with self._changed:
             while True:
-                seconds = None
+                seconds, self._asleep_until = None, inf
                 if self._due:
                     first = min(self._due, key=self._due.__getitem__)
-                    seconds = self._due[first] - monotonic()
+                    self._asleep_until = self._due[first]
+                    seconds = self._asleep_until - monotonic()
                     if seconds <= 0:
                         self._current = first
                         return first

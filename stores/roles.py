@@ -73,15 +73,11 @@ ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
 
 def make_groups() -> None:
     """Make the groups with their rights; rights that somebody added stay."""
+    rows = Permission.objects.values_list("content_type__app_label", "codename", "pk")
+    known = {f"{app}.{codename}": key for app, codename, key in rows}
     for name, permissions in ROLE_PERMISSIONS.items():
         group, _ = Group.objects.get_or_create(name=name)
-        group.permissions.add(*filter(None, map(find_permission, permissions)))
-
-
-def find_permission(name: str) -> Permission | None:
-    app, codename = name.split(".")
-    permissions = Permission.objects.filter(content_type__app_label=app, codename=codename)
-    return permissions.first()
+        group.permissions.add(*(known[right] for right in permissions if right in known))
 
 
 def groups_with(*permissions: str) -> list[str]:

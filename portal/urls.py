@@ -31,6 +31,7 @@ def sign_in_to_admin(request: HttpRequest) -> HttpResponseRedirect:
 
 
 may_see_queue = require_permission("stores.view_jobrun", "see the queue and its workers")
+admin.autodiscover()
 handler500 = "stores.web.views.errors.server_error"
 
 urlpatterns = [

@@ -36,6 +36,7 @@ COMPANY_FORM = {
     "numbersequence-INITIAL_FORMS": "1",
     "numbersequence-0-company": "USRT",
 }
+admin.autodiscover()
 MODELS = [model for model in admin.site._registry if model._meta.app_label == "stores"]
 COMPANY_URL = "/admin/stores/company/USRT/change/"
 

@@ -1,7 +1,6 @@
 """The end of day waits for a channel that another run is uploading.
 
-From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
-once on SQLite.
+From conftest.py: `seattle` is a store on PostgreSQL; `popup` is one on SQLite.
 """
 
 from collections.abc import Iterator
@@ -34,16 +33,16 @@ def is_waiting(database: ChannelDatabase) -> bool:
     return steps.filter(message__contains=BUSY_ELSEWHERE).exists()
 
 
-def test_the_end_of_day_waits_for_another_upload(store, seattle):
-    make_sale(store)
+def test_the_end_of_day_waits_for_another_upload(popup, seattle):
+    make_sale(popup)
     make_sale(seattle)
     uploads = RunStep.objects.filter(run__job="eod", step="upload")
 
-    with background() as start, upload_by_another_run(store):
+    with background() as start, upload_by_another_run(popup):
         end_of_day = start(lambda: run("eod"))
         until(lambda: uploads.filter(database=seattle, status="succeeded").exists())
-        until(lambda: is_waiting(store))
-        staged_while_waiting = RetailTransaction.objects.filter(database=store).count()
+        until(lambda: is_waiting(popup))
+        staged_while_waiting = RetailTransaction.objects.filter(database=popup).count()
     result = end_of_day.result()
 
     assert staged_while_waiting == 0
@@ -52,20 +51,20 @@ def test_the_end_of_day_waits_for_another_upload(store, seattle):
     assert RetailTransaction.objects.filter(sales_order__isnull=False).count() == 2
 
 
-def test_the_end_of_day_stops_waiting_after_a_timeout(store, seattle, settings):
+def test_the_end_of_day_stops_waiting_after_a_timeout(popup, seattle, settings):
     settings.STEP_SILENT_S = 0
 
-    with upload_by_another_run(store):
+    with upload_by_another_run(popup):
         result = run("eod")
 
     assert result["outcome"] == "partly"
     assert str(BUSY_ELSEWHERE) in result["message"]
 
 
-def test_an_end_of_day_that_waits_can_be_cancelled(store):
-    with background() as start, upload_by_another_run(store):
+def test_an_end_of_day_that_waits_can_be_cancelled(popup):
+    with background() as start, upload_by_another_run(popup):
         end_of_day = start(lambda: run("eod"))
-        until(lambda: is_waiting(store))
+        until(lambda: is_waiting(popup))
         cancel_run(JobRun.objects.get().pk)
         result = end_of_day.result()
 

@@ -9,8 +9,8 @@ from tests.support.make import make_customer
 
 
 @pytest.fixture
-def ann(store) -> UUID:
+def ann(popup) -> UUID:
     """The GUID of Ann, who has the account 005001."""
-    guid = make_customer(store, "Ann")
+    guid = make_customer(popup, "Ann")
     convert()
     return guid

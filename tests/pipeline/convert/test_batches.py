@@ -1,8 +1,8 @@
 """Conversion takes whole batches, marks them, and never touches an event again.
 
-From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
-once on SQLite; `hq_user` is robin, a user at headquarters; `ann` is the GUID of Ann, who has the
-account 005001.
+From conftest.py: `seattle` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite; `hq_user` is robin, a user at headquarters; `ann` is the GUID
+of Ann, a customer of popup who has the account 005001.
 """
 
 from datetime import datetime, timedelta
@@ -84,19 +84,19 @@ def test_rows_that_headquarters_knows_make_no_batch(store):
 
 
 @pytest.mark.slow
-def test_no_staged_event_is_updated_whatever_becomes_of_it(store, seattle):
-    ann = make_customer(store, "Ann", occurred_at=ago(hours=2))
-    make_one_of_each(store, ann)
+def test_no_staged_event_is_updated_whatever_becomes_of_it(popup, seattle):
+    ann = make_customer(popup, "Ann", occurred_at=ago(hours=2))
+    make_one_of_each(popup, ann)
     # This address waits for its customer.
-    make_event("address", store, async_account=uuid4())
+    make_event("address", popup, async_account=uuid4())
     # Of two customers with one address the second event fails.
-    bo, address = make_customer(store, "Bo"), uuid4()
+    bo, address = make_customer(popup, "Bo"), uuid4()
     for guid in (ann, bo):
-        make_event("address", store, async_account=guid, address_id=address)
+        make_event("address", popup, async_account=guid, address_id=address)
     run(JobCode.PIPELINE)
     # The first edit is applied, and the second superseded: it is older and arrives later.
     edit = {"operation": "update", "account_number": "005001"}
-    make_event("customer", store, **edit, first_name="Anna")
+    make_event("customer", popup, **edit, first_name="Anna")
     convert()
     make_event("customer", seattle, **edit, first_name="Old", occurred_at=ago(hours=1))
     run(JobCode.UPLOAD)
@@ -114,16 +114,16 @@ def test_no_staged_event_is_updated_whatever_becomes_of_it(store, seattle):
 
 
 @pytest.mark.slow
-def test_a_chunk_takes_whole_batches_and_several_small_ones(store, seattle, monkeypatch):
-    for database in (store, seattle):
+def test_a_chunk_takes_whole_batches_and_several_small_ones(popup, seattle, monkeypatch):
+    for database in (popup, seattle):
         make_customer(database, "Ann")
         make_customer(database, "Bo")
     run(JobCode.UPLOAD)
 
     together = [batch.pk for batch in UploadBatch.objects.order_by("pk")]
-    assert conversion.claim_batches(store.channel.company, []) == together
+    assert conversion.claim_batches(popup.channel.company, []) == together
     monkeypatch.setattr(conversion, "EVENTS_PER_CHUNK", 1)
-    assert conversion.claim_batches(store.channel.company, []) == together[:1]
+    assert conversion.claim_batches(popup.channel.company, []) == together[:1]
     run(JobCode.CONVERT)
 
     assert not UploadBatch.objects.unconverted().exists()
@@ -131,13 +131,13 @@ def test_a_chunk_takes_whole_batches_and_several_small_ones(store, seattle, monk
     assert UploadBatch.objects.values("converted_at").distinct().count() == 2
 
 
-def test_only_conversions_that_tried_an_event_count_as_attempts(store):
+def test_only_conversions_that_tried_an_event_count_as_attempts(popup):
     guid = uuid4()
-    make_event("address", store, async_account=guid)
+    make_event("address", popup, async_account=guid)
     for _ in range(3):
         convert()
     waiting = OpenEvent.objects.get()
-    make_customer(store, "Ann", guid=guid)
+    make_customer(popup, "Ann", guid=guid)
 
     convert()
 
@@ -148,10 +148,10 @@ def test_only_conversions_that_tried_an_event_count_as_attempts(store):
 
 
 @pytest.mark.slow
-def test_an_event_that_fails_again_says_how_often(store):
-    ann, bo, address = make_customer(store, "Ann"), make_customer(store, "Bo"), uuid4()
+def test_an_event_that_fails_again_says_how_often(popup):
+    ann, bo, address = make_customer(popup, "Ann"), make_customer(popup, "Bo"), uuid4()
     for guid in (ann, bo):
-        make_event("address", store, async_account=guid, address_id=address)
+        make_event("address", popup, async_account=guid, address_id=address)
     convert()
     first = OpenEvent.objects.get()
 
@@ -168,11 +168,11 @@ def test_an_event_that_fails_again_says_how_often(store):
 
 
 @pytest.mark.slow
-def test_a_batch_leaves_out_a_customer_that_an_order_converted(store):
-    ann = make_customer(store, "Ann")
-    make_event("address", store, async_account=ann)
-    make_customer(store, "Bo")
-    make_order(store, "W-1", async_account=ann)
+def test_a_batch_leaves_out_a_customer_that_an_order_converted(popup):
+    ann = make_customer(popup, "Ann")
+    make_event("address", popup, async_account=ann)
+    make_customer(popup, "Bo")
+    make_order(popup, "W-1", async_account=ann)
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
     states = dict(AsyncCustomer.objects.values_list("first_name", "status"))
@@ -191,10 +191,10 @@ def test_a_batch_leaves_out_a_customer_that_an_order_converted(store):
 
 
 @pytest.mark.slow
-def test_a_refused_event_leaves_only_itself_open(store):
-    make_customer(store, "Bad")
+def test_a_refused_event_leaves_only_itself_open(popup):
+    make_customer(popup, "Bad")
     for name in ("Ann", "Bo", "Cy"):
-        make_customer(store, name)
+        make_customer(popup, name)
 
     with hq_refuses("customer", "NEW.first_name = 'Bad'"):
         convert()
@@ -204,8 +204,8 @@ def test_a_refused_event_leaves_only_itself_open(store):
     assert OpenEvent.objects.get().reason == "refused"
 
 
-def test_an_unknown_account_is_ignored_where_the_guid_is_known(store, ann):
-    make_event("address", store, async_account=ann, account_number="000777")
+def test_an_unknown_account_is_ignored_where_the_guid_is_known(popup, ann):
+    make_event("address", popup, async_account=ann, account_number="000777")
 
     convert()
 
@@ -217,16 +217,16 @@ def test_an_unknown_account_is_ignored_where_the_guid_is_known(store, ann):
 
 
 @pytest.mark.slow
-def test_an_event_keeps_its_customer_when_its_account_becomes_known(store, ann):
+def test_an_event_keeps_its_customer_when_its_account_becomes_known(popup, ann):
     both = {"async_account": ann, "account_number": "000777"}
-    make_event("customer", store, **both, operation="update", first_name="Anna", phone="111 111")
-    make_event("address", store, **both)
+    make_event("customer", popup, **both, operation="update", first_name="Anna", phone="111 111")
+    make_event("address", popup, **both)
     convert()
-    old = import_account(store.channel.company, "000777", first_name="Old")
-    make_event("customer", store, account_number="000777", operation="update", first_name="Olda")
+    old = import_account(popup.channel.company, "000777", first_name="Old")
+    make_event("customer", popup, account_number="000777", operation="update", first_name="Olda")
     # After two edits at once, all that Ann's events say is read again.
     for name in ("Annie", "Anne"):
-        make_customer(store, name, guid=ann, operation="update")
+        make_customer(popup, name, guid=ann, operation="update")
 
     convert()
 
@@ -239,12 +239,12 @@ def test_an_event_keeps_its_customer_when_its_account_becomes_known(store, ann):
 
 
 @pytest.mark.slow
-def test_an_event_with_an_unknown_account_waits_for_its_guid(store):
+def test_an_event_with_an_unknown_account_waits_for_its_guid(popup):
     ann = uuid4()
-    make_event("address", store, async_account=ann, account_number="000777")
+    make_event("address", popup, async_account=ann, account_number="000777")
     convert()
     waiting = OpenEvent.objects.get().reason
-    make_customer(store, "Ann", guid=ann)
+    make_customer(popup, "Ann", guid=ann)
 
     convert()
 
@@ -254,7 +254,7 @@ def test_an_event_with_an_unknown_account_waits_for_its_guid(store):
 
 
 @pytest.mark.slow
-def test_an_edit_at_headquarters_is_a_batch_of_its_own(store, ann, hq_user):
+def test_an_edit_at_headquarters_is_a_batch_of_its_own(popup, ann, hq_user):
     customer = get_ann()
     state = complete_state(CUSTOMER, customer, {"first_name": "Anna"})
 

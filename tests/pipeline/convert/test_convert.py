@@ -1,7 +1,8 @@
 """Conversion creates each account once and applies edits in their order.
 
-From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `seattle` is another
-store on PostgreSQL. The first account is 005001: get_ann() finds Ann by it, whatever her name.
+From conftest.py: `seattle` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite. The first account is 005001: get_ann() finds Ann by it,
+whatever her name.
 """
 
 from datetime import datetime, timedelta
@@ -43,9 +44,9 @@ def rename(shop: ChannelDatabase, guid: UUID, first_name: str, occurred_at: date
 
 
 @pytest.fixture
-def ann_guid(store) -> UUID:
+def ann_guid(popup) -> UUID:
     """The GUID of Ann, who has the account 005001."""
-    guid = make_customer(store, "Ann", occurred_at=ago(hours=2))
+    guid = make_customer(popup, "Ann", occurred_at=ago(hours=2))
     convert()
     return guid
 
@@ -68,9 +69,9 @@ def test_converting_twice_is_the_same_as_once(store):
 
 
 @pytest.mark.slow
-def test_two_conversions_at_once_issue_each_number_once_without_gaps(store):
+def test_two_conversions_at_once_issue_each_number_once_without_gaps(popup):
     for number in range(40):
-        make_customer(store, f"Ann {number}")
+        make_customer(popup, f"Ann {number}")
     # Before they start, so that each can convert every customer.
     run(JobCode.UPLOAD)
     barrier = Barrier(2)
@@ -91,8 +92,8 @@ def test_two_conversions_at_once_issue_each_number_once_without_gaps(store):
     assert GuidMap.objects.count() == 40
 
 
-def test_accounts_are_issued_in_the_order_of_the_guids(store):
-    guids = sorted(make_customer(store, f"Ann {number}") for number in range(5))
+def test_accounts_are_issued_in_the_order_of_the_guids(popup):
+    guids = sorted(make_customer(popup, f"Ann {number}") for number in range(5))
 
     convert()
 
@@ -101,10 +102,10 @@ def test_accounts_are_issued_in_the_order_of_the_guids(store):
 
 
 @pytest.mark.slow
-def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann_guid):
+def test_an_older_edit_that_arrives_late_is_superseded(popup, seattle, ann_guid):
     # Seattle can edit Ann once it has received her.
     run(JobCode.DOWNLOAD)
-    rename(store, ann_guid, "Anna", timezone.now())
+    rename(popup, ann_guid, "Anna", timezone.now())
     convert()
     rename(seattle, ann_guid, "Old", ago(hours=1))
 
@@ -115,10 +116,10 @@ def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann_guid)
 
 
 @pytest.mark.slow
-def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seattle, ann_guid):
+def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(popup, seattle, ann_guid):
     run(JobCode.DOWNLOAD)
     address = {"async_account": ann_guid, "address_id": uuid4()}
-    make_event("address", store, **address, city="New", occurred_at=ago(hours=1))
+    make_event("address", popup, **address, city="New", occurred_at=ago(hours=1))
     convert()
     make_event("address", seattle, **address, city="Old", occurred_at=ago(hours=2))
 
@@ -129,11 +130,11 @@ def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seat
 
 
 @pytest.mark.slow
-def test_an_older_edit_of_the_first_store_is_superseded_too(store, seattle, ann_guid):
+def test_an_older_edit_of_the_first_store_is_superseded_too(popup, seattle, ann_guid):
     run(JobCode.DOWNLOAD)
     rename(seattle, ann_guid, "Last", timezone.now())
     convert()
-    rename(store, ann_guid, "First", ago(hours=1))
+    rename(popup, ann_guid, "First", ago(hours=1))
 
     convert()
 
@@ -142,11 +143,11 @@ def test_an_older_edit_of_the_first_store_is_superseded_too(store, seattle, ann_
 
 
 @pytest.mark.slow
-def test_the_later_row_of_a_channel_wins_whatever_its_clock_says(store, ann_guid):
-    rename(store, ann_guid, "First", timezone.now())
+def test_the_later_row_of_a_channel_wins_whatever_its_clock_says(popup, ann_guid):
+    rename(popup, ann_guid, "First", timezone.now())
     convert()
     # The clock of the till was set back.
-    rename(store, ann_guid, "Last", ago(hours=1))
+    rename(popup, ann_guid, "Last", ago(hours=1))
 
     convert()
 

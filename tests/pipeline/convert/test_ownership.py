@@ -1,8 +1,8 @@
 """Conversion applies each event to the customer that it names, and to no other.
 
-From conftest.py: `houston` and `seattle` are stores on PostgreSQL; `store` is a store, once on
-PostgreSQL and once on SQLite; `ann` is the GUID of Ann, who has the account 005001; `command` calls
-a management command and returns its output.
+From conftest.py: `houston` and `seattle` are stores on PostgreSQL; `popup` is one on SQLite; `ann`
+is the GUID of Ann, a customer of popup who has the account 005001; `command` calls a management
+command and returns its output.
 """
 
 from uuid import uuid4
@@ -26,15 +26,15 @@ from tests.support.make import make_customer, make_event, pending, run
 
 @pytest.mark.slow
 @pytest.mark.parametrize("named_by", ["guid", "account", "both"])
-def test_an_edit_names_its_customer_by_guid_account_or_both(store, seattle, ann, named_by):
+def test_an_edit_names_its_customer_by_guid_account_or_both(popup, seattle, ann, named_by):
     names = {
         "guid": {"async_account": ann},
         "account": {"account_number": "005001"},
         "both": {"async_account": ann, "account_number": "005001"},
     }[named_by]
-    make_event("customer", store, operation="update", first_name="Anna", **names)
-    make_event("address", store, **names)
-    make_event("affiliation", store, **names)
+    make_event("customer", popup, operation="update", first_name="Anna", **names)
+    make_event("address", popup, **names)
+    make_event("affiliation", popup, **names)
 
     conversion = convert()
 
@@ -46,22 +46,22 @@ def test_an_edit_names_its_customer_by_guid_account_or_both(store, seattle, ann,
 
 
 @pytest.mark.slow
-def test_a_changed_customer_is_pending_for_every_channel(store, seattle, ann):
+def test_a_changed_customer_is_pending_for_every_channel(popup, seattle, ann):
     run(JobCode.DOWNLOAD)
-    make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
+    make_event("customer", popup, async_account=ann, operation="update", first_name="Anna")
 
     convert()
 
     assert get_ann().hq_version == 2
-    assert pending(store) == pending(seattle) == ["005001"]
+    assert pending(popup) == pending(seattle) == ["005001"]
 
 
 @pytest.mark.slow
-def test_an_edit_whose_guid_and_account_name_two_customers_fails(store, ann):
-    import_account(store.channel.company, "004009", first_name="Bo")
+def test_an_edit_whose_guid_and_account_name_two_customers_fails(popup, ann):
+    import_account(popup.channel.company, "004009", first_name="Bo")
     make_event(
         "customer",
-        store,
+        popup,
         operation="update",
         async_account=ann,
         account_number="004009",
@@ -96,12 +96,12 @@ def test_a_guid_that_a_channel_was_sent_does_not_excuse_another_account(houston,
 
 
 @pytest.mark.slow
-def test_an_address_of_one_customer_cannot_be_taken_by_another(store, ann):
+def test_an_address_of_one_customer_cannot_be_taken_by_another(popup, ann):
     address_id = uuid4()
-    make_event("address", store, async_account=ann, address_id=address_id, city="Ann's")
+    make_event("address", popup, async_account=ann, address_id=address_id, city="Ann's")
     convert()
-    bo = make_customer(store, "Bo")
-    make_event("address", store, async_account=bo, address_id=address_id, city="Bo's")
+    bo = make_customer(popup, "Bo")
+    make_event("address", popup, async_account=bo, address_id=address_id, city="Bo's")
 
     convert()
 
@@ -114,14 +114,14 @@ def test_an_address_of_one_customer_cannot_be_taken_by_another(store, ann):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("are_new", [True, False])
-def test_two_customers_with_one_address_do_not_stop_others(store, are_new):
-    ann, bo, cy = (make_customer(store, name) for name in ("Ann", "Bo", "Cy"))
+def test_two_customers_with_one_address_do_not_stop_others(popup, are_new):
+    ann, bo, cy = (make_customer(popup, name) for name in ("Ann", "Bo", "Cy"))
     if not are_new:
         convert()
     address_id = uuid4()
-    make_event("address", store, async_account=ann, address_id=address_id)
-    make_event("address", store, async_account=bo, address_id=address_id)
-    make_event("address", store, async_account=cy)
+    make_event("address", popup, async_account=ann, address_id=address_id)
+    make_event("address", popup, async_account=bo, address_id=address_id)
+    make_event("address", popup, async_account=cy)
 
     conversion = convert()
 
@@ -133,13 +133,13 @@ def test_two_customers_with_one_address_do_not_stop_others(store, are_new):
 
 
 @pytest.mark.slow
-def test_an_address_that_two_customers_name_stays_with_its_owner(store, ann):
+def test_an_address_that_two_customers_name_stays_with_its_owner(popup, ann):
     address_id = uuid4()
-    make_event("address", store, async_account=ann, address_id=address_id, city="At first")
-    bo = make_customer(store, "Bo")
+    make_event("address", popup, async_account=ann, address_id=address_id, city="At first")
+    bo = make_customer(popup, "Bo")
     convert()
-    make_event("address", store, async_account=bo, address_id=address_id, city="Bo's")
-    make_event("address", store, async_account=ann, address_id=address_id, city="Ann's")
+    make_event("address", popup, async_account=bo, address_id=address_id, city="Bo's")
+    make_event("address", popup, async_account=ann, address_id=address_id, city="Ann's")
 
     convert()
 
@@ -150,10 +150,10 @@ def test_an_address_that_two_customers_name_stays_with_its_owner(store, ann):
 
 
 @pytest.mark.slow
-def test_a_contact_of_two_new_customers_belongs_to_one(store):
+def test_a_contact_of_two_new_customers_belongs_to_one(popup):
     contact = uuid4()
     for name in ("Ann", "Bo"):
-        make_event("contact", store, async_account=make_customer(store, name), contact_id=contact)
+        make_event("contact", popup, async_account=make_customer(popup, name), contact_id=contact)
 
     conversion = convert()
 
@@ -161,10 +161,10 @@ def test_a_contact_of_two_new_customers_belongs_to_one(store):
     assert CustomerContact.objects.count() == 1
 
 
-def test_an_address_of_a_failed_customer_says_so(store):
+def test_an_address_of_a_failed_customer_says_so(popup):
     NumberSequence.objects.update(largest=5000)
-    guid = make_customer(store, "Ann")
-    make_event("address", store, async_account=guid)
+    guid = make_customer(popup, "Ann")
+    make_event("address", popup, async_account=guid)
 
     convert()
 
@@ -173,12 +173,12 @@ def test_an_address_of_a_failed_customer_says_so(store):
 
 
 @pytest.mark.slow
-def test_an_address_of_a_quarantined_customer_waits_for_the_correction(store):
-    guid = make_customer(store, "Ann", email="nobody")
-    make_event("address", store, async_account=guid)
+def test_an_address_of_a_quarantined_customer_waits_for_the_correction(popup):
+    guid = make_customer(popup, "Ann", email="nobody")
+    make_event("address", popup, async_account=guid)
     convert()
     assert AsyncAddress.objects.get().reason == "parent_failed"
-    make_customer(store, "Ann", guid=guid, email="ann@example.com")
+    make_customer(popup, "Ann", guid=guid, email="ann@example.com")
 
     convert()
 
@@ -186,8 +186,8 @@ def test_an_address_of_a_quarantined_customer_waits_for_the_correction(store):
     assert (address.status, address.reason) == ("applied", None)
 
 
-def test_an_edit_of_an_unknown_account_waits_and_says_so(store):
-    make_event("address", store, account_number="005777")
+def test_an_edit_of_an_unknown_account_waits_and_says_so(popup):
+    make_event("address", popup, account_number="005777")
 
     conversion = convert()
 

@@ -1,7 +1,8 @@
 """Conversion normalizes the values of events and fills in those that are missing.
 
-From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `register` registers a
-channel by its code; `ann` is the GUID of Ann, who has the account 005001.
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `popup` is one on
+SQLite; `register` registers a channel by its code; `ann` is the GUID of Ann, a customer of popup
+who has the account 005001.
 """
 
 from uuid import uuid4
@@ -136,15 +137,15 @@ def test_the_last_value_of_an_attribute_is_kept(store):
 
 
 @pytest.mark.slow
-def test_each_purpose_has_one_primary_address(store, ann):
+def test_each_purpose_has_one_primary_address(popup, ann):
     first, second = uuid4(), uuid4()
     primary = {"async_account": ann, "is_primary": True}
-    make_event("address", store, **primary, address_id=first)
-    make_event("address", store, **primary, address_id=second, purpose="business")
+    make_event("address", popup, **primary, address_id=first)
+    make_event("address", popup, **primary, address_id=second, purpose="business")
     convert()
     # The first moves to the purpose of the second, and a third takes the place that it leaves.
-    make_event("address", store, **primary, address_id=first, purpose="business", city="First")
-    make_event("address", store, **primary, address_id=uuid4(), purpose="home", city="Third")
+    make_event("address", popup, **primary, address_id=first, purpose="business", city="First")
+    make_event("address", popup, **primary, address_id=uuid4(), purpose="home", city="Third")
 
     conversion = convert()
 
@@ -158,14 +159,14 @@ def test_each_purpose_has_one_primary_address(store, ann):
 
 
 @pytest.mark.slow
-def test_a_primary_address_that_was_removed_can_be_primary_again(store, ann):
+def test_a_primary_address_that_was_removed_can_be_primary_again(popup, ann):
     first, second = uuid4(), uuid4()
     primary = {"async_account": ann, "is_primary": True}
-    make_event("address", store, **primary, address_id=first)
-    make_event("address", store, **primary, address_id=first, operation="deactivate")
-    make_event("address", store, **primary, address_id=second)
+    make_event("address", popup, **primary, address_id=first)
+    make_event("address", popup, **primary, address_id=first, operation="deactivate")
+    make_event("address", popup, **primary, address_id=second)
     convert()
-    make_event("address", store, **primary, address_id=first, operation="update")
+    make_event("address", popup, **primary, address_id=first, operation="update")
 
     convert()
 
@@ -173,11 +174,11 @@ def test_a_primary_address_that_was_removed_can_be_primary_again(store, ann):
 
 
 @pytest.mark.slow
-def test_a_deactivated_customer_is_active_again_after_an_update(store, ann):
-    make_event("customer", store, async_account=ann, operation="deactivate")
+def test_a_deactivated_customer_is_active_again_after_an_update(popup, ann):
+    make_event("customer", popup, async_account=ann, operation="deactivate")
     convert()
     assert not get_ann().is_active
-    make_event("customer", store, async_account=ann, operation="update", first_name="Ann")
+    make_event("customer", popup, async_account=ann, operation="update", first_name="Ann")
 
     convert()
 

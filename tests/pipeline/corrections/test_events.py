@@ -1,7 +1,7 @@
 """Events that a person creates at HQ follow the rules and the order of those from tills.
 
-From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
-once on SQLite; `command` calls a management command and returns its output.
+From conftest.py: `seattle` is a store on PostgreSQL; `popup` is one on SQLite; `command` calls a
+management command and returns its output.
 """
 
 from datetime import timedelta
@@ -29,9 +29,9 @@ ANNS_ACCOUNT = "005001"
 
 
 @pytest.fixture
-def ann(store) -> UUID:
+def ann(popup) -> UUID:
     """The GUID of Ann, who has the account 005001."""
-    guid = make_customer(store, "Ann", occurred_at=EARLIER)
+    guid = make_customer(popup, "Ann", occurred_at=EARLIER)
     run(JobCode.PIPELINE)
     return guid
 
@@ -56,21 +56,21 @@ def edit_at_till(store: ChannelDatabase, guid: UUID, first_name: str, **columns:
     )
 
 
-def test_an_edit_at_hq_is_applied_and_distributed(store, seattle, ann):
+def test_an_edit_at_hq_is_applied_and_distributed(popup, seattle, ann):
     edit_at_hq(first_name="Anna")
 
     pipeline = run(JobCode.PIPELINE)
 
     assert get_ann().first_name == "Anna"
     assert pipeline["counts"]["updated"] == 1
-    for channel in (store, seattle):
+    for channel in (popup, seattle):
         assert query(channel, "SELECT first_name FROM customer") == [("Anna",)]
 
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_an_edit_at_hq_replaces_a_till_s_earlier_one(store, ann, is_converted_between):
-    edit_at_till(store, ann, "Till")
+def test_an_edit_at_hq_replaces_a_till_s_earlier_one(popup, ann, is_converted_between):
+    edit_at_till(popup, ann, "Till")
     run(JobCode.UPLOAD)
     if is_converted_between:
         run(JobCode.CONVERT)
@@ -84,11 +84,11 @@ def test_an_edit_at_hq_replaces_a_till_s_earlier_one(store, ann, is_converted_be
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_an_edit_at_a_till_replaces_hq_s_earlier_one(store, ann, is_converted_between):
+def test_an_edit_at_a_till_replaces_hq_s_earlier_one(popup, ann, is_converted_between):
     edit_at_hq(first_name="Headquarters")
     if is_converted_between:
         run(JobCode.CONVERT)
-    edit_at_till(store, ann, "Till")
+    edit_at_till(popup, ann, "Till")
 
     run(JobCode.PIPELINE)
 
@@ -97,10 +97,10 @@ def test_an_edit_at_a_till_replaces_hq_s_earlier_one(store, ann, is_converted_be
 
 
 @pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
-def test_a_till_s_edit_is_superseded_by_hq_s_later_one(store, ann):
+def test_a_till_s_edit_is_superseded_by_hq_s_later_one(popup, ann):
     edit_at_hq(first_name="Headquarters")
     run(JobCode.CONVERT)
-    edit_at_till(store, ann, "Till", occurred_at=EARLIER + timedelta(minutes=1))
+    edit_at_till(popup, ann, "Till", occurred_at=EARLIER + timedelta(minutes=1))
 
     run(JobCode.PIPELINE)
 
@@ -108,7 +108,7 @@ def test_a_till_s_edit_is_superseded_by_hq_s_later_one(store, ann):
     assert AsyncCustomer.objects.get(first_name="Till").status == "superseded"
 
 
-def test_the_later_of_two_edits_at_hq_is_kept(store, ann):
+def test_the_later_of_two_edits_at_hq_is_kept(popup, ann):
     edit_at_hq(first_name="Anna")
     edit_at_hq(first_name="Annie")
 
@@ -120,11 +120,11 @@ def test_the_later_of_two_edits_at_hq_is_kept(store, ann):
     assert get_ann().first_name == "Ann-Lee"
 
 
-def test_an_imported_account_can_be_edited(store):
-    import_account(store.channel.company, "VIP-1", last_name="Old")
+def test_an_imported_account_can_be_edited(popup):
+    import_account(popup.channel.company, "VIP-1", last_name="Old")
     with transaction.atomic():
         create_event(
-            store.channel.company,
+            popup.channel.company,
             CUSTOMER,
             {"operation": "update", "account_number": "VIP-1", "last_name": "New"},
         )
@@ -134,7 +134,7 @@ def test_an_imported_account_can_be_edited(store):
     assert Customer.objects.get(account_number="VIP-1").last_name == "New"
 
 
-def test_hq_adds_an_address_and_removes_it_again(store, ann):
+def test_hq_adds_an_address_and_removes_it_again(popup, ann):
     address = {"address_id": UUID(int=7), "street": "Main Street", "is_primary": True}
     edit_at_hq(ADDRESS, operation="create", **address)
     run(JobCode.PIPELINE)
@@ -143,12 +143,12 @@ def test_hq_adds_an_address_and_removes_it_again(store, ann):
     edit_at_hq(ADDRESS, operation="deactivate", **address)
     run(JobCode.PIPELINE)
     assert not CustomerAddress.objects.get().is_active
-    [(active,)] = query(store, "SELECT is_active FROM customer_address")
+    [(active,)] = query(popup, "SELECT is_active FROM customer_address")
     assert not active
 
 
-def test_a_primary_contact_from_hq_replaces_a_till_s(store, ann):
-    make_event("contact", store, async_account=ann, is_primary=True, locator="old@example.com")
+def test_a_primary_contact_from_hq_replaces_a_till_s(popup, ann):
+    make_event("contact", popup, async_account=ann, is_primary=True, locator="old@example.com")
     run(JobCode.PIPELINE)
     contact = {"contact_id": UUID(int=7), "kind": "email", "locator": "new@example.com"}
     edit_at_hq(CONTACT, operation="create", is_primary=True, **contact)
@@ -171,7 +171,7 @@ def test_a_refused_event_names_every_rule_that_it_breaks(ann):
     assert not AsyncCustomer.objects.filter(origin="hq").exists()
 
 
-def test_the_trace_names_the_user_who_edited(store, ann, command):
+def test_the_trace_names_the_user_who_edited(popup, ann, command):
     edit_at_hq(first_name="Anna", by=User.objects.create_user("robin"))
     run(JobCode.PIPELINE)
 
@@ -180,7 +180,7 @@ def test_the_trace_names_the_user_who_edited(store, ann, command):
     assert "headquarters Customer edited: first_name, by robin." in " ".join(output.split())
 
 
-def test_events_of_hq_pass_every_check(store, ann):
+def test_events_of_hq_pass_every_check(popup, ann):
     edit_at_hq(first_name="Anna")
     run(JobCode.PIPELINE)
 

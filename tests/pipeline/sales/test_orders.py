@@ -1,7 +1,7 @@
 """Synchronizing orders: each customer order of a till becomes one sales order of an account.
 
-From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `command` calls a
-management command and returns its output.
+From conftest.py: `popup` is a store on SQLite; `store` is a store, once on PostgreSQL and once on
+SQLite; `command` calls a management command and returns its output.
 """
 
 from uuid import uuid4
@@ -55,8 +55,8 @@ def test_an_order_converts_its_customer_and_delivery_address(store):
 
 
 @pytest.mark.scenario(id="T7")
-def test_a_customer_converted_by_an_order_is_not_converted_again(store):
-    make_order(store, "W-1", async_account=make_customer(store))
+def test_a_customer_converted_by_an_order_is_not_converted_again(popup):
+    make_order(popup, "W-1", async_account=make_customer(popup))
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
 
@@ -68,12 +68,12 @@ def test_a_customer_converted_by_an_order_is_not_converted_again(store):
 
 
 @pytest.mark.scenario(id="T7")
-def test_an_order_converts_a_new_address_of_a_known_customer(store):
-    ann = make_customer(store)
+def test_an_order_converts_a_new_address_of_a_known_customer(popup):
+    ann = make_customer(popup)
     work = uuid4()
     run(JobCode.PIPELINE)
-    make_event("address", store, async_account=ann, address_id=work, purpose="business")
-    make_order(store, "W-1", async_account=ann, delivery_address_id=work)
+    make_event("address", popup, async_account=ann, address_id=work, purpose="business")
+    make_order(popup, "W-1", async_account=ann, delivery_address_id=work)
     run(JobCode.UPLOAD)
 
     run(JobCode.ORDERS)
@@ -81,8 +81,8 @@ def test_an_order_converts_a_new_address_of_a_known_customer(store):
     assert SalesOrder.objects.get().delivery_address_id == work
 
 
-def test_an_order_waits_for_a_customer_who_has_not_arrived(store):
-    make_order(store, "W-1", async_account=uuid4())
+def test_an_order_waits_for_a_customer_who_has_not_arrived(popup):
+    make_order(popup, "W-1", async_account=uuid4())
     run(JobCode.UPLOAD)
 
     synchronization = run(JobCode.ORDERS)
@@ -91,12 +91,12 @@ def test_an_order_waits_for_a_customer_who_has_not_arrived(store):
     assert status_and_reason("W-1") == ("none", "customer_missing")
 
 
-def test_an_order_succeeds_once_its_missing_customer_has_arrived(store):
+def test_an_order_succeeds_once_its_missing_customer_has_arrived(popup):
     ann = uuid4()
-    make_order(store, "W-1", async_account=ann)
+    make_order(popup, "W-1", async_account=ann)
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
-    make_customer(store, guid=ann)
+    make_customer(popup, guid=ann)
     run(JobCode.UPLOAD)
 
     run(JobCode.ORDERS)
@@ -104,9 +104,9 @@ def test_an_order_succeeds_once_its_missing_customer_has_arrived(store):
     assert status_and_reason("W-1") == ("succeeded", None)
 
 
-def test_an_order_waits_for_an_address_that_has_not_arrived(store):
-    ann = make_customer(store)
-    make_order(store, "W-1", async_account=ann, delivery_address_id=uuid4())
+def test_an_order_waits_for_an_address_that_has_not_arrived(popup):
+    ann = make_customer(popup)
+    make_order(popup, "W-1", async_account=ann, delivery_address_id=uuid4())
     run(JobCode.UPLOAD)
 
     run(JobCode.ORDERS)
@@ -115,9 +115,9 @@ def test_an_order_waits_for_an_address_that_has_not_arrived(store):
 
 
 @pytest.mark.scenario(id="T9")
-def test_an_order_of_an_invalid_customer_fails_alone(store):
-    make_order(store, "W-ann", async_account=make_customer(store))
-    make_order(store, "W-bo", async_account=make_customer(store, "Bo", title=LONG_TITLE))
+def test_an_order_of_an_invalid_customer_fails_alone(popup):
+    make_order(popup, "W-ann", async_account=make_customer(popup))
+    make_order(popup, "W-bo", async_account=make_customer(popup, "Bo", title=LONG_TITLE))
     run(JobCode.UPLOAD)
 
     run(JobCode.ORDERS)
@@ -128,10 +128,10 @@ def test_an_order_of_an_invalid_customer_fails_alone(store):
 
 
 @pytest.mark.scenario(id="T9")
-def test_a_failed_order_is_on_hold_once_its_customer_is_corrected(store):
-    bo = make_customer(store, "Bo", title=LONG_TITLE)
-    make_order(store, "W-ann", async_account=make_customer(store))
-    make_order(store, "W-bo", async_account=bo)
+def test_a_failed_order_is_on_hold_once_its_customer_is_corrected(popup):
+    bo = make_customer(popup, "Bo", title=LONG_TITLE)
+    make_order(popup, "W-ann", async_account=make_customer(popup))
+    make_order(popup, "W-bo", async_account=bo)
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
     correct_title(bo)
@@ -146,10 +146,10 @@ def test_a_failed_order_is_on_hold_once_its_customer_is_corrected(store):
     assert (other.state, other.hold_code) == ("open", None)
 
 
-def test_an_order_can_be_synchronized_alone_by_its_number(store, command):
-    ann = make_customer(store)
-    make_order(store, "W-1", async_account=ann)
-    make_order(store, "W-2", async_account=ann)
+def test_an_order_can_be_synchronized_alone_by_its_number(popup, command):
+    ann = make_customer(popup)
+    make_order(popup, "W-1", async_account=ann)
+    make_order(popup, "W-2", async_account=ann)
     run(JobCode.UPLOAD)
 
     output = command("run_job", "sync-orders", "--order", "W-1")
@@ -159,8 +159,8 @@ def test_an_order_can_be_synchronized_alone_by_its_number(store, command):
     assert status_and_reason("W-2") == ("none", "not_ordered")
 
 
-def test_a_synchronized_order_is_not_synchronized_again(store):
-    make_order(store, "W-1", async_account=make_customer(store))
+def test_a_synchronized_order_is_not_synchronized_again(popup):
+    make_order(popup, "W-1", async_account=make_customer(popup))
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
 
@@ -170,8 +170,8 @@ def test_a_synchronized_order_is_not_synchronized_again(store):
     assert synchronization["message"] == "Nothing to do: the order is already SO-000001."
 
 
-def test_an_order_under_correction_waits_and_the_run_says_why(store):
-    make_order(store, "W-1", async_account=make_customer(store))
+def test_an_order_under_correction_waits_and_the_run_says_why(popup):
+    make_order(popup, "W-1", async_account=make_customer(popup))
     run(JobCode.UPLOAD)
     lease_transaction(get_order("W-1"), User.objects.create_user("clerk"))
 

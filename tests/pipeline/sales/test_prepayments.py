@@ -1,7 +1,6 @@
 """Payments for customer orders are posted on the day on which the till took them, and once.
 
-From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
-once on SQLite.
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite.
 """
 
 from datetime import date
@@ -73,27 +72,27 @@ def tenders_of(statement):
 
 
 @pytest.fixture
-def ann(store):
-    return make_customer(store)
+def ann(popup):
+    return make_customer(popup)
 
 
 @pytest.fixture
-def posted_day(store, ann):
+def posted_day(popup, ann):
     """The statement of a day with one sale and orders that were paid in every way."""
-    make_order(store, "deposit", ("card", "3.00"), async_account=ann)
-    make_order(store, "to-home", ("cash", "2.00"), async_account=ann, delivery_address_id=HOME)
-    make_order(store, "guest", ("card", "5.00"), ("card", "-4.00"))
-    make_order(store, "in-full", ("cash", "10.70"), async_account=ann)
-    make_order(store, "unpaid", async_account=ann)
-    make_order(store, "instalment", ("card", "2.00"), lines=[], async_account=ann)
+    make_order(popup, "deposit", ("card", "3.00"), async_account=ann)
+    make_order(popup, "to-home", ("cash", "2.00"), async_account=ann, delivery_address_id=HOME)
+    make_order(popup, "guest", ("card", "5.00"), ("card", "-4.00"))
+    make_order(popup, "in-full", ("cash", "10.70"), async_account=ann)
+    make_order(popup, "unpaid", async_account=ann)
+    make_order(popup, "instalment", ("card", "2.00"), lines=[], async_account=ann)
     voided_line = article(is_voided=True)
     make_order(
-        store, "refund", ("cash", "-3.00"), lines=[voided_line], async_account=ann, **NO_AMOUNTS
+        popup, "refund", ("cash", "-3.00"), lines=[voided_line], async_account=ann, **NO_AMOUNTS
     )
-    make_order(store, "voided", ("cash", "9.00"), entry_status="voided")
-    make_order(store, "overpaid", ("cash", "99.00"), async_account=ann)
-    make_order(store, "unknown", ("cash", "4.00"), async_account=uuid4())
-    make_sale(store, business_date=DAY)
+    make_order(popup, "voided", ("cash", "9.00"), entry_status="voided")
+    make_order(popup, "overpaid", ("cash", "99.00"), async_account=ann)
+    make_order(popup, "unknown", ("cash", "4.00"), async_account=uuid4())
+    make_sale(popup, business_date=DAY)
     run(JobCode.UPLOAD)
     # One order is synchronized before its deposit is posted, all others afterwards.
     run(JobCode.ORDERS, order_number="deposit")
@@ -105,9 +104,9 @@ def account_of(guid):
     return GuidMap.objects.get(async_account=guid).customer.account_number
 
 
-def test_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
+def test_payments_of_orders_are_posted_on_their_day(popup, ann, posted_day):
     account = account_of(ann)
-    default_account = store.channel.default_customer.account_number
+    default_account = popup.channel.default_customer.account_number
 
     assert posted_day.state == "posted"
     assert tenders_of(posted_day) == {
@@ -130,7 +129,7 @@ def test_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
     assert broken_promises() == []
 
 
-def test_an_order_s_customer_is_who_paid_the_deposit(store, ann, posted_day):
+def test_an_order_s_customer_is_who_paid_the_deposit(popup, ann, posted_day):
     account = account_of(ann)
 
     run(JobCode.ORDERS)
@@ -139,19 +138,19 @@ def test_an_order_s_customer_is_who_paid_the_deposit(store, ann, posted_day):
     orders = SalesOrder.objects.exclude(confirmation_number=None)
     assert dict(orders.values_list("confirmation_number", "customer__account_number")) == {
         "deposit": account,
-        "guest": store.channel.default_customer.account_number,
+        "guest": popup.channel.default_customer.account_number,
         "in-full": account,
         "unpaid": account,
     }
 
-    make_event("address", store, async_account=ann, address_id=HOME)
+    make_event("address", popup, async_account=ann, address_id=HOME)
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
     assert get_order("to-home").sales_order.customer.account_number == account
     assert broken_promises() == []
 
 
-def test_a_payment_is_not_posted_again_with_its_order(store, posted_day):
+def test_a_payment_is_not_posted_again_with_its_order(popup, posted_day):
     before = list(PostedPayment.objects.values_list("id", flat=True))
     run(JobCode.ORDERS)
 
@@ -161,7 +160,7 @@ def test_a_payment_is_not_posted_again_with_its_order(store, posted_day):
     assert broken_promises() == []
 
 
-def test_a_corrected_order_is_posted_by_a_supplementary_statement(store, hq_user, posted_day):
+def test_a_corrected_order_is_posted_by_a_supplementary_statement(popup, hq_user, posted_day):
     order = get_order("overpaid")
     lease_transaction(order, hq_user)
     changes = {order: {"payment_amount": Decimal(9)}, order.payments.get(): {"amount": Decimal(9)}}

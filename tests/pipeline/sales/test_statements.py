@@ -1,7 +1,7 @@
 """End of day posts every sale once, in a statement of its day and for a permanent account.
 
-From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
-once on SQLite.
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite.
 """
 
 from datetime import date
@@ -57,14 +57,14 @@ def test_a_sale_is_posted_for_its_guid_s_account(store):
 
 
 @pytest.mark.scenario(id="T11")
-def test_a_customer_gets_one_order_and_all_guests_share_one(store):
-    ann = make_customer(store)
+def test_a_customer_gets_one_order_and_all_guests_share_one(popup):
+    ann = make_customer(popup)
     run(JobCode.PIPELINE)
     account = customer_of(ann).account_number
-    default_account = store.channel.default_customer.account_number
-    sell(store, "10.00", async_account=ann)
-    sell(store, "20.00", account_number=account)
-    sell(store, "5.00")
+    default_account = popup.channel.default_customer.account_number
+    sell(popup, "10.00", async_account=ann)
+    sell(popup, "20.00", account_number=account)
+    sell(popup, "5.00")
 
     run(JobCode.END_OF_DAY)
 
@@ -75,10 +75,10 @@ def test_a_customer_gets_one_order_and_all_guests_share_one(store):
 
 
 @pytest.fixture
-def interrupted_posting(store) -> None:
+def interrupted_posting(popup) -> None:
     """Two days were being posted when the process died before Monday's orders were invoiced."""
-    sell(store, "10.00", business_date=MONDAY)
-    sell(store, "20.00", business_date=TUESDAY)
+    sell(popup, "10.00", business_date=MONDAY)
+    sell(popup, "20.00", business_date=TUESDAY)
     with dying_at("statements:before_invoiced"):
         run(JobCode.END_OF_DAY)
 
@@ -127,9 +127,9 @@ def test_a_statement_continues_where_it_failed_and_creates_nothing_twice(interru
 
 
 @pytest.mark.scenario(id="T29")
-def test_a_statement_of_guests_fails_alone_without_a_default_customer(store):
-    sell(store, "10.00", business_date=MONDAY)
-    sell(store, "20.00", business_date=TUESDAY, async_account=make_customer(store))
+def test_a_statement_of_guests_fails_alone_without_a_default_customer(popup):
+    sell(popup, "10.00", business_date=MONDAY)
+    sell(popup, "20.00", business_date=TUESDAY, async_account=make_customer(popup))
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     Channel.objects.update(default_customer=None)
@@ -145,9 +145,9 @@ def test_a_statement_of_guests_fails_alone_without_a_default_customer(store):
 
 
 @pytest.mark.scenario(id="T29")
-def test_a_statement_of_guests_continues_with_a_new_default_customer(store):
-    sell(store, "10.00")
-    default_customer = store.channel.default_customer
+def test_a_statement_of_guests_continues_with_a_new_default_customer(popup):
+    sell(popup, "10.00")
+    default_customer = popup.channel.default_customer
     Channel.objects.update(default_customer=None)
     assert run(JobCode.END_OF_DAY)["outcome"] == "partly"
     Channel.objects.update(default_customer=default_customer)
@@ -158,11 +158,11 @@ def test_a_statement_of_guests_continues_with_a_new_default_customer(store):
 
 
 @pytest.mark.scenario(id="C6")
-def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(store):
-    sell(store, "10.00")
+def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(popup):
+    sell(popup, "10.00")
     run(JobCode.END_OF_DAY)
     content_hash = bytes(Statement.objects.get().content_hash)
-    sell(store, "20.00")
+    sell(popup, "20.00")
 
     run(JobCode.END_OF_DAY)
 
@@ -172,9 +172,9 @@ def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(store)
 
 
 @pytest.mark.scenario(id="C1")
-def test_a_sale_that_does_not_add_up_stops_no_other(store):
-    sell(store, "10.00", transaction_id="T-1", net_amount="11.00")
-    sell(store, "20.00", transaction_id="T-2")
+def test_a_sale_that_does_not_add_up_stops_no_other(popup):
+    sell(popup, "10.00", transaction_id="T-1", net_amount="11.00")
+    sell(popup, "20.00", transaction_id="T-2")
 
     run(JobCode.END_OF_DAY)
 
@@ -186,8 +186,8 @@ def test_a_sale_that_does_not_add_up_stops_no_other(store):
 
 
 @pytest.mark.scenario(id="C4")
-def test_a_sale_of_an_unknown_customer_is_not_posted(store):
-    sell(store, "10.00", async_account=uuid4())
+def test_a_sale_of_an_unknown_customer_is_not_posted(popup):
+    sell(popup, "10.00", async_account=uuid4())
 
     run(JobCode.END_OF_DAY)
 
@@ -272,9 +272,9 @@ def test_a_posted_statement_refuses_every_change(houston):
 @pytest.mark.parametrize(
     ("before", "after"), [("end_of_day", "trickle_feed"), ("trickle_feed", "end_of_day")]
 )
-def test_the_mode_of_statements_changes_only_between_statements(store, before, after):
+def test_the_mode_of_statements_changes_only_between_statements(popup, before, after):
     Channel.objects.update(statement_mode=before)
-    sell(store, "10.00")
+    sell(popup, "10.00")
     for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
 
@@ -285,11 +285,11 @@ def test_the_mode_of_statements_changes_only_between_statements(store, before, a
     assert Channel.objects.update(statement_mode=after) == 1
 
 
-def test_every_number_leads_to_the_trace_with_the_documents(store):
-    ann = make_customer(store)
-    sell(store, "10.00", async_account=ann, transaction_id="T-1", receipt_number="R-77")
+def test_every_number_leads_to_the_trace_with_the_documents(popup):
+    ann = make_customer(popup)
+    sell(popup, "10.00", async_account=ann, transaction_id="T-1", receipt_number="R-77")
     sell(
-        store,
+        popup,
         transaction_type="customer_order",
         confirmation_number="W-1",
         async_account=ann,
@@ -308,10 +308,10 @@ def test_every_number_leads_to_the_trace_with_the_documents(store):
         assert documents == [("T-2", "posted"), ("T-1", "posted")], number
 
 
-def test_the_trace_of_a_guest_s_sale_finds_no_customer(store):
-    sell(store, "10.00")
+def test_the_trace_of_a_guest_s_sale_finds_no_customer(popup):
+    sell(popup, "10.00")
     run(JobCode.END_OF_DAY)
 
     order = SalesOrder.objects.get()
-    assert order.customer == store.channel.default_customer
+    assert order.customer == popup.channel.default_customer
     assert trace(order.number) is None

@@ -29,6 +29,7 @@ from stores.pipeline.corrections.quarantine import (
     dismiss_rows,
     release_rows,
 )
+from tests.support.engines import on_one_engine
 from tests.support.make import make_customer, make_event, only_case, query, run
 from tests.support.promises import broken_promises
 from tests.support.staged import overwrite_events
@@ -125,6 +126,7 @@ def test_a_row_that_cannot_be_read_stays_in_quarantine(popup):
     assert set(Quarantine.objects.values_list("reason", "field", "rule")) == before
 
 
+@on_one_engine
 def test_a_released_event_that_had_failed_is_pending_again(store):
     NumberSequence.objects.update(largest=5001)
     make_customer(store, "Ann")
@@ -156,6 +158,7 @@ def test_a_correction_adds_an_event_and_keeps_the_row(store, hq_user):
     assert broken_promises() == []
 
 
+@on_one_engine
 def test_a_correction_that_breaks_rules_changes_nothing(store):
     guid = make_customer(store, "Ann", email="nobody")
     run(JobCode.UPLOAD)
@@ -167,6 +170,7 @@ def test_a_correction_that_breaks_rules_changes_nothing(store):
     assert (Quarantine.objects.get().status, AsyncCustomer.objects.count()) == ("open", 0)
 
 
+@on_one_engine
 def test_a_correction_cannot_name_an_account_that_does_not_exist(store):
     make_customer(store, "Ann", email="nobody")
     run(JobCode.UPLOAD)
@@ -175,6 +179,7 @@ def test_a_correction_cannot_name_an_account_that_does_not_exist(store):
         correct_event(only_case(), corrected_customer(None, account_number="005009"))
 
 
+@on_one_engine
 def test_a_row_cannot_be_corrected_twice(store):
     guid = make_customer(store, "Ann", email="nobody")
     run(JobCode.UPLOAD)
@@ -185,6 +190,7 @@ def test_a_row_cannot_be_corrected_twice(store):
         correct_event(case, corrected_customer(guid, first_name="Bo"))
 
 
+@on_one_engine
 def test_a_failed_event_is_superseded_by_its_correction(store):
     ann, bo, address = make_customer(store, "Ann"), make_customer(store, "Bo"), uuid4()
     make_event("address", store, async_account=ann, address_id=address)
@@ -216,6 +222,7 @@ def test_a_dismissed_row_stays_dismissed_when_it_is_uploaded_again(store, hq_use
     assert (row.status, row.settled_by, row.attempts) == ("dismissed", hq_user, 2)
 
 
+@on_one_engine
 def test_a_failed_event_cannot_be_dismissed(store):
     ann, bo, address = make_customer(store, "Ann"), make_customer(store, "Bo"), uuid4()
     for guid in (ann, bo):
@@ -228,6 +235,7 @@ def test_a_failed_event_cannot_be_dismissed(store):
 
 
 @pytest.mark.fault("F-49")  # events arrive in another order
+@on_one_engine
 def test_an_address_without_its_customer_for_a_day_is_listed(store):
     make_event("address", store, async_account=uuid4())
     run(JobCode.PIPELINE)

@@ -26,6 +26,7 @@ from stores.pipeline.corrections.case import describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct_document, release_rows
 from stores.web.forms.document import DocumentForm
+from tests.support.engines import on_one_engine
 from tests.support.make import article, make_sale, only_case, query, run
 from tests.support.promises import broken_promises
 
@@ -114,6 +115,7 @@ def test_a_value_that_is_no_text_is_shown_in_hexadecimal(popup):
     assert RetailTransaction.objects.get().lines.get().description == "Lamp"
 
 
+@on_one_engine
 def test_a_correction_cannot_use_the_transaction_id_of_another_sale(store):
     make_sale(store, "10.00", transaction_id="T-1")
     make_sale(store, "10.00", transaction_id="T-2", currency="usd")
@@ -148,6 +150,7 @@ def test_a_correction_cannot_duplicate_a_sale_of_another_channel(houston, seattl
     assert broken_promises() == []
 
 
+@on_one_engine
 def test_a_sale_cannot_be_corrected_twice(store):
     make_sale(store, currency="usd")
     run(JobCode.UPLOAD)
@@ -188,6 +191,7 @@ def test_an_upload_releases_a_quarantined_sale_that_is_now_valid(store):
     assert RetailTransaction.objects.count() == 1
 
 
+@on_one_engine
 def test_a_person_corrects_a_document_on_its_page(store):
     make_sale(store, "10.00", transaction_id="T-1", tax_amount="NaN")
     run(JobCode.UPLOAD)
@@ -207,6 +211,7 @@ def test_a_person_corrects_a_document_on_its_page(store):
     assert f'href="/quarantine/{case}/"' in client.get(sale_url).content.decode()
 
 
+@on_one_engine
 def test_the_command_shows_every_part_of_a_sale(store, command):
     make_sale(store, "10.00", transaction_id="T-1", currency="usd")
     run(JobCode.UPLOAD)

@@ -26,6 +26,7 @@ from stores.pipeline.download import sessions
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.outbound import count_rows_of
 from stores.web.lists.customers import filter_customers
+from tests.support.engines import on_one_engine
 from tests.support.make import (
     lookup,
     make_customer,
@@ -39,9 +40,6 @@ from tests.support.processes import dying_at
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
 from tests.support.traces import knows_account, trace
-
-# For what only headquarters does.
-on_one_engine = pytest.mark.parametrize("store", ["popup"], indirect=True)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.pipeline.download import sessions
 from stores.web.lists.customers import filter_customers
+from tests.support.engines import on_one_engine
 from tests.support.make import lookup, make_customer, pending, query, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
@@ -103,6 +104,7 @@ def test_a_restored_database_lacks_what_it_had_taken(strict, seattle, back_up):
     assert failed_checks() == {}
 
 
+@on_one_engine
 def test_a_package_refused_three_times_is_suspended(strict, seattle):
     fail_thrice(seattle)
     before = session_of(strict)
@@ -117,6 +119,7 @@ def test_a_package_refused_three_times_is_suspended(strict, seattle):
     assert run("reconcile", channels=[strict.channel.code])["outcome"] == "succeeded"
 
 
+@on_one_engine
 def test_a_suspended_package_stops_visits_and_is_in_traces(strict, seattle):
     fail_thrice(seattle)
     bad, session = account_of("Bad"), session_of(strict)
@@ -133,6 +136,7 @@ def test_a_suspended_package_stops_visits_and_is_in_traces(strict, seattle):
         assert waiting_for.session == str(session.pk)
 
 
+@on_one_engine
 def test_the_command_channels_reports_a_suspended_package(strict, seattle, command):
     fail_thrice(seattle)
     run(JobCode.DOWNLOAD)
@@ -152,6 +156,7 @@ def test_the_command_channels_reports_a_suspended_package(strict, seattle, comma
     assert row["counts"]["owed"] == 2
 
 
+@on_one_engine
 def test_the_incident_of_a_refusal_says_whom_and_how_often(strict, seattle):
     fail_thrice(seattle)
     bad = account_of("Bad")
@@ -169,6 +174,7 @@ def test_the_incident_of_a_refusal_says_whom_and_how_often(strict, seattle):
     )
 
 
+@on_one_engine
 def test_without_strict_order_a_trace_says_who_is_refused(store, seattle):
     refuse_customer(store, "Bad")
     make_customer(seattle, "Bad")
@@ -180,6 +186,7 @@ def test_without_strict_order_a_trace_says_who_is_refused(store, seattle):
     assert "each download tries" in waiting_for.next_step
 
 
+@on_one_engine
 def test_retrying_a_suspended_package_lets_later_ones_follow(strict, seattle):
     fail_thrice(seattle)
     allow_customers(strict)
@@ -197,6 +204,7 @@ def test_retrying_a_suspended_package_lets_later_ones_follow(strict, seattle):
     assert failed_checks() == {}
 
 
+@on_one_engine
 def test_cancelling_a_suspended_package_lets_later_ones_follow(strict, seattle):
     fail_thrice(seattle)
 
@@ -222,6 +230,7 @@ def test_a_package_that_is_accepted_in_time_is_never_suspended(strict, seattle):
     assert not DownloadSession.objects.unfinished().exists()
 
 
+@on_one_engine
 def test_without_strict_order_again_the_others_go_on(strict, seattle):
     fail_thrice(seattle)
     ChannelDatabase.objects.filter(pk=strict.pk).update(strict_order=False)
@@ -234,6 +243,7 @@ def test_without_strict_order_again_the_others_go_on(strict, seattle):
     assert names(strict) == names(seattle)
 
 
+@on_one_engine
 def test_a_pause_that_ends_tries_a_suspended_package_again(strict, seattle):
     fail_thrice(seattle)
     allow_customers(strict)

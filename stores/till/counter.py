@@ -22,7 +22,7 @@ from stores.messages.message import Message
 from stores.till.merge_upward import MergeCounts, count_lacking, merge_upward
 from stores.till.refusals import Refused
 from stores.till.service import Service
-from stores.till.settings import FEATURES, TillSettings
+from stores.till.settings import TillSettings
 
 Row = dict[str, Any]
 ChannelVisit = PostgreSQLVisit | SQLiteVisit
@@ -207,11 +207,7 @@ class OpenTill:
     def require_feature(self, feature: str, action: str) -> None:
         """Refuse an action whose feature is switched off in this database."""
         if not self.settings.has(feature):
-            raise Refused(
-                f"{action}: the feature “{FEATURES[feature]}” is switched off here. Nothing was"
-                " saved. It works when headquarters has switched it on and jobs 1070 and 1110 have"
-                " brought that to this channel."
-            )
+            raise Refused(f"{action}. {self.settings.why_off(feature, ' Nothing was saved.')}")
 
 
 def is_same(row: Model, held: Model | None) -> bool:

@@ -105,12 +105,18 @@ def create_customer(till: Till, new: NewCustomer) -> Saved:
 
 
 def require_creation(opened: OpenTill) -> None:
+    if why := why_not_created(opened):
+        raise Refused(f"{why} Nothing was saved. It works when the register is online again.")
+
+
+def why_not_created(opened: OpenTill) -> str:
+    """Why this till can create no customer; empty if it can."""
     if opened.till.is_offline and opened.settings.is_filtered:
-        raise Refused(
+        return (
             "Customers cannot be created while this register is offline: registers of this channel"
-            " hold no customer data (Filter shared customer data tables). Nothing was saved. It"
-            " works when the register is online again."
+            " hold no customer data (Filter shared customer data tables)."
         )
+    return ""
 
 
 def rows_of(opened: OpenTill, new: NewCustomer) -> list[Any]:

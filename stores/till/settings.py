@@ -72,6 +72,14 @@ class TillSettings:
     def has(self, feature: str) -> bool:
         return bool(self.section("features").get(feature, True))
 
+    def why_off(self, feature: str, outcome: str = "") -> str:
+        """That a feature is switched off, what came of it, and when it works."""
+        return (
+            f"The feature “{FEATURES[feature]}” is switched off here.{outcome} It works when"
+            " headquarters has switched it on and jobs 1070 and 1110 have brought that to this"
+            " channel."
+        )
+
     def inherited(self, column: str) -> Any:
         """What a new customer gets of the channel's default customer, or None."""
         return self.section("default_customer").get(column)

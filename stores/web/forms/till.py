@@ -154,6 +154,12 @@ class CustomerForm(TillForm):
         return [self[column] for column in ADDRESS_COLUMNS]
 
     @property
+    def left_out(self) -> list[str]:
+        """Why the form has no fields for something: its feature is switched off."""
+        features = ("async_addresses", "enhanced_creation")
+        return [self.settings.why_off(one) for one in features if not self.settings.has(one)]
+
+    @property
     def attribute_fields(self) -> Iterator[BoundField]:
         return (self[name] for name in self.attributes.values())
 

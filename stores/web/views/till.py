@@ -36,6 +36,7 @@ from stores.till.customers import (
     edit_customer,
     issue_loyalty_card,
     warn,
+    why_not_created,
 )
 from stores.till.look_up import (
     Found,
@@ -102,6 +103,8 @@ class Action:
     form: type[TillForm]
     run: Callable[[Till, str, Any], Any]
     needs_customer: bool = True
+    # The feature without which the till refuses it.
+    feature: str = ""
 
 
 ACTIONS = {
@@ -113,10 +116,12 @@ ACTIONS = {
         lambda till, ref, form: edit_customer(
             till, ref, form.values, based_on=form.cleaned_data["based_on"], save_id=form.save
         ),
+        feature="async_edit",
     ),
     "add-address": Action(
         AddressForm,
         lambda till, ref, form: add_address(till, ref, form.values, save_id=form.save),
+        feature="async_addresses",
     ),
     "issue-loyalty-card": Action(
         CardForm,
@@ -328,7 +333,11 @@ class TillPage:
             read |= {"url": self.url(customer=found.ref), "back_url": self.url()}
         else:
             read["results"] = [(one, self.url(customer=one.ref)) for one in results]
-        return read | {"forms": forms_of(opened, found, context)}
+        reasons = {name: why_not(opened, name, found) for name in ACTIONS}
+        return read | {
+            "forms": under_names(forms_of(opened, found, context, reasons)),
+            "reasons": under_names(reasons),
+        }
 
 
 def customer_context(opened: OpenTill, found: Found) -> dict[str, Any]:
@@ -339,8 +348,23 @@ def customer_context(opened: OpenTill, found: Found) -> dict[str, Any]:
     }
 
 
-def forms_of(opened: OpenTill, found: Found | None, context: Mapping[str, Any]) -> dict[str, Form]:
-    """The forms of the page by the names of their actions, with what was posted to one of them."""
+def why_not(opened: OpenTill, name: str, found: Found | None) -> str:
+    """Why the page does not offer an action that the till would refuse; empty if it offers it."""
+    settings: TillSettings = opened.settings
+    feature = ACTIONS[name].feature
+    if feature and not settings.has(feature):
+        return settings.why_off(feature)
+    if name == "create-customer":
+        return why_not_created(opened)
+    if name == "issue-loyalty-card" and found and found.is_pending:
+        return "A loyalty card needs an account in this channel."
+    return ""
+
+
+def forms_of(
+    opened: OpenTill, found: Found | None, context: Mapping[str, Any], reasons: Mapping[str, str]
+) -> dict[str, Form]:
+    """The forms that the page offers, by action, with what was posted to one of them."""
     settings: TillSettings = opened.settings
     forms: dict[str, Form] = {}
     for name, action in ACTIONS.items():
@@ -349,8 +373,13 @@ def forms_of(opened: OpenTill, found: Found | None, context: Mapping[str, Any]) 
             state, version = current_state(opened, found, CUSTOMER_COLUMNS)
             options["initial"] = state | {"based_on": version}
         if name == context.get("posted"):
-            forms[name.replace("-", "_")] = context["form"]
+            forms[name] = context["form"]
             context["form"].auto_id = options["auto_id"]
-        elif found or not action.needs_customer:
-            forms[name.replace("-", "_")] = action.form(settings, **options)
+        elif (found or not action.needs_customer) and not reasons[name]:
+            forms[name] = action.form(settings, **options)
     return forms
+
+
+def under_names(of_actions: Mapping[str, Any]) -> dict[str, Any]:
+    """What belongs to actions, by names that a template can use."""
+    return {name.replace("-", "_"): value for name, value in of_actions.items()}

@@ -198,6 +198,30 @@ def test_the_attributes_and_affiliations_of_the_channel_are_offered(operator, ho
     assert events(houston, "async_attribute", "value") == [("L",)]
 
 
+def test_what_the_till_would_refuse_is_not_offered_and_a_sentence_says_why(operator, houston):
+    post(operator, **ANN)
+    offered = words_of(operator.get(f"{URL}?customer=pending-1"))
+    set_up(houston, features={"async_edit": False, "async_addresses": False})
+
+    customer = words_of(operator.get(f"{URL}?customer=pending-1"))
+    new = words_of(operator.get(URL))
+    saved = words_of(post(operator, f"{URL}?customer=pending-1", action="add-address", city="Ede"))
+
+    for button in ("Save changes", "Save address"):
+        assert (button in offered, button in customer) == (True, False)
+    assert "Issue a card" not in offered
+    assert "A loyalty card needs an account in this channel." in offered
+    assert "“Editing customers in asynchronous mode” is switched off here. It works" in customer
+    assert "“Asynchronous creation of customer addresses” is switched off here." in new
+    assert "Street" not in new
+    assert "is switched off here. Nothing was saved." in saved
+    with offline_register(houston) as register:
+        set_up(register, filter_shared_customer_data=True)
+        filtered = words_of(operator.get(f"{URL}?register=till-1&offline=on"))
+    assert "Customers cannot be created while this register is offline" in filtered
+    assert "Save customer" not in filtered
+
+
 ODD = [
     "register=till-9",
     "hq=perhaps",

@@ -5,9 +5,15 @@ from django.db.models import Q
 
 
 class OrderMode(models.TextChoices):
-    SYNC = "sync", "Synchronous: headquarters creates the order"
-    ASYNC = "async", "Asynchronous: the channel stores it, Synchronize orders creates the order"
-    SYNC_FIRST = "sync_first", "Synchronous, and asynchronous if headquarters cannot be reached"
+    """When tills that are online take customer orders.
+
+    The real-time service creates no orders: every order is stored in the channel, and Synchronize
+    orders creates it at headquarters.
+    """
+
+    SYNC = "sync", "Synchronous: while headquarters answers, for customers with an account"
+    ASYNC = "async", "Asynchronous: always"
+    SYNC_FIRST = "sync_first", "Synchronous with asynchronous backup: always, like asynchronous"
 
 
 class FunctionalityProfile(models.Model):
@@ -33,7 +39,10 @@ class FunctionalityProfile(models.Model):
         max_length=10,
         choices=OrderMode.choices,
         default=OrderMode.ASYNC,
-        help_text="A customer without an account cannot be on a synchronous order.",
+        help_text=(
+            "When tills take orders. In each mode the channel stores the order, and Synchronize"
+            " orders creates it at headquarters."
+        ),
     )
 
     class Meta:

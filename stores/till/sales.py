@@ -20,6 +20,7 @@ from stores.values.currency import CURRENCIES, places_of
 LENGTHS = {"item_id": 20, "description": 120, "tender_type": 20, "staff_id": 25, "terminal_id": 10}
 LEFT_OUT = ("description", "staff_id", "terminal_id")
 MAX_LINES = 500
+SYNCHRONOUS = "In synchronous mode, this channel takes orders only"
 # HQ keeps four decimal places, and its amounts have at most 14 digits before the point.
 QUANTUM, LIMIT = Decimal("0.0001"), Decimal(10) ** 12
 
@@ -122,28 +123,32 @@ def order(
 
 
 def require_order_mode(opened: OpenTill, found: Found) -> None:
-    """Refuse an order that the profile's mode does not allow now. Errors: Refused."""
+    """Refuse an order that the profile's mode does not allow now. Errors: Refused.
+
+    The real-time service creates no orders, so an order is stored here in each mode. In synchronous
+    mode the till takes none that headquarters could not create at once.
+    """
     mode = opened.settings.order_mode
     if opened.till.is_offline or mode != "sync":
         return
     if found.is_pending:
         raise Refused(
-            "This channel takes synchronous orders only, and a customer who is"
-            f" {found.display_account} cannot be on one. Nothing was saved."
+            f"{SYNCHRONOUS} for customers with an account, and this customer is"
+            f" {found.display_account}. Nothing was saved."
             f" {expectation(opened, found)}"
         )
     service = opened.till.service
     if service is None:
         raise Refused(
-            "This channel takes synchronous orders only, and the till was not given the address of"
-            " headquarters' real-time service. Nothing was saved."
+            f"{SYNCHRONOUS} while headquarters answers, and the till was not given the address of"
+            " its real-time service. Nothing was saved."
         )
     try:
         service.reach()
     except ServiceUnreachable as failure:
         raise Refused(
-            f"{failure} This channel takes synchronous orders only. Nothing was saved; it works"
-            " when headquarters can be reached."
+            f"{failure} {SYNCHRONOUS} while headquarters answers. Nothing was saved; it works when"
+            " headquarters can be reached."
         ) from None
 
 
@@ -292,8 +297,11 @@ def saved(header: Any, found: Found | None, start: str, *, is_new: bool) -> Save
     number = header.confirmation_number
     message = f"{start} {'saved' if is_new else 'already saved'}"
     message += f": confirmation number {number}." if number else "."
+    message += f" Total {header.gross_amount} {header.currency}."
+    if number:
+        message += " Synchronize orders creates it at headquarters."
     return SavedSale(
-        f"{message} Total {header.gross_amount} {header.currency}.",
+        message,
         header.transaction_id,
         header.gross_amount,
         header.currency,

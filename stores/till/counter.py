@@ -23,6 +23,7 @@ from stores.till.merge_upward import MergeCounts, count_lacking, merge_upward
 from stores.till.refusals import Refused
 from stores.till.service import Service
 from stores.till.settings import TillSettings
+from stores.values.currency import CURRENCIES
 
 Row = dict[str, Any]
 ChannelVisit = PostgreSQLVisit | SQLiteVisit
@@ -148,6 +149,26 @@ class OpenTill:
     @cached_property
     def settings(self) -> TillSettings:
         return TillSettings.read(self.alias)
+
+    @cached_property
+    def usual_currency(self) -> str:
+        """The currency that new customers inherit, else that of most sales here, or of customers.
+
+        Empty if there are none.
+        """
+        if inherited := self.settings.inherited("currency"):
+            return str(inherited)
+        for rows in (
+            "retail_transaction WHERE currency IS NOT NULL ORDER BY replication_counter DESC",
+            "customer WHERE currency IS NOT NULL",
+        ):
+            found = self.fetch(
+                f"""SELECT currency FROM (SELECT currency FROM {rows} LIMIT 50) AS newest
+                     GROUP BY currency ORDER BY count(*) DESC LIMIT 1"""  # noqa: S608
+            )
+            if found and found[0]["currency"] in CURRENCIES:
+                return str(found[0]["currency"])
+        return ""
 
     def fetch(self, statement: str, *values: Any) -> list[Row]:
         """The rows of a query, by the names of its columns."""

@@ -176,7 +176,7 @@ def document_of(
     opened: OpenTill, basket: Basket, kind: str, found: Found | None, ids: Mapping[str, Any]
 ) -> tuple[Any, list[Any]]:
     """The header of a document and its lines, with the signs of their kind. Errors: Refused."""
-    currency = normalize_key(basket.currency) or opened.settings.inherited("currency") or ""
+    currency = normalize_key(basket.currency) or opened.usual_currency
     problems = basket_problems(opened.till, basket, kind, currency)
     if problems:
         raise InvalidValues(problems)

@@ -18,7 +18,10 @@ from stores.till.settings import TillSettings
 from stores.values.patterns import WORDS
 
 PERSON_COLUMNS = ("customer_type", "first_name", "middle_name", "last_name", "name")
-CUSTOMER_COLUMNS = (*PERSON_COLUMNS, "email", "phone", "birth_date", "language")
+MORE_COLUMNS = ("title", "receipt_email", "vat_number")
+CUSTOMER_COLUMNS = (*PERSON_COLUMNS, "email", "phone", "birth_date", "language", *MORE_COLUMNS)
+# Further contacts, by kind: the field of a new customer.
+CONTACTS = {"email": "further_email", "phone": "further_phone"}
 ADDRESS_COLUMNS = ("street", "street_number", "postal_code", "city", "state", "country")
 LINES = (1, 2, 3)
 HELP = {
@@ -81,8 +84,17 @@ class TillForm(forms.Form):
 
     @property
     def rows(self) -> list[list[BoundField]]:
-        """The visible fields, in rows."""
-        return [self.visible_fields()]
+        """The visible fields, in rows, without those that are folded."""
+        return [[field for field in self.visible_fields() if field.name not in MORE_COLUMNS]]
+
+    @property
+    def more(self) -> list[BoundField]:
+        """The fields that are folded under More."""
+        return [self[name] for name in MORE_COLUMNS if name in self.fields]
+
+    @property
+    def is_more_open(self) -> bool:
+        return any(field.errors or field.value() for field in self.more)
 
     @property
     def save(self) -> UUID:
@@ -134,6 +146,15 @@ class CustomerForm(TillForm):
                 choices=[(name, text or name) for name, text in settings.affiliations.items()],
                 widget=forms.CheckboxSelectMultiple,
             )
+        if not settings.has("enhanced_creation"):
+            del self.fields["title"]
+        elif settings.has("multiple_contacts"):
+            for kind, name in CONTACTS.items():
+                self.fields[name] = text_field(kind)
+                self.fields[name].label = f"Further {label(kind).lower()}"
+            self.fields["has_consent"] = forms.BooleanField(
+                required=False, label="Agrees to marketing on these"
+            )
         # Who looks like the customer, as the page has found out.
         self.alike: list[LookAlike] = []
         self.attributes: dict[str, str] = {}
@@ -144,7 +165,12 @@ class CustomerForm(TillForm):
 
     @property
     def person(self) -> list[BoundField]:
-        return [self[column] for column in CUSTOMER_COLUMNS]
+        return [self[column] for column in CUSTOMER_COLUMNS if column not in MORE_COLUMNS]
+
+    @property
+    def more(self) -> list[BoundField]:
+        names = (*CONTACTS.values(), "has_consent")
+        return [*super().more, *(self[name] for name in names if name in self.fields)]
 
     @property
     def address(self) -> list[BoundField]:
@@ -154,9 +180,14 @@ class CustomerForm(TillForm):
         return [self[column] for column in ADDRESS_COLUMNS]
 
     @property
-    def left_out(self) -> list[str]:
-        """Why the form has no fields for something: its feature is switched off."""
-        features = ("async_addresses", "enhanced_creation")
+    def address_off(self) -> str:
+        """Why the form has no address; empty if it has one."""
+        return "" if self.address else self.settings.why_off("async_addresses")
+
+    @property
+    def more_off(self) -> list[str]:
+        """Why the form has no title or no further contacts."""
+        features = ("enhanced_creation", "multiple_contacts")
         return [self.settings.why_off(one) for one in features if not self.settings.has(one)]
 
     @property
@@ -167,7 +198,9 @@ class CustomerForm(TillForm):
     def new(self) -> NewCustomer:
         values = self.cleaned_data
         return NewCustomer(
-            values={column: values[column] for column in CUSTOMER_COLUMNS},
+            values={column: values.get(column) for column in CUSTOMER_COLUMNS},
+            contacts=[(kind, values[n]) for kind, n in CONTACTS.items() if values.get(n)],
+            has_consent=values.get("has_consent", False),
             address={column: values[column] for column in ADDRESS_COLUMNS},
             affiliations=values.get("affiliations", []),
             attributes={
@@ -195,8 +228,7 @@ class BasketForm(TillForm):
     kind = forms.ChoiceField(choices=[("sale", "Sale"), ("return", "Return")])
 
     def __init__(self, settings: TillSettings, data: Any = None, **options: Any) -> None:
-        currency = settings.inherited("currency") or ""
-        super().__init__(settings, data, initial={"currency": currency}, **options)
+        super().__init__(settings, data, **options)
         for number in LINES:
             self.fields[f"item_{number}"] = forms.CharField(required=False, label="Item")
             self.fields[f"quantity_{number}"] = number_field("Quantity", initial=Decimal(1))

@@ -372,6 +372,8 @@ def forms_of(
         if name == "edit-customer" and found:
             state, version = current_state(opened, found, CUSTOMER_COLUMNS)
             options["initial"] = state | {"based_on": version}
+        if name in ("sell", "order"):
+            options["initial"] = {"currency": opened.usual_currency}
         if name == context.get("posted"):
             forms[name] = context["form"]
             context["form"].auto_id = options["auto_id"]

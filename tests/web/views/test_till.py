@@ -222,6 +222,44 @@ def test_what_the_till_would_refuse_is_not_offered_and_a_sentence_says_why(opera
     assert "Save customer" not in filtered
 
 
+MORE = {"title": "Dr.", "receipt_email": "r@example.com", "vat_number": "NL001"}
+
+
+def test_a_new_customer_gets_all_that_the_command_can_give(operator, houston):
+    further = {"further_email": "b@example.com", "further_phone": "+1 281 555 0100"}
+
+    wrong = words_of(post(operator, **ANN | MORE | {"receipt_email": "nobody"}))
+    wrong_contact = words_of(post(operator, **ANN | {"further_email": "nobody"}))
+    post(operator, **ANN | MORE | further, has_consent="on")
+    url = f"{URL}?customer=pending-1"
+    post(operator, url, **ANN | MORE | {"action": "edit-customer", "title": "Prof."})
+
+    assert "Receipt e-mail: not an e-mail address." in wrong
+    assert "not an e-mail address" in wrong_contact
+    assert events(houston, "async_customer", *MORE) == [
+        tuple(MORE.values()),
+        tuple((MORE | {"title": "Prof."}).values()),
+    ]
+    contacts = events(houston, "async_contact", "kind", "locator", "marketing_opt_in")
+    assert sorted(contacts) == [
+        ("email", further["further_email"], True),
+        ("phone", further["further_phone"], True),
+    ]
+    set_up(houston, features={"enhanced_creation": False})
+    page = text_of(operator.get(URL))
+    assert "“Enhanced async customer creation” is switched off here." in page
+    assert 'name="title"' not in page
+
+
+def test_the_currency_of_most_sales_is_chosen_at_first(operator, houston):
+    euros = 'name="currency" value="EUR"'
+    before = text_of(operator.get(URL))
+    for currency in ("EUR", "USD", "EUR"):
+        post(operator, **SALE | {"currency": currency})
+
+    assert (euros in before, euros in text_of(operator.get(URL))) == (False, True)
+
+
 ODD = [
     "register=till-9",
     "hq=perhaps",

@@ -6,7 +6,7 @@ from the code and is not stored.
 
 from django.db import models
 
-from stores.messages.message import Message
+from stores.messages.message import Message, Sentence
 
 
 class ErrorCause(models.TextChoices):
@@ -90,3 +90,14 @@ def cause_of(error: Message) -> ErrorCause | None:
     if not error:
         return None
     return CAUSES.get(error.sentences[0].code, ErrorCause.OTHER)
+
+
+def tells_cause(sentence: Sentence) -> bool:
+    """Whether a sentence says why a database could not be used, itself or with a parameter."""
+    return sentence.code in CAUSES or any(
+        tells_cause(inner)
+        for value in sentence.parameters.values()
+        for part in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(part, Message)
+        for inner in part.sentences
+    )

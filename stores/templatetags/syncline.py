@@ -50,6 +50,7 @@ for function in (
     formats.size,
     formats.took,
     formats.who_may_start,
+    permissions.message_for,
     permissions.sees_errors,
     states.event_icon,
     states.event_word,

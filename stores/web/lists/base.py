@@ -28,6 +28,7 @@ from stores.pipeline.sales.rules import SALE_RULES
 from stores.web.components import badge, when
 from stores.web.format import EMPTY_VALUE, rows_word
 from stores.web.lists.csv_cells import csv_cell
+from stores.web.permissions import message_for
 
 Rows = QuerySet[Any]
 
@@ -232,9 +233,15 @@ class DayColumn(tables.DateColumn):  # type: ignore[misc]
 
 
 class MessageColumn(tables.Column):  # type: ignore[misc]
-    """A column of messages, sorted by their codes; of an empty one nothing is shown."""
+    """A column of messages as the user may read them, sorted by their codes.
+
+    Of an empty one nothing is shown.
+    """
 
     empty_values = (*tables.Column.empty_values, EMPTY)
+
+    def render(self, value: Any, table: "ListTable") -> str:
+        return message_for(value, table.context["user"])
 
 
 NUMERIC = {"th": {"class": "num"}, "td": {"class": "num"}}

@@ -43,7 +43,7 @@ from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import short_reason
 from stores.web.lists.quarantine import filter_quarantine
-from stores.web.permissions import sees_errors
+from stores.web.permissions import message_for, sees_errors
 from stores.web.views.balance import balance_url, out_of_balance
 
 LOW_SEQUENCE = 1000
@@ -77,7 +77,7 @@ def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
     yield from open_conflicts(user)
     yield from late_databases(databases, user)
     yield from suspended_downloads(databases)
-    yield from failed_runs()
+    yield from failed_runs(user)
     yield from short_sequences()
     yield from unknown_time_zones(user)
     yield from blocked_statements()
@@ -226,7 +226,7 @@ def suspended_downloads(databases: Iterable[Any]) -> Iterator[Alert]:
             )
 
 
-def failed_runs() -> Iterator[Alert]:
+def failed_runs(user: Reader) -> Iterator[Alert]:
     # A clock that was ahead can have left runs in the future.
     ended = JobRun.objects.filter(ended_at__lte=Now()).defer("error").newest_first()
     first, *others = [ended.filter(job=job)[:1] for job in JOBS]
@@ -235,7 +235,7 @@ def failed_runs() -> Iterator[Alert]:
             yield Alert(
                 "clock-history",
                 f"Last run of {run.job}: {run.get_status_display().lower()}.",
-                str(run.message),
+                message_for(run.message, user),
                 run.get_absolute_url(),
             )
 

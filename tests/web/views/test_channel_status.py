@@ -5,6 +5,7 @@ on SQLite; `user_of` creates a user in a group and returns a client in which tha
 """
 
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.utils import timezone
@@ -13,7 +14,7 @@ from stores.messages.message import Message
 from stores.models import ChannelDatabase, JobRun, SchedulerJob
 from stores.models.job import JobCode
 from stores.pipeline.pauses import pause
-from tests.support.make import lookup, make_customer, make_schedule, run
+from tests.support.make import lookup, make_customer, make_schedule, out_of_reach, run
 from tests.support.pages import links_of, text_of
 
 SENTENCE = "Channel popup cannot be reached: its server refuses HQ"
@@ -59,6 +60,35 @@ def test_of_an_error_that_stays_users_are_told_who_mends_it(served, user_of):
         ),
         "viewer": "Nothing is lost. Tell someone who runs jobs or sets up channels.",
     }
+
+
+RUNS = ["/", "/runs/", "/runs/?_export=csv", "/schedules/", "{run}"]
+
+
+def test_a_run_names_the_cause_to_those_who_can_do_something(served, popup, user_of, subtests):
+    with out_of_reach(popup):
+        document = run("P-0001", channels=["popup"])
+    run_url = JobRun.objects.newest_first()[0].get_absolute_url()
+    cause = str(ChannelDatabase.objects.get(pk=popup.pk).last_error)
+    clients = {role: user_of(role) for role in ("operator", "viewer")}
+
+    for url in RUNS:
+        with subtests.test(url):
+            operator, viewer = (
+                contents(client.get(url.format(run=run_url))) for client in clients.values()
+            )
+            assert cause not in viewer
+            if url in ("/runs/?_export=csv", "{run}"):
+                assert cause in operator
+                assert "The visit failed. Operators and administrators see why." in viewer
+    # Commands are for those who run jobs.
+    assert cause in str(document)
+
+
+def contents(response) -> str:
+    """The text of a page or of a CSV file, with the characters that HTML writes in another way."""
+    body = response.getvalue() if response.streaming else response.content
+    return unescape(body.decode())
 
 
 def test_the_list_shows_the_channels_of_a_status(served, user_of):

@@ -114,6 +114,7 @@ class PostgreSQLVisit:
                     # would be read for each sale.
                     cursor.execute("SET LOCAL enable_seqscan = off")
                     lacking = lacking_columns(self.wrapper.alias)
+                    filled = self._filled(cursor, sources)
                     return [
                         self._read(
                             cursor,
@@ -121,10 +122,24 @@ class PostgreSQLVisit:
                             limit,
                             beyond.get(source.table, 0),
                         )
+                        if source.table in filled
+                        else EventBatch(source.table)
                         for source in sources
                     ]
             except BatchTooLarge:
                 limit = max(1, limit // 8)
+
+    def _filled(self, cursor: Any, sources: Sequence[EventTable]) -> set[str]:
+        """The tables with any row to read, which are few at most visits: one trip tells of all."""
+        looks = [
+            sql.SQL("EXISTS (SELECT FROM {} WHERE {})").format(
+                qualified(source.table), sql.SQL(source.is_read)
+            )
+            for source in sources
+        ]
+        cursor.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(looks)))
+        found = zip(sources, cursor.fetchone(), strict=True)
+        return {source.table for source, is_filled in found if is_filled}
 
     def _read(self, cursor: Any, source: EventTable, limit: int, beyond: int) -> EventBatch:
         waiting = sql.SQL(

@@ -8,8 +8,11 @@ from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
+from django.db import connections
 
 from stores import failpoints
+from stores.channeldb.connect.connection import alias_of
+from stores.channeldb.exchange.open import visit
 from stores.jobs.stalled import recover_lost_steps
 from stores.models import (
     ChannelDatabase,
@@ -46,6 +49,21 @@ def test_a_visit_that_finds_nothing_to_do_writes_nothing(store):
     run(JobCode.UPLOAD)
 
     assert (token_in_channel(store), token_at_hq(store)) == before
+
+
+def test_empty_tables_are_not_read(seattle):
+    statements = []
+
+    def record(execute, statement, params, many, context):
+        statements.append(statement)
+        return execute(statement, params, many, context)
+
+    with visit(seattle) as channel, connections[alias_of(seattle)].execute_wrapper(record):
+        batches = channel.read_events(UPLOAD_SOURCES, limit=1, beyond={})
+
+    assert [batch.total for batch in batches] == [0] * len(UPLOAD_SOURCES)
+    # Two that set up the transaction, and one that looks into all tables.
+    assert len(statements) == 3
 
 
 def test_a_dry_run_writes_nothing(store):

@@ -20,6 +20,6 @@ class ParameterForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        name = self.instance.pk or self.initial.get("name")
+        name = str(self.instance.pk or self.initial.get("name", ""))
         ranges = f"{RANGES[ParameterName(name)].words} " if name in ParameterName else ""
         self.fields["value"].help_text = f"{ranges}{HELP}"

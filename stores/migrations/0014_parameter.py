@@ -28,7 +28,7 @@ def is_in_range() -> Q:
 
 
 class Migration(QuickMigration):
-    dependencies = [("stores", "0012_served_again")]
+    dependencies = [("stores", "0013_order_modes")]
 
     operations = [
         migrations.CreateModel(

@@ -360,9 +360,10 @@ def stored_address(channel: Channel, register: str, url: str, secret: str) -> tu
     address, password = split_password(url)
     if password and secret:
         raise RegistrationRefused("The address has a password already.", "--secret")
-    if password and can_encrypt():
+    is_server = address.startswith("postgres")
+    if password and is_server and can_encrypt():
         return address, encrypt(password)
-    if secret and not address.startswith("postgres"):
+    if secret and not is_server:
         raise RegistrationRefused("Only an address postgresql://… has a password.", "--secret")
     return url, secret
 

@@ -1001,7 +1001,12 @@ CONFLICTS = [
     ),
 ]
 # Triggers that refuse nothing.
-COUNTING = {"arrivals_are_counted", "the_erased_leave_no_package"}
+COUNTING = {
+    *("arrivals_are_counted", "the_erased_leave_no_package"),
+    *("a_database_is_switched_on", "a_channel_is_switched_on", "a_group_is_included"),
+    *("registers_are_included", "registers_are_included_by_default"),
+    "a_register_leaves_its_group",
+}
 
 INSERT_SCHEDULE = "INSERT INTO schedule (is_enabled, job, {}) VALUES (true, "
 SCHEDULES = [

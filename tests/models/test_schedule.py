@@ -191,7 +191,7 @@ def test_a_run_of_the_last_day_is_retried_too(hq):
         ({"cron": "55 11 * * *"}, timedelta(days=1, minutes=5), timedelta(days=2, minutes=5)),
     ],
 )
-def test_what_waits_has_missed_a_start_once_that_is_late(values, once, twice):
+def test_what_waits_has_missed_a_start_once_that_is_late(hq, values, once, twice):
     schedule = Schedule(**{"job": "eod"} | values)
     schedule.last_run = JobRun(started_at=NOON - 2 * MINUTE, ended_at=NOON - MINUTE)
 
@@ -205,7 +205,7 @@ def test_no_start_is_missed_before_the_first_day():
     assert began.missed_before(NOON) == (NOON - timedelta(hours=3), None)
 
 
-def test_a_continuous_schedule_has_as_long_as_its_run_takes():
+def test_a_continuous_schedule_has_as_long_as_its_run_takes(hq):
     schedule = Schedule(job="pipeline", is_continuous=True)
     schedule.last_run = JobRun(started_at=NOON - 20 * MINUTE)
 

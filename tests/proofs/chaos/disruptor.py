@@ -92,7 +92,7 @@ class Disruptor:
         """Act for so long, then let everything run again."""
         began = time.monotonic()
         threading.Timer(seconds, self.over.set).start()
-        # Both happen, also where there are few runs because the machine is busy.
+        # Both happen, also where there are few runs because the machine is busy: then in peace.
         for word in POINTS:
             self.mark_packages(word)
         while not self.over.wait(self.dice.uniform(0.1, 0.7)):
@@ -113,11 +113,8 @@ class Disruptor:
         self.done[appointment.word] += 1
 
     def make_peace(self) -> None:
-        """Nothing stays frozen, cut, slow, marked or paused."""
-        self.count_kills_at_packages()
-        for path in self.marked:
-            path.unlink(missing_ok=True)
-        self.marked.clear()
+        """Nothing stays frozen, cut, slow or paused, and no mark but of what has not happened."""
+        self.remove_marks(of_new=False)
         for pid, timer in list(self.frozen.items()):
             timer.cancel()
             self.thaw(pid)
@@ -186,6 +183,14 @@ class Disruptor:
     def count_kills_at_packages(self) -> None:
         for path in [path for path in self.marked if not path.exists()]:
             self.done[self.marked.pop(path)] += 1
+
+    def remove_marks(self, *, of_new: bool) -> None:
+        """Remove the marks; those of what has not happened yet only if asked to."""
+        self.count_kills_at_packages()
+        for path, word in list(self.marked.items()):
+            if of_new or self.done[word]:
+                path.unlink(missing_ok=True)
+                del self.marked[path]
 
     def freeze_a_horse(self) -> None:
         self.freeze(self.horse())

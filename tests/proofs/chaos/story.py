@@ -95,6 +95,7 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
             register.close()
         watch.end()
         converge(checker, report)
+        mayhem.remove_marks(of_new=True)
         # Nobody starts a run that the end of the workers would leave behind.
         services.retire("scheduler")
         if report.convergence_s is not None:

@@ -50,7 +50,7 @@ def test_an_administrator_changes_a_parameter_by_the_link_beside_it(boss, settin
     settings.PIPELINE_PAUSE_S = 3
     link = "/admin/stores/parameter/add/?name=PIPELINE_PAUSE_S"
     assert link in unescape(boss.get("/parameters/").content.decode())
-    assert "From 1 to 86400 seconds." in unescape(boss.get(link).content.decode())
+    assert "From 1 to 86,400 seconds." in unescape(boss.get(link).content.decode())
 
     boss.post(link, {"name": "PIPELINE_PAUSE_S", "value": "60"})
 

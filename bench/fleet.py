@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from bench.burst import serve_one
 from bench.place import Options, Place, so_many, table
-from bench.ring import share
+from bench.ring import shared_run
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import Channel, ChannelDatabase
 
@@ -25,12 +25,13 @@ def measure(place: Place, options: Options) -> None:
     first = place.shop("till00001", url="sqlite:///channels/till00001.sqlite3")
     place.job("pipeline")
     copy_channel(first, [f"till{number:05}" for number in range(2, channels + 1)])
-    share(place, workers)
 
-    idle = share(place, workers)
-    for shop in ChannelDatabase.objects.with_channel().order_by("?")[:served]:
-        serve_one(shop)
-    busy = share(place, workers)
+    with place.served(workers):
+        shared_run()
+        idle = shared_run()
+        for shop in ChannelDatabase.objects.with_channel().order_by("?")[:served]:
+            serve_one(shop)
+        busy = shared_run()
 
     rows = [
         [what, run.status, f"{run.seconds or 0:.1f} s", needed(run.seconds or 0, workers)]

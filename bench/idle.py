@@ -3,10 +3,8 @@
 import shutil
 
 from bench.place import SHOPS, Options, Place, table
-from bench.ring import share
-from stores.channeldb.connect.connection import connect
+from bench.ring import shared_run
 from stores.channeldb.connect.url import sqlite_path
-from stores.channeldb.provision import renew_identity
 from stores.models import ChannelDatabase
 
 CHANNELS = (200, 2_000)
@@ -23,18 +21,16 @@ def measure(place: Place, options: Options) -> None:
     for channels in (6,) if options.tiny else CHANNELS:
         for number in range(ChannelDatabase.objects.count(), channels):
             copy(place, first, f"till{number:04}")
-        share(place, workers)
-        run = share(place, workers)
+        with place.served(workers):
+            shared_run()
+            run = shared_run()
         rows.append([f"{channels:,}", channels - len(SHOPS), workers, run.status])
         rows[-1] += [f"{channels / CHANNELS[0] * GOAL_S:.0f} s", f"{run.seconds:.1f} s"]
     table(["channels", "of them SQLite", "workers", "outcome", "goal", "measured"], rows)
 
 
 def copy(place: Place, first: ChannelDatabase, code: str) -> None:
-    """A channel like the first; copied, because making the tables takes its time."""
+    """A channel with a copy of the first one's file."""
     path = sqlite_path(first)
     shutil.copyfile(path, path.with_name(f"{code}.sqlite3"))
-    url = f"sqlite:///channels/{code}.sqlite3"
-    with connect(ChannelDatabase(pk=0, url=url, channel=first.channel)) as alias:
-        renew_identity(alias)
-    place.shop(code, url=url)
+    place.shop(code, url=f"sqlite:///channels/{code}.sqlite3")

@@ -42,7 +42,7 @@ def measure(place: Place, options: Options) -> None:
     fill(customers)
     place.settle()
     print(f"{customers:,} customers, filled in {time.monotonic() - begun:.0f} s")
-    pages_and_lookups(customers, so_many(options, TIMES, 3))
+    pages_and_lookups(customers, so_many(options, TIMES, 2))
 
 
 def fill(customers: int) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 Options = Namespace
-HQ, EMPTY_HQ = "bench_hq", "bench_hq_empty"
+HQ, EMPTY_HQ, EMPTY_CHANNEL = "bench_hq", "bench_hq_empty", "bench_channel_empty"
 SHOPS = ("houston", "seattle", "web", "austin")
 SEED = 77
 FEW = 100
@@ -53,10 +53,10 @@ class Place:
         """The address of one of the server's databases."""
         return urlsplit(self.server)._replace(path=f"/{name}").geturl()
 
-    def make(self, name: str) -> str:
-        """A new, empty database. Returns its address."""
+    def make(self, name: str, template: str = "template0") -> str:
+        """A new database, empty or a copy of another one. Returns its address."""
         self.drop(name)
-        self.run("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
+        self.run("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'", name, template)
         self.made.append(name)
         return self.url(name)
 
@@ -67,8 +67,7 @@ class Place:
 
         connections.close_all()
         self.remove()
-        self.run("CREATE DATABASE {} TEMPLATE {}", HQ, EMPTY_HQ)
-        self.made.append(HQ)
+        self.make(HQ, EMPTY_HQ)
         django_rq.get_connection("default").flushall()
         for name in ("channels", "journal"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -108,7 +107,10 @@ class Place:
         return opened
 
     def shop(self, code: str, *, url: str = "", company: str = "USRT") -> "ChannelDatabase":
-        """A channel of the company of nearly all, on PostgreSQL unless a URL says otherwise."""
+        """A channel of the company of nearly all, on PostgreSQL unless a URL says otherwise.
+
+        Its database may be a copy, because making the tables takes its time.
+        """
         from stores.pipeline.register import register_channel
 
         return register_channel(
@@ -116,9 +118,10 @@ class Place:
             name=code.title(),
             kind="store",
             company=company,
-            database=url or self.make(f"bench_{code}"),
+            database=url or self.make(f"bench_{code}", EMPTY_CHANNEL),
             country="USA",
             account_format="C-#########",
+            renew_identity=True,
         )
 
     def fill_with_traffic(self, customers: int, seed: int = SEED) -> None:
@@ -217,7 +220,11 @@ def opened(dsn: str, *, tiny: bool = False) -> Iterator[Place]:
         from django.db import connections
 
         django.setup()
+        from stores.channeldb.provision import migrate_database
+        from stores.pipeline.register import new_database
+
         call_command("migrate", verbosity=0)
+        migrate_database(new_database("empty", "", place.make(EMPTY_CHANNEL)))
         connections.close_all()
         place.drop(EMPTY_HQ)
         place.run("ALTER DATABASE {} RENAME TO {}", HQ, EMPTY_HQ)
@@ -227,7 +234,8 @@ def opened(dsn: str, *, tiny: bool = False) -> Iterator[Place]:
         finally:
             connections.close_all()
             place.remove()
-            place.drop(EMPTY_HQ)
+            for name in (EMPTY_HQ, EMPTY_CHANNEL):
+                place.drop(name)
 
 
 def execute(url: str, statement: sql.Composable) -> None:

@@ -100,10 +100,15 @@ def span(begun: datetime | None, ended: datetime | None) -> float:
 def share(place: Place, workers: int) -> JobRun:
     """One pipeline run, done by several workers together."""
     with place.served(workers):
-        run = start_job(JOBS["pipeline"]).run
-        while not run.has_ended:
-            time.sleep(0.02)
-            run.refresh_from_db()
+        return shared_run()
+
+
+def shared_run() -> JobRun:
+    """One pipeline run, done by the workers that listen."""
+    run = start_job(JOBS["pipeline"]).run
+    while not run.has_ended:
+        time.sleep(0.02)
+        run.refresh_from_db()
     return run
 
 

@@ -43,7 +43,7 @@ def measure(place: Place, options: Options) -> None:
     ]
     rows.append(["end of day once more, nothing new", "", f"{again:.1f} s"])
     table(["step", "empty HQ", "full HQ"], rows)
-    page_table(pages(so_many(options, TIMES, 3)))
+    page_table(pages(so_many(options, TIMES, 2)))
 
 
 def pages(times: int) -> dict[str, list[str]]:

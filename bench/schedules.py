@@ -24,7 +24,7 @@ from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.models.schedule import continuous_pause, restore_scheduler
 
-CHANNELS, DURATION_S, TINY_DURATION_S = 200, 600, 8
+CHANNELS, DURATION_S, TINY_DURATION_S = 200, 600, 4
 POLL_S, LAST_STARTS_S = 1, 2
 # With every other look a customer comes.
 SERVE_EVERY = 2

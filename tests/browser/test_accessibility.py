@@ -150,17 +150,24 @@ def test_axe_finds_nothing_on_the_sign_in_page(watched: Page, site, hq):
     assert axe_violations(watched, "/sign-in/") == []
 
 
-def test_axe_finds_nothing_in_light_and_dark(watched: Page, site, link_for, customer_pages):
+def test_no_page_has_faults_in_light_or_dark_or_scrolls_sideways_on_a_phone(
+    watched: Page, site, link_for, customer_pages
+):
     page = watched
     page.goto(site + link_for("viewer", is_staff=True))
+    screen = page.viewport_size
 
     faults = []
     for path in PAGES + customer_pages:
+        page.set_viewport_size(screen)
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
         page.goto(site + path)
         faults += axe_violations(page, path)
         page.emulate_media(color_scheme="dark")
         faults += axe_violations(page, f"{path} (dark)")
+        page.set_viewport_size(PHONE)
+        if scrolls_sideways(page, path):
+            faults.append(f"{path}: scrolls sideways")
 
     assert faults == []
 
@@ -177,20 +184,6 @@ def test_the_pages_of_conflicts_are_accessible_on_a_phone(
     watched.goto(site + link_for("boss", is_superuser=True))
 
     assert_accessible_on_a_phone(watched, site, conflict_pages)
-
-
-def test_no_page_scrolls_sideways_on_a_phone(watched: Page, site, link_for, customer_pages):
-    page = watched
-    page.set_viewport_size(PHONE)
-    page.goto(site + link_for("viewer"))
-
-    wide_pages = []
-    for path in PAGES + customer_pages:
-        page.goto(site + path)
-        if scrolls_sideways(page, path):
-            wide_pages.append(path)
-
-    assert wide_pages == []
 
 
 def test_the_menu_opens_on_a_phone(watched: Page, site, link_for):

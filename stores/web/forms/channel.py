@@ -265,9 +265,9 @@ class ChannelForm(AddressForm):
     profile = forms.ModelChoiceField(
         FunctionalityProfile.objects.order_by("code"),
         required=False,
-        empty_label="None: everything asynchronously",
+        empty_label="None",
         label="Functionality profile",
-        help_text="How tills create customers and orders. Others are added in the settings.",
+        help_text="How tills create customers and orders. None: everything asynchronously.",
     )
     default_customer = forms.CharField(
         max_length=MAX_LENGTH,

@@ -18,37 +18,36 @@ from psycopg2 import sql
 from tests.support.databases import copy_database, drop_database, rename_database
 from tests.support.prepared import CHANNEL
 
-# Everything in a database but its rows, by the version of each row of the catalogs: copies have the
-# template's. Last, whether a large test was here, which left dead rows.
+# Everything in a database but its rows, by how many rows the catalogs have and when these were
+# written: a change writes later ones, and copies have the template's. Last, how many large tables
+# there are: a test that filled them left dead rows.
 SHAPE = """
-    WITH ours AS (
+    WITH ours AS MATERIALIZED (
       SELECT oid, xmin, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace),
-    facts (fact) AS (
-      SELECT concat_ws(' ', oid, xmin) FROM ours
-      UNION ALL SELECT concat_ws(' ', attrelid, attnum, xmin) FROM pg_attribute
-       WHERE attrelid IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_attrdef
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_trigger
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_constraint
-      UNION ALL SELECT concat_ws(' ', indexrelid, xmin) FROM pg_index
-       WHERE indrelid IN (SELECT oid FROM ours)
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_rewrite
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_policy
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_proc
-       WHERE pronamespace = 'public'::regnamespace
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_type
-       WHERE typnamespace = 'public'::regnamespace
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_operator
-       WHERE oprnamespace = 'public'::regnamespace
-      UNION ALL SELECT concat_ws(' ', nspname, xmin) FROM pg_namespace
-       WHERE nspname !~ '^pg_(toast|temp)'
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_extension
-      UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_event_trigger
-      UNION ALL SELECT concat_ws(' ', datdba, datacl, datconnlimit, datallowconn, setconfig)
-        FROM pg_database d LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid
-       WHERE datname = current_database()
-      UNION ALL SELECT 'large' FROM ours WHERE relkind = 'r' AND pg_relation_size(oid) > 100000)
-    SELECT md5(string_agg(fact, ';' ORDER BY fact)) FROM facts"""
+    placed AS MATERIALIZED (
+      SELECT objid FROM pg_depend
+       WHERE refclassid = 'pg_namespace'::regclass AND refobjid = 'public'::regnamespace),
+    written (xmin) AS (
+      SELECT xmin FROM ours
+      UNION ALL SELECT xmin FROM pg_attribute WHERE attrelid = ANY (ARRAY(SELECT oid FROM ours))
+      UNION ALL SELECT xmin FROM pg_attrdef
+      UNION ALL SELECT xmin FROM pg_trigger
+      UNION ALL SELECT xmin FROM pg_constraint
+      UNION ALL SELECT xmin FROM pg_index WHERE indrelid = ANY (ARRAY(SELECT oid FROM ours))
+      UNION ALL SELECT xmin FROM pg_rewrite
+      UNION ALL SELECT xmin FROM pg_policy
+      UNION ALL SELECT xmin FROM pg_proc WHERE oid = ANY (ARRAY(SELECT objid FROM placed))
+      UNION ALL SELECT xmin FROM pg_type WHERE oid = ANY (ARRAY(SELECT objid FROM placed))
+      UNION ALL SELECT xmin FROM pg_operator WHERE oid = ANY (ARRAY(SELECT objid FROM placed))
+      UNION ALL SELECT xmin FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp)'
+      UNION ALL SELECT xmin FROM pg_extension
+      UNION ALL SELECT xmin FROM pg_event_trigger)
+    SELECT concat_ws(' ', count(*), sum(xmin::text::bigint), (
+             SELECT concat_ws(' ', datdba, datacl, datconnlimit, datallowconn, setconfig)
+               FROM pg_database d LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid
+              WHERE datname = current_database()), (
+             SELECT count(*) FROM ours WHERE relkind = 'r' AND pg_relation_size(oid) > 100000))
+      FROM written"""
 TABLES = """
     SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"""
 # The next row of each table is its first again.

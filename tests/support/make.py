@@ -1,7 +1,7 @@
 """Write events and sales as a till would, run jobs, and read what a channel holds."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.connection import alias_of, registered_connection
 from stores.hqdb.sql import database_clock
 from stores.jobs.inline import run_inline
 from stores.jobs.run import execute
@@ -148,9 +148,12 @@ def article(price: str = "10.00", **columns: Any) -> dict[str, Any]:
     return row | {"is_voided": False} | columns
 
 
-def till(database: ChannelDatabase) -> AbstractContextManager[str]:
-    """Open the channel as a till does, which does not compare its tables with the schema."""
-    return connect(database, migrate=True)
+@contextmanager
+def till(database: ChannelDatabase) -> Iterator[str]:
+    """Open the channel as a till does, which asks nothing about its tables."""
+    alias = alias_of(database)
+    with registered_connection(database, alias):
+        yield alias
 
 
 def write(database: ChannelDatabase, table: str, values: dict[str, Any]) -> None:

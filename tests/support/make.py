@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from stores.channeldb.connect.connection import alias_of, registered_connection
+from stores.channeldb.connect.connection import alias_of, registered_connection, translated
 from stores.hqdb.sql import database_clock
 from stores.jobs.inline import run_inline
 from stores.jobs.run import execute
@@ -150,9 +150,12 @@ def article(price: str = "10.00", **columns: Any) -> dict[str, Any]:
 
 @contextmanager
 def till(database: ChannelDatabase) -> Iterator[str]:
-    """Open the channel as a till does, which asks nothing about its tables."""
+    """Open the channel as a till does, which asks nothing about its tables.
+
+    Trouble with its server or file comes out as when HQ opens it.
+    """
     alias = alias_of(database)
-    with registered_connection(database, alias):
+    with registered_connection(database, alias), translated(database):
         yield alias
 
 

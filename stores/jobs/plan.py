@@ -82,7 +82,8 @@ def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
     What a schedule starts often leaves out those in trouble until their next try, and visits slow
     ones apart.
     """
-    databases = ChannelDatabase.objects.enabled().with_channel()
+    databases = ChannelDatabase.objects.enabled().order_by("channel__code", "name")
+    databases = databases.select_related("channel").only("channel__company", "last_duration_s")
     if run.channels:
         databases = databases.filter(channel__code__in=run.channels)
     if run.companies:

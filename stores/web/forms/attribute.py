@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.core.validators import ProhibitNullCharactersValidator
 
 from stores.models import AttributeDefinition
 
@@ -15,7 +14,6 @@ class OptionsField(forms.Field):
 
     def to_python(self, value: Any) -> list[str]:
         text = str(value or "")
-        ProhibitNullCharactersValidator()(text)
         options = text.split("\n" if "\n" in text else ",")
         return [option.strip() for option in options if option.strip()]
 

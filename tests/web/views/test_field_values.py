@@ -138,7 +138,6 @@ def test_an_attribute_definition_that_some_value_fits_is_saved(boss, houston, ch
     [
         ({"options": "S\r\nS\u00a0"}, "there twice"),
         ({"options": "S\r\n\u200b"}, "empty"),
-        ({"options": "S\0"}, "Null characters"),
         ({"options": "a", "data_type": "integer"}, "of the type"),
         ({"options": "7, 5", "data_type": "integer", "smallest": "6"}, "within the limits"),
         ({"options": "maybe", "data_type": "boolean"}, "of the type"),

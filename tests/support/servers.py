@@ -99,7 +99,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         start(Paths(FOLDER))
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(1_000_000, 20, 100)
 
 
 def pytest_unconfigure() -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,6 +61,13 @@ def link_for(hq, settings, monkeypatch) -> Callable[..., str]:
 @pytest.fixture
 def watched(page: Page, site: str) -> Iterator[Page]:
     """A page that must not log errors or warnings, nor send requests to other hosts."""
+    with watching(page, site):
+        yield page
+
+
+@contextmanager
+def watching(page: Page, site: str) -> Iterator[None]:
+    """Let a page of a portal log no errors or warnings, nor send requests to other hosts."""
     errors: list[str] = []
 
     def check_message(message: ConsoleMessage) -> None:
@@ -74,7 +82,7 @@ def watched(page: Page, site: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: errors.append(f"script: {error}"))
     page.on("console", check_message)
     page.on("request", check_request)
-    yield page
+    yield
     assert errors == []
 
 

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
 import psycopg2
@@ -24,6 +24,7 @@ from portal.embedded import Unavailable, postgres, processes, servers, valkey
 from portal.embedded.paths import Paths
 from stores.heartbeat import heartbeat
 from tests.support import prepared
+from tests.support.demo import environment, running_demo, stopped_later, unused_port
 from tests.support.processes import hear_signals
 
 pytestmark = pytest.mark.slow
@@ -93,13 +94,6 @@ def paths(tmp_path: Path) -> Iterator[Paths]:
 def migrated(paths: Paths) -> None:
     """HQ's database in the data folder has its tables already."""
     prepared.copy_to(paths)
-
-
-def stopped_later(folder: Path) -> Iterator[Paths]:
-    paths = Paths(folder)
-    yield paths
-    servers.end_children(paths)
-    servers.stop(paths)
 
 
 # ------------------------------------------------------------------ servers
@@ -550,9 +544,7 @@ def supervised(paths: Paths, free_port: int) -> Iterator[Supervised]:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return unused_port()
 
 
 @pytest.mark.finding(id="A17")
@@ -617,12 +609,6 @@ def test_launchers_quote_what_a_shell_would_read_otherwise(tmp_path: Path) -> No
 
 
 # ----------------------------------------------------------------- commands
-
-
-def environment(data_dir: Path) -> dict[str, str]:
-    unwanted = ("DATABASE_URL", "REDIS_URL", "PYTEST_CURRENT_TEST")
-    environ = {name: value for name, value in os.environ.items() if name not in unwanted}
-    return environ | {"SYNCLINE_DATA_DIR": str(data_dir)}
 
 
 def manage(data_dir: Path, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -733,28 +719,3 @@ def test_a_demo_in_a_folder_with_spaces_distributes_gives_links_and_ends_with_ct
     assert json.loads(trace.stdout)["state"] == "distributed"
     assert "Traceback" not in stderr
     assert living(paths_with_spaces) == []
-
-
-@contextmanager
-def running_demo(data_dir: Path, port: int) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
-    """A demo that answers, and what it told; ended as Ctrl-C does."""
-    words = [sys.executable, str(ROOT / "manage.py"), "demo", "--port", str(port)]
-    words += ["--workers", "1", "--customers", "10"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    demo = subprocess.Popen(
-        words, env=environment(data_dir), text=True, preexec_fn=hear_signals, **pipes
-    )
-    try:
-        yield read_until(demo, "Ctrl-C stops everything"), demo
-    finally:
-        if demo.poll() is None:
-            demo.send_signal(signal.SIGINT)
-            demo.communicate(timeout=90)
-
-
-def read_until(process: "subprocess.Popen[str]", words: str) -> str:
-    assert process.stdout
-    told = ""
-    while words not in told and (line := process.stdout.readline()):
-        told += line
-    return told

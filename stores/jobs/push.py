@@ -37,7 +37,7 @@ def push_customers(
         )
     if not database.is_sent(JobCode.DOWNLOAD):
         raise PushRefused(f"{database.label} is excluded from 1010: it is sent no customers.")
-    if Incident.objects.blocking_databases().filter(database=database).exists():
+    if Incident.objects.blocking(database).exists():
         raise PushRefused(f"{database.label} is blocked by an incident: jobs skip it.")
     with transaction.atomic():
         add_exceptions(database, customers, ExceptionReason.REQUESTED, by=by)

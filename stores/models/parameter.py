@@ -1,6 +1,6 @@
 """Parameters: numbers that jobs go by, which an administrator may change."""
 
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -97,16 +97,15 @@ class Parameter(models.Model):
         if not values.least <= self.value <= values.most:
             raise ValidationError({"value": values.words})
         for smaller, larger in ORDERED:
-            if self.name == smaller and self.value > (limit := parameter(larger)):
-                label, unit = larger.label.lower(), values.unit
-                raise ValidationError(
-                    {"value": f"At most the {label}, which is {counted(limit, unit)}."}
-                )
-            if self.name == larger and self.value < (limit := parameter(smaller)):
-                label, unit = smaller.label.lower(), values.unit
-                raise ValidationError(
-                    {"value": f"At least the {label}, which is {counted(limit, unit)}."}
-                )
+            if self.name == smaller and self.value > parameter(larger):
+                self.refuse("At most", larger)
+            if self.name == larger and self.value < parameter(smaller):
+                self.refuse("At least", smaller)
+
+    def refuse(self, limits: str, other: ParameterName) -> NoReturn:
+        """Name the parameter that the value contradicts. Errors: ValidationError."""
+        limit = counted(parameter(other), RANGES[other].unit)
+        raise ValidationError({"value": f"{limits} the {other.label.lower()}, which is {limit}."})
 
 
 def parameter(name: ParameterName) -> int:

@@ -19,7 +19,7 @@ from stores.channeldb.exchange.open import visit
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.sqlite import SQLiteVisit
 from stores.messages.message import Message
-from stores.till.merge_upward import MergeCounts, count_lacking, merge_upward
+from stores.till.merge_upward import MergeCounts, count_new_events, merge_upward
 from stores.till.refusals import Refused
 from stores.till.service import Service
 from stores.till.settings import TillSettings
@@ -99,14 +99,14 @@ class Till:
         Comparing the ids is quick; the merge reads and compares every row.
         """
         with self.both() as databases:
-            if databases and count_lacking(*databases):
+            if databases and count_new_events(*databases):
                 return merge_upward(*databases)
             return MergeCounts()
 
     def count_new(self) -> int:
         """How many events the register has whose ids the channel lacks. Errors: ChannelError."""
         with self.both() as databases:
-            return count_lacking(*databases) if databases else 0
+            return count_new_events(*databases) if databases else 0
 
     @contextmanager
     def both(self) -> Iterator[tuple[SQLiteVisit, ChannelVisit] | None]:

@@ -107,7 +107,7 @@ class MergeCounts:
         self.conflicts += other.conflicts
 
 
-def count_lacking(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) -> int:
+def count_new_events(register: SQLiteVisit, channel: PostgreSQLVisit | SQLiteVisit) -> int:
     """How many events the register has whose ids the channel lacks."""
     return sum(lacking_ids(register, channel, table.name) for table in EVENT_TABLES)
 

@@ -38,8 +38,8 @@ def empty_hq() -> None:
 def empty(session: Any) -> None:
     with session.cursor() as cursor:
         # Deleting is quicker where there is little. A large test would leave the next ones pages
-        # of dead rows, and an autovacuum that counts the rows between two tests leaves statistics
-        # from which the server expects nothing where much is written: fewer rows than pages.
+        # of dead rows, and a check that analyzes them statistics from which the server expects
+        # nothing where much is written: fewer rows than pages.
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND relkind = 'r'"
             " AND (pg_relation_size(oid) > %s OR reltuples BETWEEN 0 AND relpages - 1)",

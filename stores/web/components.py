@@ -90,6 +90,12 @@ def menu_link(context: Mapping[str, Any], words: str, icon: str, page: str) -> S
     """A link of the menu, marked on its page and on those below it."""
     url, path = reverse(page), context["request"].path
     is_here = path.startswith(url) if page != "home" else path == url
+    return link_of_menu(words, icon, url, is_here=is_here)
+
+
+@lru_cache(maxsize=500)
+def link_of_menu(words: str, icon: str, url: str, *, is_here: bool) -> SafeString:
+    """A link of the menu, which each page has."""
     return render("menu_link", url=url, icon=icon, words=words, is_here=is_here)
 
 
@@ -143,6 +149,7 @@ def outcome(row: Outcome) -> SafeString:
     return badge_of(row.verdict, colour, look.icon, spins=spins)
 
 
+@lru_cache(maxsize=500)
 def icon(name: str, css: str = "") -> SafeString:
     """A decoration: whatever it says must be said in words, too."""
     return render("icon", name=name, css=css)

@@ -37,6 +37,11 @@ from tests.support.database_pool import DatabasePool, Identity
 from tests.support.hq import CAST, COMPANY, empty_hq
 
 
+def pytest_configure() -> None:
+    # Else each client of a test lists all static files before its first request.
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the tests that may take long, lest one of them runs alone at the end."""
     usual = float(config.getini("timeout"))

@@ -74,7 +74,7 @@ class Till:
             if self.page.get_by_role("cell", name=ACCOUNT).count():
                 return
             assert time.monotonic() < since + PROMISED_S, f"{self.url}: {first_name} is late"
-            self.page.wait_for_timeout(500)
+            self.page.wait_for_timeout(1000)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ class Pipelines:
         pid = self.start()
         live = JobRun.objects.live()
         until(lambda: any(is_executed(job_run) for job_run in live.all()))
-        until(lambda: is_due() or not live.exists())
+        until(lambda: is_due() or not live.exists(), every_s=0.005)
         time.sleep(delay)
         kill(pid)
         self.wait()

@@ -103,12 +103,15 @@ def running(*words: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for something that another process does."""
+def until(condition: Callable[[], object], seconds: float = 60, *, every_s: float = 0.02) -> None:
+    """Wait for something that another process does.
+
+    It is looked for so often: each look takes time from that process.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+        time.sleep(every_s)
 
 
 def kill(pid: int) -> None:
